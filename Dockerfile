@@ -1,0 +1,36 @@
+# syntax=docker/dockerfile:1
+FROM python:3.12-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+RUN python -m venv /opt/patchbay
+COPY requirements.txt ./
+RUN /opt/patchbay/bin/pip install -r requirements.txt \
+    && /opt/patchbay/bin/pip install --no-deps silero-vad==6.2.3
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY audio audio
+COPY sessions sessions
+COPY gateway gateway
+COPY mcp_servers mcp_servers
+COPY console console
+RUN /opt/patchbay/bin/pip install --no-deps .
+
+FROM python:3.12-slim-bookworm
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/patchbay patchbay
+COPY --from=build /opt/patchbay /opt/patchbay
+COPY --chown=patchbay:patchbay agents /etc/patchbay/agents
+COPY --chown=patchbay:patchbay mcp.json /etc/patchbay/mcp.json
+ENV PATH=/opt/patchbay/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PATCHBAY_HOST=0.0.0.0 \
+    PATCHBAY_DATA_DIR=/var/lib/patchbay/data \
+    PATCHBAY_AGENTS_DIR=/etc/patchbay/agents \
+    PATCHBAY_MCP_CONFIG=/etc/patchbay/mcp.json
+USER 10001
+WORKDIR /var/lib/patchbay
+VOLUME /var/lib/patchbay/data
+EXPOSE 8080
+# Beyond loopback the server starts only with PATCHBAY_API_KEYS set.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('PATCHBAY_PORT', '8080') + '/healthz', timeout=2)"]
+STOPSIGNAL SIGTERM
+CMD ["patchbay", "serve"]

@@ -1,0 +1,49 @@
+# `make run` and `make test` set up all they need; everything lives in .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SILERO := silero-vad==6.2.3
+
+.PHONY: run test check bench peers format clean setup
+
+run: $(VENV)/.ready
+	@exec $(BIN)/patchbay serve
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+# What must hold before every commit: offline, under a minute.
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m bench run --check
+
+# Real clients on loopback. What each needs is in CONTRIBUTING.md; a missing one is skipped with a reason.
+peers: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest tests/peers -ra
+
+setup: $(VENV)/.ready-dev
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps $(SILERO)   # declares torch, which its ONNX file does not need
+	$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
