@@ -1,0 +1,262 @@
+"""The energy gate: when one side of a call was audible, told from one level per 5 ms instead of from the sound.
+
+Latency is counted between two answers of this module, the last audible sample of the caller's turn and the first of the
+agent's answer; each is right to within 5 ms of the frames' own times.
+"""
+
+from __future__ import annotations
+
+import audioop
+from array import array
+from bisect import bisect_right
+from enum import Enum, auto
+from math import ceil, inf
+
+import numpy as np
+
+from audio.formats import AudioFormat, AudioFrame, Coding
+
+WINDOW_MS = 5
+# Root mean square of 16-bit samples, -45 dB of full scale. Telephone networks hold speech near -26 dB (ITU-T G.100),
+# and P.56 counts as speech what is less than 15.9 dB below its level: -42. A quiet line (G.712) and comfort noise lie
+# at -60 and below. So the gate stands 3 dB under speech and 15 above noise.
+GATE = 184
+# A sound counts where 3 of 4 neighbouring windows are above the gate, which takes 10 ms at least: a click of up to 5 ms
+# touches two windows at most. The release of a final "t" may be missed, which makes a latency longer, never shorter.
+RUN_WINDOWS = 4
+RUN_LOUD = 3
+KEEP_MS = 120_000  # far more than a turn; 48 KB
+# Sound waits so long to be measured, if nobody asks: 200 windows at once take 25 µs, one by one 60.
+MEASURE_MS = 1000
+MANY_WINDOWS = 40  # from here on numpy is quicker than a loop
+ROUNDING = np.float32(0.01)  # more than single precision loses, so that a whole number does not become the one below
+
+
+class FrameTime(Enum):
+    """Which moment of a frame `at_ms` is."""
+
+    END = auto()  # its last sample was spoken then: live sound, on arrival
+    BEGIN = auto()  # its first sample begins to sound then: sound with a known start of playback
+
+
+class LevelTrack:
+    """Remembers how loud one side was when, and finds where it began and ceased to be audible.
+
+    All times are on the clock of whoever feeds it. Frames may come with gaps and jitter. Live sound that arrives faster
+    than it can have been spoken shows that earlier frames were late, and moves those back in time. Holds `KEEP_MS` at
+    most, the oldest going first; `trim` lets go earlier.
+    """
+
+    __slots__ = (
+        "_anchor_ms",
+        "_anchor_windows",
+        "_by_end",
+        "_bytes_per_ms",
+        "_carry",
+        "_levels",
+        "_measure_bytes",
+        "_next_ms",
+        "_payload_bytes_per_ms",
+        "_sample_bytes",
+        "_to_pcm16",
+        "_waiting",
+        "_waiting_at_ms",
+        "_waiting_bytes",
+        "_window_bytes",
+        "format",
+    )
+
+    def __init__(self, format: AudioFormat, frame_time: FrameTime) -> None:
+        """Raises ValueError for a rate at which 5 ms is not a whole number of samples."""
+        if format.rate_hz * WINDOW_MS % 1000:
+            raise ValueError(f"{WINDOW_MS} ms of {format} is not a whole number of samples")
+        self.format = format
+        self._to_pcm16 = {Coding.PCMU: audioop.ulaw2lin, Coding.PCMA: audioop.alaw2lin}.get(format.coding)
+        self._by_end = frame_time is FrameTime.END
+        self._sample_bytes = format.sample_bytes
+        self._payload_bytes_per_ms = format.rate_hz * format.sample_bytes / 1000
+        self._bytes_per_ms = format.rate_hz * 2 / 1000  # as PCM16
+        self._window_bytes = format.rate_hz * WINDOW_MS // 1000 * 2
+        self._measure_bytes = format.bytes_for_ms(MEASURE_MS)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all levels."""
+        self._waiting: list[bytes] = []  # payloads that are not measured yet, and the moments they came with
+        self._waiting_at_ms: list[float] = []
+        self._waiting_bytes = 0
+        self._levels = array("H")
+        self._carry = b""  # PCM16 of a window that is not full yet
+        # From window _anchor_windows[i] on, time runs on evenly from _anchor_ms[i], until the next anchor.
+        self._anchor_windows = array("q")
+        self._anchor_ms = array("d")
+        self._next_ms = -inf  # when the next frame begins, if it follows on
+
+    def feed(self, frame: AudioFrame, at_ms: float) -> None:
+        """Take one frame; `at_ms` is the moment of it that `FrameTime` says. Measured later, or when somebody asks.
+
+        Raises ValueError for another format than the track's, and for half a sample of PCM.
+        """
+        if frame.format is not self.format and frame.format != self.format:
+            raise ValueError(f"a {frame.format} frame came to a track of {self.format}")
+        payload = frame.payload
+        payload_bytes = len(payload)
+        if payload_bytes % self._sample_bytes:
+            raise ValueError(f"PCM16 takes 2 bytes a sample, and {payload_bytes} bytes are not whole samples")
+        self._waiting.append(payload)
+        self._waiting_at_ms.append(at_ms)
+        self._waiting_bytes += payload_bytes
+        if self._waiting_bytes >= self._measure_bytes:
+            self._take_in()
+
+    @property
+    def loud_now(self) -> bool:
+        """Whether the newest sound is audible by the same gate."""
+        self._take_in()
+        newest = self._levels[-RUN_WINDOWS:]
+        return sum(level >= GATE for level in newest) >= RUN_LOUD
+
+    def first_audible_ms(self, since_ms: float | None = None, gate: int = GATE) -> int | None:
+        """When the first audible sound at or after `since_ms` begins; None where all is below the gate."""
+        self._take_in()
+        levels = self._levels
+        for index in range(len(self._anchor_ms)):
+            first, last, begin_ms = self._stretch(index)
+            skip = 0 if since_ms is None else max(0, int((since_ms - begin_ms) // WINDOW_MS))
+            for window in range(first + skip, last):
+                if levels[window] >= gate and _is_run(levels[window : window + RUN_WINDOWS], gate):
+                    found_ms = begin_ms + (window - first) * WINDOW_MS
+                    return round(found_ms if since_ms is None else max(found_ms, since_ms))
+        return None
+
+    def last_audible_ms(self, until_ms: float | None = None, gate: int = GATE) -> int | None:
+        """When the last audible sound at or before `until_ms` ends; None where all is below the gate."""
+        self._take_in()
+        levels = self._levels
+        for index in reversed(range(len(self._anchor_ms))):
+            first, last, begin_ms = self._stretch(index)
+            take = last - first
+            if until_ms is not None:
+                take = min(take, ceil((until_ms - begin_ms) / WINDOW_MS))
+            for window in range(first + take - 1, first - 1, -1):
+                if levels[window] >= gate and _is_run(levels[max(0, window + 1 - RUN_WINDOWS) : window + 1], gate):
+                    found_ms = begin_ms + (window + 1 - first) * WINDOW_MS
+                    return round(found_ms if until_ms is None else min(found_ms, until_ms))
+        return None
+
+    def trim(self, before_ms: float) -> None:
+        """Let go of what ended by `before_ms`; what stands in line behind it stays, whatever its time."""
+        self._take_in()
+        drop = 0
+        for index in range(len(self._anchor_ms)):
+            first, last, begin_ms = self._stretch(index)
+            ended = min(last - first, int((before_ms - begin_ms) // WINDOW_MS))
+            drop = first + max(0, ended)
+            if drop < last:
+                break
+        self._drop_windows(drop)
+
+    def cut(self, from_ms: float) -> None:
+        """Take back what was to sound from `from_ms` on and will not: playback was interrupted."""
+        self._take_in()
+        keep = 0
+        for index in range(len(self._anchor_ms)):
+            first, last, begin_ms = self._stretch(index)
+            sounded = min(last - first, ceil((from_ms - begin_ms) / WINDOW_MS))
+            keep = first + max(0, sounded)
+            if keep < last:
+                break
+        if keep < len(self._levels) or self._next_ms > from_ms:
+            del self._levels[keep:]
+            anchors = bisect_right(self._anchor_windows, keep - 1)
+            del self._anchor_windows[anchors:], self._anchor_ms[anchors:]
+            self._carry = b""
+            self._next_ms = -inf
+
+    def _take_in(self) -> None:
+        """Give the frames that wait their place in time, and measure them."""
+        if not self._waiting:
+            return
+        payloads, times_ms = self._waiting, self._waiting_at_ms
+        self._waiting, self._waiting_at_ms, self._waiting_bytes = [], [], 0
+        placed = begun = 0  # bytes as PCM16; frames
+        for index, payload in enumerate(payloads):
+            duration_ms = len(payload) / self._payload_bytes_per_ms
+            begin_ms = times_ms[index] - duration_ms if self._by_end else times_ms[index]
+            if not -1 < begin_ms - self._next_ms < 1:
+                if self._by_end and begin_ms < self._next_ms:
+                    self._move_back(begin_ms)
+                else:
+                    if not self._by_end:
+                        self._measure(payloads[begun:index])
+                        placed, begun = 0, index
+                    self._anchor(begin_ms, placed)
+            self._next_ms += duration_ms
+            placed += len(payload) * 2 // self._sample_bytes
+        self._measure(payloads[begun:])
+        if len(self._levels) * WINDOW_MS > KEEP_MS:
+            self._drop_windows(len(self._levels) // 4)
+
+    def _measure(self, payloads: list[bytes]) -> None:
+        """One level for each whole window; what is left over is carried."""
+        sound = b"".join(payloads)
+        pcm16 = self._carry + (sound if self._to_pcm16 is None else self._to_pcm16(sound, 2))
+        size = self._window_bytes
+        whole = len(pcm16) - len(pcm16) % size
+        if whole >= size * MANY_WINDOWS:
+            windows = np.frombuffer(pcm16, "<i2", whole // 2).reshape(-1, size // 2).astype(np.float32)
+            squares = np.einsum("ij,ij->i", windows, windows) / (size // 2)
+            self._levels.frombytes((np.sqrt(squares) + ROUNDING).astype(np.uint16).tobytes())
+        else:
+            for at in range(0, whole, size):
+                self._levels.append(audioop.rms(pcm16[at : at + size], 2))
+        self._carry = pcm16[whole:]
+
+    def _anchor(self, begin_ms: float, unmeasured_bytes: int) -> None:
+        """After a gap, or at a new start of playback: time runs on from `begin_ms`, behind so much PCM16 that waits."""
+        whole, carried_bytes = divmod(len(self._carry) + unmeasured_bytes, self._window_bytes)
+        carried_ms = carried_bytes / self._bytes_per_ms
+        if carried_ms and not self._by_end and abs(begin_ms - self._next_ms) >= WINDOW_MS:
+            self._levels.append(audioop.rms(self._carry, 2))
+            self._carry = b""
+            carried_ms = 0.0
+        window = len(self._levels) + whole
+        if self._anchor_windows and self._anchor_windows[-1] == window:
+            self._anchor_ms[-1] = begin_ms - carried_ms
+        else:
+            self._anchor_windows.append(window)
+            self._anchor_ms.append(begin_ms - carried_ms)
+        self._next_ms = begin_ms
+
+    def _move_back(self, begin_ms: float) -> None:
+        """Let the last stretch end where the new frame begins, and those before it where their successors begin."""
+        windows, times_ms = self._anchor_windows, self._anchor_ms
+        times_ms[-1] -= self._next_ms - begin_ms
+        while len(times_ms) > 1:
+            length_ms = (windows[-1] - windows[-2]) * WINDOW_MS
+            if times_ms[-2] + length_ms < times_ms[-1]:
+                break
+            times_ms[-2] = times_ms[-1] - length_ms
+            windows.pop()
+            times_ms.pop()
+        self._next_ms = begin_ms
+
+    def _stretch(self, index: int) -> tuple[int, int, float]:
+        """First window, window past the last, and begin in ms, of a stretch in which time runs evenly."""
+        starts = self._anchor_windows
+        last = starts[index + 1] if index + 1 < len(starts) else len(self._levels)
+        return starts[index], last, self._anchor_ms[index]
+
+    def _drop_windows(self, drop: int) -> None:
+        """Let go of the oldest windows; the anchor of the first that stays moves to it."""
+        if drop <= 0:
+            return
+        anchor = bisect_right(self._anchor_windows, drop) - 1
+        begin_ms = self._anchor_ms[anchor] + (drop - self._anchor_windows[anchor]) * WINDOW_MS
+        self._anchor_windows = array("q", [0, *(window - drop for window in self._anchor_windows[anchor + 1 :])])
+        self._anchor_ms = array("d", [begin_ms, *self._anchor_ms[anchor + 1 :]])
+        del self._levels[:drop]
+
+
+def _is_run(levels: array[int], gate: int) -> bool:
+    return sum(level >= gate for level in levels) >= RUN_LOUD
