@@ -1,0 +1,124 @@
+"""What the caller's leg brings, and what follows from it."""
+
+from __future__ import annotations
+
+from sessions import line
+from sessions.commands import (
+    CancelResponse,
+    Configure,
+    PassToModel,
+    Refuse,
+    SendAudio,
+    Truncated,
+    TruncateItem,
+)
+from sessions.events import (
+    CallerAudio,
+    CallerCommitted,
+    CallerText,
+    CancelWanted,
+    ClientToolAnswered,
+    MarkEchoed,
+    PlaybackReported,
+    SettingsChanged,
+)
+from sessions.responses import Origin
+from sessions.state import CallState, Line
+
+
+def sound(state: CallState, event: CallerAudio, now_ms: int) -> SendAudio | None:
+    """Caller sound: on to the model, measured on its way. None while it has to wait for the model's leg."""
+    frame = event.frame
+    format = frame.format
+    meter = state.meter
+    if format.rate_hz != meter.caller_rate_hz:
+        meter.caller_rate(format.rate_hz)
+    meter.caller_samples += len(frame.payload) // format.sample_bytes
+    track = state.watch.caller
+    if track is None or track.format is not format:
+        track = state.watch.caller_track(format)
+    track.feed(frame, now_ms)
+    command = SendAudio(frame, event.wire)
+    if state.line is Line.OPEN:
+        return command
+    state.held.sound(command)
+    return None
+
+
+def committed(state: CallState, event: CallerCommitted) -> None:
+    """The end of a turn that the caller takes by hand."""
+    state.caller_speaks = False
+    if event.wire is not None:
+        state.to_model(PassToModel(event.wire))
+
+
+def typed(state: CallState, event: CallerText, now_ms: int) -> None:
+    """A typed message, perhaps with pictures."""
+    state.limits.active(now_ms)
+    state.greeting_due_ms = None
+    state.client_calls.clear()
+    if not state.talk.knows(event.item_id):  # else the model refuses it, and the first one stands
+        if not state.caller_speaks:
+            state.watch.caller_typed(now_ms)
+        state.talk.caller_typed(event.item_id, event.text, event.images, now_ms)
+    if event.wire is not None:
+        state.to_model(PassToModel(event.wire), event.item_id)
+
+
+def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> None:
+    """A client's own function came back."""
+    use = state.book.tool(event.call_id)
+    if use is not None and use.server_side:
+        state.out.append(Refuse("invalid_value", "The result of this call is not the client's to give.", None))
+        return
+    state.client_calls.discard(event.call_id)
+    state.book.tool_finished(event.call_id, event.output, None, now_ms)
+    if use is not None and state.item_generation.get(use.item_id, state.generation) != state.generation:
+        line.tell_client_output(state, use)
+    elif event.wire is not None:
+        state.to_model(PassToModel(event.wire), event.call_id)
+
+
+def cancel(state: CallState, event: CancelWanted) -> None:
+    """A client's `response.cancel`: for what runs, it is the model's to answer; for what waits, ours."""
+    if state.line is Line.OPEN and (state.queue.busy or event.response_id is not None or not state.queue.waiting):
+        state.out.append(CancelResponse(event.response_id, event.wire))
+        return
+    state.queue.withdraw(Origin.RESUME)
+    wish = state.queue.withdraw(Origin.CLIENT) if event.response_id is None else None
+    if wish is not None:
+        text = "The response was cancelled before it began."
+        state.out.append(Refuse("response_cancelled", text, wish.client_event_id))
+    else:
+        text = "Cancellation failed: no active response found"
+        state.out.append(Refuse("response_cancel_not_active", text, event.client_event_id))
+
+
+def played(state: CallState, event: PlaybackReported, now_ms: int) -> None:
+    """The client says how much of an item it played: the model and the record shall believe it."""
+    known = state.ledger.reported(event.item_id, event.heard_ms, now_ms)
+    if known:
+        state.talk.interrupt_item(event.item_id)
+        state.talk.settle(state.ledger, now_ms)
+        state.talk.settle_item(event.item_id, state.ledger, now_ms)
+    if known and state.item_generation.get(event.item_id, state.generation) != state.generation:
+        # The leg that spoke it is gone. The new one was told only what was heard, so there is nothing to cut.
+        state.out.append(Truncated(event.item_id, event.heard_ms))
+        return
+    state.to_model(TruncateItem(event.item_id, event.heard_ms, event.wire))
+
+
+def echoed(state: CallState, event: MarkEchoed, now_ms: int) -> None:
+    """A far end that buffers speech says how far it has played."""
+    item_id = state.ledger.echoed(event.name)
+    if item_id is not None and state.ledger.settled(item_id, now_ms):
+        state.talk.settle_item(item_id, state.ledger, now_ms)
+
+
+def settings(state: CallState, event: SettingsChanged, now_ms: int) -> None:
+    """The client changed its session; the first change is what a greeting waits for."""
+    state.setup = event.setup
+    if state.line is not Line.IDLE:
+        state.to_model(Configure(event.setup))
+    if state.greeting_due_ms is not None:
+        state.greeting_due_ms = min(state.greeting_due_ms, now_ms)

@@ -1,0 +1,344 @@
+"""The record of a call as documents, and back: enough to list it, to show it, and to rebuild a model session's history.
+
+One document of type `session` (id `session`) and one of type `turn` for each turn (id `turn_00000` and on, so that
+they sort) lie in the partition (tenant, session id). Fields that are not known here are skipped on reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TypeVar
+
+from sessions.commands import PastMessage, PastToolCall
+from sessions.events import TokenUsage
+from sessions.ports import JsonObject
+from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
+from sessions.stores.contract import SESSION, BadDocument, Document
+from sessions.stores.fields import Fields
+
+AnyWord = TypeVar("AnyWord", bound=StrEnum)
+
+SCHEMA = 1
+TURN = "turn"
+SESSION_ID = "session"  # the id of a session's own document
+DAY_S = 86_400
+# What a new model session is told about a tool call whose result never came.
+UNANSWERED = '{"error": "the tool had not answered when the conversation broke off"}'
+
+
+class SessionState(StrEnum):
+    """Whether a call is going on."""
+
+    LIVE = "live"
+    ENDED = "ended"
+
+
+class RecordingState(StrEnum):
+    """How far a recording is."""
+
+    OFF = "off"
+    RUNNING = "running"  # the call goes on, or its spool waits for the finisher
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingInfo:
+    """What was kept of a call's sound and messages, by name in the blob store (None: not kept)."""
+
+    state: RecordingState
+    complete: bool = True  # False when the disk could not follow, or the process died
+    stereo: str | None = None  # caller left, agent right, as heard
+    rate_hz: int | None = None
+    duration_ms: int | None = None
+    payload_bytes: int | None = None
+    events: str | None = None  # the event log
+    tracks: str | None = None  # the index of both tracks as received
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that runs a call; `boot` is new at each start."""
+
+    process: str
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """The facts about a whole call. The end reason is the summary's; `ended_at` is None while it is live."""
+
+    tenant: str
+    session_id: str
+    agent: str
+    agent_version: str
+    model: str  # KIND/NAME
+    protocol: str  # the caller's: realtime, twilio, ...
+    state: SessionState
+    started_at: float
+    ended_at: float | None
+    summary: CallSummary
+    latencies_ms: tuple[int, ...]  # of the turns that have one, in order
+    recording: RecordingInfo
+    owner: Owner
+
+
+def ttl_of(retention_days: int | None) -> int | None:
+    """A document's ttl in seconds; None keeps it for ever."""
+    return None if retention_days is None else retention_days * DAY_S
+
+
+def _clean(text: str) -> str:
+    """Half a surrogate pair, as a tool may return, has no UTF-8 and would cost the whole document."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _clean_or_none(text: str | None) -> str | None:
+    return None if text is None else _clean(text)
+
+
+def _base(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int | None) -> dict[str, str | int]:
+    base: dict[str, str | int] = {
+        "id": document_id,
+        "tenant": tenant,
+        "session_id": session_id,
+        "type": kind,
+        "schema": SCHEMA,
+    }
+    if ttl_s is not None:
+        base["ttl"] = ttl_s
+    return base
+
+
+def _usage(usage: TokenUsage) -> dict[str, int]:
+    return {field.name: getattr(usage, field.name) for field in fields(TokenUsage)}
+
+
+def _usage_from(found: Fields) -> TokenUsage:
+    return TokenUsage(**{field.name: found.whole(field.name) for field in fields(TokenUsage)})
+
+
+def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
+    """The document of a call as it stands."""
+    summary, recording = record.summary, record.recording
+    return {
+        **_base(record.tenant, record.session_id, SESSION_ID, SESSION, ttl_s),
+        "agent": record.agent,
+        "agent_version": record.agent_version,
+        "model": record.model,
+        "protocol": record.protocol,
+        "state": record.state.value,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "end_reason": _clean_or_none(summary.end_reason),
+        "summary": {
+            "turns": summary.turns,
+            "caller_audio_ms": summary.caller_audio_ms,
+            "agent_audio_ms": summary.agent_audio_ms,
+            "dropped_audio_ms": summary.dropped_audio_ms,
+            "redials": summary.redials,
+            "duration_ms": summary.duration_ms,
+            "usage": _usage(summary.usage),
+        },
+        "latencies_ms": list(record.latencies_ms),
+        "recording": {
+            "state": recording.state.value,
+            "complete": recording.complete,
+            "stereo": recording.stereo,
+            "rate_hz": recording.rate_hz,
+            "duration_ms": recording.duration_ms,
+            "payload_bytes": recording.payload_bytes,
+            "events": recording.events,
+            "tracks": recording.tracks,
+        },
+        "owner": {"process": record.owner.process, "boot": record.owner.boot},
+    }
+
+
+def session_from_document(document: Document) -> SessionRecord:
+    """Read a session's document. Raises BadDocument."""
+    found = _known(document, SESSION)
+    summary, recording, owner = found.object("summary"), found.object("recording"), found.object("owner")
+    return SessionRecord(
+        tenant=found.text("tenant"),
+        session_id=found.text("session_id"),
+        agent=found.text("agent"),
+        agent_version=found.text("agent_version"),
+        model=found.text("model"),
+        protocol=found.text("protocol"),
+        state=_one_of(SessionState, found, "state"),
+        started_at=found.number("started_at"),
+        ended_at=found.number_or_none("ended_at"),
+        summary=CallSummary(
+            turns=summary.whole("turns"),
+            caller_audio_ms=summary.whole("caller_audio_ms"),
+            agent_audio_ms=summary.whole("agent_audio_ms"),
+            dropped_audio_ms=summary.whole("dropped_audio_ms"),
+            usage=_usage_from(summary.object("usage")),
+            redials=summary.whole("redials"),
+            end_reason=found.text_or_none("end_reason"),
+            duration_ms=summary.whole("duration_ms"),
+        ),
+        latencies_ms=tuple(found.wholes("latencies_ms")),
+        recording=RecordingInfo(
+            state=_one_of(RecordingState, recording, "state"),
+            complete=recording.flag("complete"),
+            stereo=recording.text_or_none("stereo"),
+            rate_hz=recording.whole_or_none("rate_hz"),
+            duration_ms=recording.whole_or_none("duration_ms"),
+            payload_bytes=recording.whole_or_none("payload_bytes"),
+            events=recording.text_or_none("events"),
+            tracks=recording.text_or_none("tracks"),
+        ),
+        owner=Owner(process=owner.text("process"), boot=owner.text("boot")),
+    )
+
+
+def turn_document(tenant: str, session_id: str, turn: Turn, *, ttl_s: int | None) -> Document:
+    """The document of one turn as it stands."""
+    return {
+        **_base(tenant, session_id, f"turn_{turn.index:05}", TURN, ttl_s),
+        "index": turn.index,
+        "begin_ms": turn.begin_ms,
+        "end_ms": turn.end_ms,
+        "latency_ms": turn.latency_ms,
+        "interrupted": turn.interrupted,
+        "outcome": turn.outcome,
+        "usage": _usage(turn.usage),
+        "entries": [_tool(entry) if isinstance(entry, ToolUse) else _said(entry) for entry in turn.entries],
+    }
+
+
+def turn_from_document(document: Document) -> Turn:
+    """Read a turn's document. Raises BadDocument."""
+    found = _known(document, TURN)
+    return Turn(
+        index=found.whole("index"),
+        begin_ms=found.whole("begin_ms"),
+        end_ms=found.whole_or_none("end_ms"),
+        entries=[_entry_from(entry) for entry in found.objects("entries")],
+        latency_ms=found.whole_or_none("latency_ms"),
+        interrupted=found.flag("interrupted"),
+        outcome=found.text_or_none("outcome"),
+        usage=_usage_from(found.object("usage")),
+    )
+
+
+def _said(said: Utterance) -> JsonObject:
+    return {
+        "kind": "said",
+        "item_id": said.item_id,
+        "speaker": said.speaker.value,
+        "text": _clean(said.text),
+        "heard_text": _clean(said.heard_text),
+        "spoken": said.spoken,
+        "begin_ms": said.begin_ms,
+        "sent_ms": said.sent_ms,
+        "heard_ms": said.heard_ms,
+        "heard": None if said.heard is None else said.heard.value,
+        "final": said.final,
+        "images": said.images,
+    }
+
+
+def _tool(use: ToolUse) -> JsonObject:
+    return {
+        "kind": "tool",
+        "call_id": use.call_id,
+        "item_id": use.item_id,
+        "name": _clean(use.name),
+        "arguments": _clean(use.arguments),
+        "server_side": use.server_side,
+        "begin_ms": use.begin_ms,
+        "end_ms": use.end_ms,
+        "output": _clean_or_none(use.output),
+        "error": _clean_or_none(use.error),
+    }
+
+
+def _entry_from(entry: Fields) -> Utterance | ToolUse:
+    match entry.text("kind"):
+        case "said":
+            return Utterance(
+                item_id=entry.text("item_id"),
+                speaker=_one_of(Speaker, entry, "speaker"),
+                text=entry.text("text"),
+                heard_text=entry.text("heard_text"),
+                spoken=entry.flag("spoken"),
+                begin_ms=entry.whole("begin_ms"),
+                sent_ms=entry.whole("sent_ms"),
+                heard_ms=entry.whole("heard_ms"),
+                heard=None if entry.text_or_none("heard") is None else _one_of(Heard, entry, "heard"),
+                final=entry.flag("final"),
+                images=entry.whole("images"),
+            )
+        case "tool":
+            return ToolUse(
+                call_id=entry.text("call_id"),
+                item_id=entry.text("item_id"),
+                name=entry.text("name"),
+                arguments=entry.text("arguments"),
+                server_side=entry.flag("server_side"),
+                begin_ms=entry.whole("begin_ms"),
+                end_ms=entry.whole_or_none("end_ms"),
+                output=entry.text_or_none("output"),
+                error=entry.text_or_none("error"),
+            )
+        case kind:
+            raise BadDocument(f"an entry of a turn is of an unknown kind, {kind!r}")
+
+
+def _known(document: Document, kind: str) -> Fields:
+    found = Fields(document)
+    if found.text("type") != kind:
+        raise BadDocument(f"a document of type {found.text('type')!r} was read as one of type {kind!r}")
+    if found.whole("schema") > SCHEMA:
+        raise BadDocument(f"a document of type {kind!r} was written by a newer Patchbay")
+    return found
+
+
+def _one_of(kind: type[AnyWord], found: Fields, name: str) -> AnyWord:
+    word = found.text(name)
+    if word not in set(kind):
+        raise BadDocument(f"field {name!r} of a document is {word!r}, which is not one of {', '.join(kind)}")
+    return kind(word)
+
+
+def past_of(turns: Iterable[Turn]) -> tuple[PastMessage | PastToolCall, ...]:
+    """The talk as a new model session shall know it: what was said and what was heard, tools with their results.
+
+    Of the agent only what the caller heard counts; what nobody said or heard is left out.
+    """
+    past: list[PastMessage | PastToolCall] = []
+    for turn in turns:
+        for entry in turn.entries:
+            if isinstance(entry, ToolUse):
+                output = UNANSWERED if entry.output is None else entry.output
+                past.append(PastToolCall(entry.item_id, entry.call_id, entry.name, entry.arguments, output))
+                continue
+            text = entry.text if entry.speaker is Speaker.CALLER else entry.heard_text
+            if entry.images:
+                text = f"{text} [{entry.images} image(s), no longer here]".lstrip()
+            if text.strip():
+                role = "user" if entry.speaker is Speaker.CALLER else "assistant"
+                past.append(PastMessage(entry.item_id, role, text))
+    return tuple(past)
+
+
+def history(turn_documents: Iterable[Document]) -> tuple[PastMessage | PastToolCall, ...]:
+    """A model session's history, rebuilt from a call's turn documents in any order. Raises BadDocument."""
+    turns = [turn_from_document(document) for document in turn_documents]
+    return past_of(sorted(turns, key=lambda turn: turn.index))
+
+
+def played_spans(turns: Iterable[Turn]) -> list[PlayedSpan]:
+    """Where the agent's speech was heard, in order of time."""
+    spans = [
+        PlayedSpan(entry.item_id, entry.begin_ms, entry.heard_ms)
+        for turn in turns
+        for entry in turn.entries
+        if isinstance(entry, Utterance) and entry.speaker is Speaker.AGENT and entry.heard_ms > 0
+    ]
+    return sorted(spans, key=lambda span: span.begin_ms)

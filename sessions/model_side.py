@@ -1,0 +1,336 @@
+"""What the model's leg brings, and what follows from it."""
+
+from __future__ import annotations
+
+from sessions import answering, line
+from sessions.commands import (
+    CancelResponse,
+    ClearPlayback,
+    Play,
+    Refuse,
+    Relay,
+    RunTool,
+    StopTool,
+    ToolEnded,
+    ToolRunning,
+    TruncateItem,
+)
+from sessions.events import (
+    AgentAudio,
+    AgentText,
+    CallerTranscribed,
+    CallerTurnTaken,
+    ItemKind,
+    ItemStarted,
+    ModelRefused,
+    Outcome,
+    ResponseEnded,
+    ResponseRequest,
+    ResponseStarted,
+    SpeechEnded,
+    SpeechStarted,
+    ToolWanted,
+)
+from sessions.jobs import Job
+from sessions.record import ToolUse, Turn
+from sessions.responses import ActiveResponse, Origin, Wish
+from sessions.state import CallState
+from sessions.turns import add_usage
+
+TOOL_GRACE_MS = 2_000  # past its deadline, for whoever runs the tool to say so
+
+
+def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
+    """The caller speaks; if the agent does too, that is a barge-in."""
+    state.caller_speaks = True
+    state.own_answer_until_ms = None
+    state.greeting_due_ms = None
+    state.queue.withdraw(Origin.GREETING)
+    state.limits.active(now_ms)
+    state.watch.caller_speaks()
+    state.client_calls.clear()  # the talk has gone on: a client's late result no longer holds the turn open
+    _barge_in(state, now_ms)
+    state.talk.caller_spoken(event.item_id, now_ms)
+    state.out.append(Relay(event))
+
+
+def _barge_in(state: CallState, now_ms: int) -> None:
+    item_id = state.ledger.sounding(now_ms)
+    active = state.queue.active
+    if item_id is not None:
+        state.talk.interrupt_item(item_id)
+    elif active is not None and (turn := state.book.turn_of(active.response_id)) is not None:
+        state.book.interrupt(turn)
+    if state.setup.interrupts_by_itself:
+        state.silenced |= state.responses.keys() - state.beside
+        state.live_item = None
+        if state.rules.client_plays:
+            state.ledger.interrupted(now_ms)
+        else:
+            state.ledger.cleared(now_ms)
+            state.out.append(ClearPlayback())
+            if item_id is not None and state.item_generation.get(item_id, state.generation) == state.generation:
+                state.to_model(TruncateItem(item_id, state.ledger.heard(item_id, now_ms).ms, None))
+        state.talk.settle(state.ledger, now_ms)
+    for job in state.tools.running:
+        if state.rules.server_tools[job.name].stop_on_barge_in:
+            state.out.append(StopTool(job.call_id))
+            tool_finished(state, job.call_id, "The caller interrupted; this was stopped.", "stopped", now_ms)
+
+
+def _silence(state: CallState, response_id: str) -> None:
+    state.silenced.add(response_id)
+    state.live_item = None
+
+
+def speech_ended(state: CallState, event: SpeechEnded, now_ms: int) -> None:
+    """The caller stopped; a model that answers by itself is given a moment to begin."""
+    state.limits.active(now_ms)
+    state.caller_speaks = False
+    if state.setup.answers_by_itself:
+        state.own_answer_until_ms = now_ms + state.rules.own_answer_wait_ms
+    state.out.append(Relay(event))
+    answering.pump(state, now_ms)
+
+
+def turn_taken(state: CallState, event: CallerTurnTaken, now_ms: int) -> None:
+    """The caller's sound became an item: its place in the transcript is here."""
+    state.talk.caller_spoken(event.item_id, now_ms)
+    state.out.append(Relay(event))
+
+
+def transcribed(state: CallState, event: CallerTranscribed) -> None:
+    """The caller's words, whenever they come."""
+    state.talk.caller_text(event.item_id, event.text, final=event.final)
+    state.out.append(Relay(event))
+
+
+def response_started(state: CallState, event: ResponseStarted, now_ms: int) -> None:
+    """An answer begins: ours, or one of the model's own making. One that was seen before is left alone."""
+    response_id = event.response_id
+    if response_id in state.responses:
+        return
+    state.responses[response_id] = True
+    state.out.append(Relay(event))
+    if event.out_of_band:
+        state.beside.add(response_id)
+        state.beside_asked.pop(next(iter(state.beside_asked), ""), None)  # they begin in the order of asking
+        return
+    wish = state.queue.started(response_id, event.metadata)
+    state.own_answer_until_ms = None
+    state.progress_ms = now_ms
+    answering.begun(state)
+    state.book.answer_started(response_id, now_ms)
+    state.watch.answer_begins()
+    if wish is None or wish.origin is Origin.CLIENT or not (state.caller_speaks and state.setup.interrupts_by_itself):
+        return
+    # It was asked for before the caller began to speak, and would now speak over the caller.
+    _silence(state, response_id)
+    state.to_model(CancelResponse(response_id, None))
+    if wish.origin is not Origin.GREETING:
+        answering.put_back(state, wish)
+
+
+def item_started(state: CallState, event: ItemStarted, now_ms: int) -> None:
+    """A response opened an item."""
+    state.progress_ms = now_ms
+    state.item_generation[event.item_id] = state.generation
+    if event.kind is ItemKind.MESSAGE:
+        state.talk.agent_item(event.response_id, event.item_id, now_ms, spoken=not state.setup.text_only)
+    state.out.append(Relay(event))
+
+
+def speech(state: CallState, event: AgentAudio, now_ms: int) -> Play | None:
+    """Agent speech: on to the caller, measured on its way. None for what goes no further."""
+    frame = event.frame
+    format = frame.format
+    rate_hz = format.rate_hz
+    samples = len(frame.payload) // format.sample_bytes
+    if event.item_id != state.live_item and not _take_up(state, event, now_ms):
+        return None
+    begins_ms = state.ledger.sent(event.item_id, samples, rate_hz, now_ms)
+    meter = state.meter
+    if rate_hz != meter.agent_rate_hz:
+        meter.agent_rate(rate_hz)
+    meter.agent_samples += samples
+    if state.watch.listening and (turn := state.book.turn_of(event.response_id)) is not None:
+        latency_ms = state.watch.agent_sound(frame, begins_ms)
+        if latency_ms is not None:
+            state.book.answered_after(turn, latency_ms)
+    return Play(event.response_id, event.item_id, frame, event.wire)
+
+
+def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
+    """Another item begins to sound. False if its sound is not to go the usual way: its response was cut short."""
+    frame = event.frame
+    state.talk.agent_sounds(event.response_id, event.item_id, now_ms)
+    if event.response_id in state.silenced:
+        state.ledger.sent_unheard(event.item_id, frame.samples, frame.format.rate_hz, now_ms)
+        if state.rules.client_plays:
+            state.out.append(Play(event.response_id, event.item_id, frame, event.wire))
+        return False
+    if state.responses.get(event.response_id):
+        state.live_item = event.item_id
+    else:
+        state.settle_at_ms = now_ms  # its response is over, or unknown: nothing else will note what was heard of it
+    return True
+
+
+def words(state: CallState, event: AgentText, now_ms: int) -> None:
+    """A piece of what the agent says or writes."""
+    state.progress_ms = now_ms
+    turn = state.book.turn_of(event.response_id)
+    if turn is not None:
+        state.talk.agent_words(event.response_id, event.item_id, event.text, now_ms, spoken=event.spoken)
+        if not event.spoken:
+            state.limits.active(now_ms)
+            latency_ms = state.watch.text_answer(now_ms)
+            if latency_ms is not None:
+                state.book.answered_after(turn, latency_ms)
+        if not state.responses[event.response_id]:
+            state.talk.settle_item(event.item_id, state.ledger, now_ms)
+    state.out.append(Relay(event))
+
+
+def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
+    """The model calls a function: one of the agent's is run here, any other is the client's."""
+    state.progress_ms = now_ms
+    if event.response_id in state.beside:
+        # Beside the conversation nothing is run for the agent: the model could not be given the result.
+        state.out.append(Relay(event))
+        return
+    rule = state.rules.server_tools.get(event.name)
+    use = ToolUse(event.call_id, event.item_id, event.name, event.arguments, rule is not None, begin_ms=0)
+    if not state.book.tool_wanted(event.response_id, use, now_ms):
+        return
+    state.out.append(Relay(event))
+    state.item_generation[event.item_id] = state.generation
+    active = state.queue.active
+    of_active = active is not None and active.response_id == event.response_id
+    round_ = state.tools.round(event.response_id, active.metadata if active is not None and of_active else None)
+    round_.over = not state.responses.get(event.response_id, False)
+    if rule is None:
+        round_.client_calls.add(event.call_id)
+        state.client_calls.add(event.call_id)
+    else:
+        due_ms = now_ms + rule.deadline_ms + TOOL_GRACE_MS
+        ids = (event.call_id, event.item_id, event.name, event.arguments, event.response_id)
+        state.tools.start(round_, Job(*ids, state.generation, due_ms))
+        state.out.append(ToolRunning(event.call_id, event.item_id, event.name, event.arguments))
+        state.out.append(RunTool(event.call_id, event.name, event.arguments))
+    if round_.over:
+        answering.follow_up(state, now_ms)
+
+
+def tool_finished(
+    state: CallState, call_id: str, output: str, error: str | None, now_ms: int, *, hang_up: bool = False
+) -> None:
+    """A server-side tool came back: the model gets its result, and is asked to speak when the last one is in."""
+    found = state.tools.finish(call_id)
+    if found is None:
+        return
+    job, round_ = found
+    state.book.tool_finished(call_id, output, error, now_ms)
+    line.tell_output(state, job, output)
+    state.out.append(ToolEnded(call_id, job.item_id, job.name, job.arguments, output, error))
+    if hang_up:
+        round_.hang_up = True
+        answering.leave_soon(state, now_ms)
+    answering.follow_up(state, now_ms)
+
+
+def tools_overdue(state: CallState, now_ms: int) -> None:
+    """Tools that whoever runs them forgot about: the model is told so."""
+    for job in state.tools.running:
+        if now_ms >= job.due_ms:
+            state.out.append(StopTool(job.call_id))
+            tool_finished(state, job.call_id, f"{job.name} did not answer in time.", "timeout", now_ms)
+
+
+def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
+    """An answer is over: the turn ends with it, unless tools or a request in line will continue it."""
+    response_id = event.response_id
+    if state.responses.get(response_id) is False:
+        return  # told twice
+    state.responses[response_id] = False
+    ended = state.queue.ended(response_id)
+    turn = state.book.turn_of(response_id)
+    if event.usage is not None:
+        state.meter.usage = add_usage(state.meter.usage, event.usage)
+    state.book.answer_ended(response_id, event.outcome, event.usage)
+    state.live_item = None
+    if event.outcome is Outcome.CANCELLED:
+        _silence(state, response_id)
+        if turn is not None:
+            state.book.interrupt(turn)
+    state.out.append(Relay(event))
+    round_ = state.tools.find(response_id)
+    if round_ is not None:
+        round_.over = True
+        round_.spoke = state.talk.has_words(response_id)
+    if ended is not None and event.outcome is Outcome.COMPLETED:
+        state.answered_since_dial = True
+    elif ended is not None and event.outcome is Outcome.FAILED and round_ is None:
+        _failed(state, ended, now_ms)
+    answering.follow_up(state, now_ms)
+    state.limits.active(now_ms)
+    state.settle_at_ms = max(now_ms, state.ledger.plays_until_ms)
+    if turn is not None:
+        _close_turn(state, turn, now_ms)
+
+
+def _failed(state: CallState, ended: ActiveResponse, now_ms: int) -> None:
+    """An answer came to nothing. Where a client asked, or sees it and may ask again, that is the client's affair."""
+    if state.talk.has_words(ended.response_id):
+        return
+    if ended.wish is not None:
+        answering.try_again(state, ended.wish, now_ms)
+    elif not state.rules.client_plays and not state.caller_speaks and not state.queue.waiting:
+        request = ResponseRequest(state.ids.new("pb"), out_of_band=False, metadata=None, say=None, wire=None)
+        answering.try_again(state, Wish(request, Origin.RESUME), now_ms)
+
+
+def _close_turn(state: CallState, turn: Turn, now_ms: int) -> None:
+    state.talk.settle(state.ledger, now_ms)
+    if state.queue.busy or state.queue.waiting or state.tools.rounds or state.client_calls:
+        return
+    if state.leave_wanted and not state.leaving:
+        answering.leave(state, now_ms)
+    if turn is state.book.open:
+        state.book.end(now_ms)
+
+
+def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
+    """The model answered something with an error: ours stay here, a client's go on, a lost race goes back in line."""
+    name = event.event_id
+    state.beside_asked.pop(name or "", None)
+    if name is None and event.code == answering.ACTIVE_ALREADY:
+        name = state.queue.latest_asked  # there is nothing else that it can be about
+    found = state.queue.refused(name) if name is not None else None
+    if found is None:
+        if event.event_id is None or not event.event_id.startswith("pb_"):
+            state.out.append(Relay(event))
+        return
+    wish, crossed = found
+    if event.code == answering.ACTIVE_ALREADY or (crossed and wish.origin is not Origin.CLIENT):
+        answering.lost_race(state, wish, now_ms, crossed=crossed)
+    elif wish.origin is Origin.CLIENT:
+        _tell_client(state, wish, event)
+    elif not answering.try_again(state, wish, now_ms) and state.leave_wanted:
+        answering.leave(state, now_ms)
+    answering.pump(state, now_ms)
+
+
+def _tell_client(state: CallState, wish: Wish, event: ModelRefused) -> None:
+    if wish.client_event_id is not None and wish.client_event_id == event.event_id:
+        state.out.append(Relay(event))
+    else:
+        state.out.append(Refuse(event.code or "invalid_request_error", event.message, wish.client_event_id))
+
+
+def cancel_unplayed(state: CallState) -> None:
+    """The caller's leg cannot take more speech: stop what makes it, once."""
+    active = state.queue.active
+    if active is not None and active.response_id != state.cancelled:
+        state.cancelled = active.response_id
+        state.to_model(CancelResponse(active.response_id, None))

@@ -1,0 +1,191 @@
+"""What of the agent's speech was heard, as against sent.
+
+Where a client owns playback it reports where it stopped; where a far end echoes marks, they tell; else the ledger knows
+only what was sent and how long it can have been playing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from sessions.record import Heard, PlayedSpan
+
+MARKS_LAG_MS = 1_000  # the last mark of an item is waited for so long after the item should have ended
+
+
+@dataclass(slots=True)
+class _Item:
+    begin_ms: int
+    rate_hz: int
+    samples: int = 0
+    known_ms: int | None = None  # reported, marked, or estimated when it was cut
+    label: Heard = Heard.ESTIMATED
+    cut: bool = False  # it plays no further
+
+    @property
+    def sent_ms(self) -> int:
+        return self.samples * 1000 // self.rate_hz
+
+    def ended(self, now_ms: int) -> bool:
+        if self.cut:
+            return True
+        lags = self.label is Heard.MARKED and self.known_ms != self.sent_ms
+        return self.begin_ms + self.sent_ms + (MARKS_LAG_MS if lags else 0) <= now_ms
+
+    def heard_ms(self, now_ms: int) -> int:
+        if self.known_ms is not None:
+            return self.known_ms
+        return max(0, min(self.sent_ms, now_ms - self.begin_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class HeardUpTo:
+    """How much of an item was heard, and how we know."""
+
+    ms: int
+    label: Heard
+
+
+class PlaybackLedger:
+    """Tells heard speech from sent speech, so that truncation and the record land on what the caller heard."""
+
+    __slots__ = (
+        "_epoch",
+        "_items",
+        "_plays_until_ms",
+    )
+
+    def __init__(self) -> None:
+        self._items: dict[str, _Item] = {}
+        self._plays_until_ms = 0.0  # when all that was sent will have been played, if nothing stops it
+        self._epoch = 0  # how many clears so far
+
+    def sent(self, item_id: str, samples: int, rate_hz: int, now_ms: int) -> float:
+        """Note speech sent now. Returns when its first sample begins to sound, at the earliest."""
+        item = self._items.get(item_id)
+        starts_ms = self._plays_until_ms if self._plays_until_ms > now_ms else now_ms
+        if item is None:
+            item = self._items[item_id] = _Item(int(starts_ms), rate_hz)
+        elif item.rate_hz != rate_hz:
+            item.samples = item.samples * rate_hz // item.rate_hz
+            item.rate_hz = rate_hz
+        item.samples += samples
+        if not item.cut:  # else it is late sound: sent, never heard
+            self._plays_until_ms = starts_ms + samples * 1000 / rate_hz
+        return starts_ms
+
+    def sent_unheard(self, item_id: str, samples: int, rate_hz: int, now_ms: int) -> None:
+        """Note speech sent now that will not be played: the response it belongs to was cut short."""
+        item = self._items.get(item_id)
+        if item is None:
+            item = self._items[item_id] = _Item(now_ms, rate_hz)
+        if not item.cut:
+            self._cut(item, now_ms)
+        self.sent(item_id, samples, rate_hz, now_ms)
+
+    def reported(self, item_id: str, heard_ms: int, now_ms: int) -> bool:
+        """The client says how much it played before it stopped. False if no such item was sent."""
+        item = self._items.get(item_id)
+        if item is None:
+            return False
+        if not item.cut:
+            self.interrupted(now_ms)  # the rest of its queue goes with it
+        item.known_ms = max(0, min(heard_ms, item.sent_ms))
+        item.label = Heard.REPORTED
+        item.cut = True
+        return True
+
+    def interrupted(self, now_ms: int) -> None:
+        """Playback stops now: what has not sounded yet will not."""
+        for item in self._items.values():
+            if not item.ended(now_ms):
+                self._cut(item, now_ms)
+        self._plays_until_ms = min(self._plays_until_ms, now_ms)
+
+    def cleared(self, now_ms: int) -> None:
+        """The far end was told to drop what it holds; marks from before no longer mean that sound was played."""
+        self.interrupted(now_ms)
+        self._epoch += 1
+
+    def mark_name(self, item_id: str) -> str:
+        """A name for a mark behind all that was sent of this item so far."""
+        item = self._items.get(item_id)
+        return f"{self._epoch}:{item.sent_ms if item else 0}:{item_id}"
+
+    def echoed(self, name: str) -> str | None:
+        """A mark came back. Returns its item; names that are not ours, or are from before a clear, mean nothing."""
+        epoch, _, rest = name.partition(":")
+        end_ms, _, item_id = rest.partition(":")
+        item = self._items.get(item_id)
+        if item is None or epoch != str(self._epoch) or item.cut or not _is_number(end_ms):
+            return None
+        marked_ms = item.known_ms or 0
+        item.known_ms = max(marked_ms, min(int(end_ms), item.sent_ms))
+        item.label = Heard.MARKED
+        return item_id
+
+    def heard(self, item_id: str, now_ms: int) -> HeardUpTo:
+        """How much of the item has been heard by now; nothing of an item never sent."""
+        item = self._items.get(item_id)
+        if item is None:
+            return HeardUpTo(0, Heard.ESTIMATED)
+        return HeardUpTo(item.heard_ms(now_ms), item.label)
+
+    def settled(self, item_id: str, now_ms: int) -> bool:
+        """Whether time alone changes nothing any more about how much of the item was heard."""
+        item = self._items.get(item_id)
+        return item is None or item.ended(now_ms)
+
+    def sent_ms(self, item_id: str) -> int:
+        """How much of the item was sent, heard or not."""
+        item = self._items.get(item_id)
+        return item.sent_ms if item else 0
+
+    def begin_ms(self, item_id: str) -> int | None:
+        """When the item began to sound, at the earliest."""
+        item = self._items.get(item_id)
+        return item.begin_ms if item else None
+
+    def sounding(self, now_ms: int) -> str | None:
+        """The item that the caller hears now, if any."""
+        if now_ms >= self._plays_until_ms + MARKS_LAG_MS:
+            return None
+        for item_id, item in reversed(self._items.items()):
+            if item.begin_ms <= now_ms and not item.ended(now_ms):
+                return item_id
+        return None
+
+    @property
+    def plays_until_ms(self) -> int:
+        """When all that was sent will have been played, if nothing stops it."""
+        return ceil(self._plays_until_ms)
+
+    def spans(self, now_ms: int) -> tuple[PlayedSpan, ...]:
+        """Where each item lies in time and how much of it was heard, in the order of playing."""
+        return tuple(PlayedSpan(item_id, item.begin_ms, item.heard_ms(now_ms)) for item_id, item in self._items.items())
+
+    @staticmethod
+    def _cut(item: _Item, now_ms: int) -> None:
+        # A mark is a lower bound, and better than a guess.
+        item.known_ms = item.heard_ms(now_ms)
+        item.cut = True
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 12
+
+
+def heard_prefix(text: str, heard_ms: int, sent_ms: int) -> str:
+    """The part of a transcript that was heard, cut at the last whole word.
+
+    Speech is taken to run evenly through its text, which errs by a word or so: models give no word times.
+    """
+    if sent_ms <= 0 or heard_ms >= sent_ms:
+        return text
+    cut = len(text) * heard_ms // sent_ms
+    if cut <= 0:
+        return ""
+    if cut < len(text) and not text[cut].isspace():
+        cut = max(text.rfind(" ", 0, cut), 0)
+    return text[:cut].rstrip()

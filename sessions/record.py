@@ -1,0 +1,103 @@
+"""What is kept of a call: turns, what was heard, tools, latencies, usage; enough to seed a new model session later.
+
+Times named `*_ms` count from the call's start on the monotonic clock; `started_at` and `ended_at` are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sessions.events import TokenUsage
+
+
+class Heard(StrEnum):
+    """How we know how much of an item was heard."""
+
+    REPORTED = "reported"  # the client said so
+    ESTIMATED = "estimated"  # at most what was sent, and what the time allowed
+    MARKED = "marked"  # the far end echoed a mark
+
+
+class Speaker(StrEnum):
+    """Who said something."""
+
+    CALLER = "caller"
+    AGENT = "agent"
+
+
+@dataclass(slots=True)
+class Utterance:
+    """One item of talk, in speech order.
+
+    `text` is all that was said or generated, `heard_text` what of it the other side heard (for an agent cut short, a
+    prefix that ends at a word). `sent_ms` and `heard_ms` are 0 for typed text. `begin_ms` is when it began to sound.
+    """
+
+    item_id: str
+    speaker: Speaker
+    text: str
+    heard_text: str
+    spoken: bool
+    begin_ms: int
+    sent_ms: int = 0
+    heard_ms: int = 0
+    heard: Heard | None = None  # None for the caller and for text
+    final: bool = True  # False while a transcript may still come
+    images: int = 0
+
+
+@dataclass(slots=True)
+class ToolUse:
+    """One tool call. `output` is None while it runs; `error` is a kind of `ToolFailed`."""
+
+    call_id: str
+    item_id: str
+    name: str
+    arguments: str
+    server_side: bool
+    begin_ms: int
+    end_ms: int | None = None
+    output: str | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """A caller's stretch of talk (or none, for a greeting) and all that the agent did in answer.
+
+    `entries` holds utterances and tool uses in the order of the talk. `latency_ms` runs from the end of the caller's
+    speech, or from the typed text, to the first audible sample of the answer; None where there was none.
+    """
+
+    index: int
+    begin_ms: int
+    end_ms: int | None = None
+    entries: list[Utterance | ToolUse] = field(default_factory=list)
+    latency_ms: int | None = None
+    interrupted: bool = False
+    outcome: str | None = None  # of the last response: completed, cancelled, incomplete, failed
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+@dataclass(slots=True)
+class PlayedSpan:
+    """Where an agent's item lies in time: it began to sound at `begin_ms` and was heard for `heard_ms`."""
+
+    item_id: str
+    begin_ms: int
+    heard_ms: int
+
+
+@dataclass(slots=True)
+class CallSummary:
+    """The whole call's sums."""
+
+    turns: int = 0
+    caller_audio_ms: int = 0
+    agent_audio_ms: int = 0
+    dropped_audio_ms: int = 0
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    redials: int = 0
+    end_reason: str | None = None
+    duration_ms: int = 0

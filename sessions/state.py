@@ -1,0 +1,206 @@
+"""What a call knows: its rules, and the parts that keep its state. The handlers beside this file work on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from sessions.agent import ToolRule
+from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
+from sessions.events import ResponseRequest, TokenUsage
+from sessions.jobs import ToolLedger
+from sessions.playback import PlaybackLedger
+from sessions.ports import Ids
+from sessions.responses import ResponseQueue
+from sessions.setup import ModelSetup
+from sessions.talk import Talk
+from sessions.timing import Limits, Stopwatch
+from sessions.turns import TurnBook
+
+HELD_AUDIO_MS = 10_000  # caller sound kept while the model's leg is being opened; past it the oldest goes
+HELD_FRAMES = 2_000  # the same, for sound in crumbs
+HELD_COMMANDS = 1_000  # other messages kept meanwhile
+HELD_BYTES = 32 * 1024 * 1024  # of those messages
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What the agent's file and the kind of caller decide for a call. Times in milliseconds."""
+
+    server_tools: Mapping[str, ToolRule]  # by the name that the model knows
+    greeting: str | None
+    client_plays: bool  # the client owns playback and truncation, as a Realtime client does
+    length_ms: int
+    idle_ms: int | None
+    greeting_wait_ms: int = 500
+    dial_limit_ms: int = 10_000
+    redial_limit_ms: int = 5_000
+    own_answer_wait_ms: int = 1_500  # how long a model that answers by itself is given to begin
+    stall_limit_ms: int = 30_000  # a response that brings nothing for so long shows that its leg is dead
+    speech_limit_ms: int = 10_000  # a caller said to be speaking who is inaudible for so long has stopped
+
+
+class Line(Enum):
+    """The state of the model's leg."""
+
+    IDLE = "idle"  # not asked for yet
+    DIALLING = "dialling"
+    OPEN = "open"
+    GONE = "gone"
+
+
+_ALWAYS_HELD = frozenset({AddToolOutput, Seed, Configure})  # ours, and few
+
+
+class Held:
+    """What waits for a model's leg that is not open: in order, with bounds on sound and on all else."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()  # items and calls that the waiting commands will tell the model of
+        self._queue: deque[ModelCommand] = deque()
+        self._frames = 0
+        self._audio_us = 0
+        self._dropped_us = 0
+        self._commands = 0
+        self._command_bytes = 0
+
+    @property
+    def dropped_ms(self) -> int:
+        """How much caller sound was lost for want of room."""
+        return self._dropped_us // 1000
+
+    def sound(self, command: SendAudio) -> None:
+        """Keep caller sound; past the bound the oldest goes, but the newest frame is kept however long it is."""
+        self._queue.append(command)
+        self._frames += 1
+        self._audio_us += _length_us(command)
+        while self._frames > 1 and (self._audio_us > HELD_AUDIO_MS * 1000 or self._frames > HELD_FRAMES):
+            self._drop_oldest_sound()
+
+    def add(self, command: ModelCommand, tells: str | None) -> bool:
+        """Keep any other command. False if there is no room for it."""
+        if type(command) is Configure and self._queue and type(self._queue[-1]) is Configure:
+            self._queue[-1] = command  # nothing came between: the earlier one would have no effect
+            return True
+        if type(command) not in _ALWAYS_HELD:
+            size = len(command.wire.text) if type(command) is PassToModel else 0
+            if self._commands >= HELD_COMMANDS or self._command_bytes + size > HELD_BYTES:
+                return False
+            self._commands += 1
+            self._command_bytes += size
+        self._queue.append(command)
+        if tells is not None:
+            self.told.add(tells)
+        return True
+
+    def take(self) -> list[ModelCommand]:
+        """All that was kept, in order; none remains."""
+        taken = list(self._queue)
+        self._queue.clear()
+        self.told.clear()
+        self._frames = self._audio_us = self._commands = self._command_bytes = 0
+        return taken
+
+    def _drop_oldest_sound(self) -> None:
+        for index, command in enumerate(self._queue):
+            if type(command) is SendAudio:
+                del self._queue[index]
+                length_us = _length_us(command)
+                self._frames -= 1
+                self._audio_us -= length_us
+                self._dropped_us += length_us
+                return
+
+
+def _length_us(command: SendAudio) -> int:
+    return command.frame.samples * 1_000_000 // command.frame.format.rate_hz
+
+
+@dataclass(slots=True)
+class Meter:
+    """The call's sums. Sound is counted in samples at the rate that came last."""
+
+    caller_samples: int = 0
+    caller_rate_hz: int = 1
+    agent_samples: int = 0
+    agent_rate_hz: int = 1
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    redials: int = 0
+
+    def caller_rate(self, rate_hz: int) -> None:
+        """Caller sound comes at another rate from here on."""
+        self.caller_samples = self.caller_samples * rate_hz // self.caller_rate_hz
+        self.caller_rate_hz = rate_hz
+
+    def agent_rate(self, rate_hz: int) -> None:
+        """Agent speech comes at another rate from here on."""
+        self.agent_samples = self.agent_samples * rate_hz // self.agent_rate_hz
+        self.agent_rate_hz = rate_hz
+
+
+@dataclass(slots=True)
+class CallState:
+    """One call's whole state. `out` collects the commands of the event that is being handled."""
+
+    rules: CallRules
+    setup: ModelSetup
+    ids: Ids
+    started_ms: int
+    book: TurnBook
+    talk: Talk
+    limits: Limits
+    out: list[Command] = field(default_factory=list)
+    queue: ResponseQueue = field(default_factory=ResponseQueue)
+    tools: ToolLedger = field(default_factory=ToolLedger)
+    ledger: PlaybackLedger = field(default_factory=PlaybackLedger)
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    meter: Meter = field(default_factory=Meter)
+    held: Held = field(default_factory=Held)
+    line: Line = Line.IDLE
+    dial_until_ms: int = 0
+    generation: int = 0  # of the model's leg, counted by dials
+    answered_since_dial: bool = True  # a leg that is lost again before it answered is not dialled again
+    listen_first: bool = False  # the caller was speaking when the leg was lost: the next one hears the rest first
+    responses: dict[str, bool] = field(default_factory=dict)  # every response seen; True while it runs
+    beside: set[str] = field(default_factory=set)  # those that are out of band
+    beside_asked: dict[str, ResponseRequest] = field(default_factory=dict)  # the same, not begun yet
+    silenced: set[str] = field(default_factory=set)  # those cut short: what they still send is not heard
+    cancelled: str | None = None  # the response that was cancelled because nobody takes its speech
+    live_item: str | None = None  # the item whose speech goes straight on
+    progress_ms: int = 0  # when the running response last brought something that is not sound
+    untaken: set[str] = field(default_factory=set)  # tool outputs sent that the model has not acknowledged
+    seeded: set[str] = field(default_factory=set)  # those told with their call, which may never be acknowledged
+    active_knows_all: bool = True  # the running response began after all tool outputs so far had been taken
+    client_calls: set[str] = field(default_factory=set)  # functions of the client's own that it has not answered
+    item_generation: dict[str, int] = field(default_factory=dict)
+    caller_speaks: bool = False
+    own_answer_until_ms: int | None = None  # the model is about to answer by itself
+    greeting_due_ms: int | None = None
+    settle_at_ms: int | None = None  # when all speech sent will have been played, to be noted then
+    leave_at_ms: int | None = None  # the agent hung up: when the call ends at the latest
+    leave_wanted: bool = False  # the agent hung up, and has a goodbye to say
+    leaving: bool = False  # it is said
+    end_reason: str | None = None
+    ended_ms: int | None = None
+    wound_up: bool = False
+
+    def to_model(self, command: ModelCommand, tells: str | None = None, event_id: str | None = None) -> None:
+        """Send to the model, or keep until its leg is open.
+
+        `tells` is the item or call that it brings to the model, `event_id` the client's name for it.
+        """
+        if self.line is Line.OPEN:
+            self.out.append(command)
+        elif self.line is not Line.GONE and not self.held.add(command, tells):
+            self.out.append(Refuse("rate_limit_exceeded", "Too much was sent before the model was ready.", event_id))
+
+    def add(self, command: Command | None) -> None:
+        """One more command, if it is one."""
+        if command is not None:
+            self.out.append(command)
+
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.end_reason is not None

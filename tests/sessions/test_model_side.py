@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+from call_driver import (
+    Driver,
+    begins,
+    caller_audio,
+    create,
+    ends,
+    failed,
+    finished,
+    heard,
+    hears,
+    hung_up,
+    item,
+    kinds,
+    model_setup,
+    of,
+    refuses,
+    saved,
+    says,
+    sounds,
+    taken,
+    transcript,
+    typed,
+    wants,
+    wire,
+    writes,
+)
+
+from sessions.commands import (
+    AddToolOutput,
+    CancelResponse,
+    ClearPlayback,
+    Play,
+    Relay,
+    StopTool,
+    ToolEnded,
+    ToolRunning,
+    TruncateItem,
+)
+from sessions.events import AgentText, MarkEchoed, ModelPassed, Outcome, SettingsChanged, TokenUsage
+from sessions.record import Heard, ToolUse
+
+
+def a_turn(call: Driver, n: int, text: str = "one two three four") -> None:
+    """The caller says something, and the agent begins to answer with a second of speech."""
+    call(hears(f"item_{n}"), heard(f"item_{n}"), taken(f"item_{n}"), begins(f"resp_{n}"))
+    call(*says(text, 1_000, f"resp_{n}", f"agent_{n}"))
+
+
+# ---- barge-in
+
+
+def test_a_caller_who_interrupts_is_believed_to_have_heard_what_time_allowed() -> None:
+    call = Driver()
+    a_turn(call, 1)
+    call.wait(600)
+    call(hears("item_2"), ends("resp_1", Outcome.CANCELLED))
+    call.wait(5_000)
+    said = call.item("agent_1")
+    assert (said.heard_ms, said.heard, said.heard_text) == (600, Heard.ESTIMATED, "one two")
+    assert [turn.interrupted for turn in call.call.turns] == [True, False]
+    assert of(ClearPlayback, call.commands) == []  # the client sees to that
+
+
+def test_where_the_gateway_plays_it_clears_and_tells_the_model_how_much_was_heard() -> None:
+    call = Driver(client_plays=False)
+    a_turn(call, 1)
+    call.wait(600)
+    out = call(hears("item_2"))
+    assert kinds(out) == ["ClearPlayback", "TruncateItem", "SaveTurn"]
+    assert of(TruncateItem, out) == [TruncateItem("agent_1", 600, None)]
+
+
+def test_a_far_end_that_echoes_marks_is_believed() -> None:
+    call = Driver(client_plays=False)
+    call(hears(), heard(), begins(), item(), sounds(200))
+    first = call.call.mark_name("agent_1")
+    call(sounds(200))
+    second = call.call.mark_name("agent_1")
+    call.wait(230)
+    call(MarkEchoed(first), sounds(600))
+    call.wait(100)
+    out = call(hears("item_2"))
+    assert of(TruncateItem, out) == [TruncateItem("agent_1", 200, None)]
+    call(MarkEchoed(second))  # as a clear makes a carrier do with all that are pending
+    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard) == (200, Heard.MARKED)
+
+
+def test_the_last_mark_of_an_answer_is_written() -> None:
+    call = Driver(client_plays=False)
+    call(hears(), heard(), begins(), item(), sounds(500))
+    first = call.call.mark_name("agent_1")
+    call(sounds(500))
+    last = call.call.mark_name("agent_1")
+    call(MarkEchoed(first), ends())
+    call.wait(1_100)
+    assert call.item("agent_1").heard_ms == 500
+    assert saved(call(MarkEchoed(last))) == [0]
+    assert call.item("agent_1").heard_ms == 1_000
+
+
+def test_speech_that_is_still_on_its_way_when_the_caller_interrupts_is_not_played() -> None:
+    phone, client = Driver(client_plays=False), Driver()
+    for call in (phone, client):
+        a_turn(call, 1)
+        call.wait(300)
+        call(hears("item_2"))
+    late = (sounds(200, "resp_1", "agent_1"), item("resp_1", "new"), sounds(200, "resp_1", "new"))
+    assert of(Play, phone(*late)) == []
+    assert len(of(Play, client(*late))) == 2  # which drops it by itself, as it does with any model
+    for call in (phone, client):
+        call(ends("resp_1", Outcome.CANCELLED), sounds(100, "resp_1", "agent_1"))
+        call.wait(5_000)
+        call(hung_up())
+        assert call.item("agent_1").heard_ms == 300
+        assert call.item("new").heard_ms == 0
+
+
+def test_a_model_that_is_told_not_to_stop_is_heard_to_the_end() -> None:
+    call = Driver(setup=model_setup(interrupts=False), client_plays=False)
+    a_turn(call, 1)
+    call.wait(300)
+    assert of(ClearPlayback, call(hears("item_2"))) == []
+    call(ends("resp_1"))
+    call.wait(1_000)
+    assert call.item("agent_1").heard_text == "one two three four"
+
+
+def test_an_answer_stopped_before_its_first_sound_was_interrupted_too() -> None:
+    call = Driver()
+    call(hears(), heard(), begins(), hears("item_2"))
+    assert [turn.interrupted for turn in call.call.turns] == [True, False]
+
+
+def test_only_the_turn_that_was_sounding_is_marked_as_interrupted() -> None:
+    call = Driver()
+    a_turn(call, 1)
+    call(ends("resp_1"), typed())
+    call.wait(200)
+    call(hears("item_2"))
+    assert [turn.interrupted for turn in call.call.turns] == [True, False]
+
+
+def test_a_tool_that_may_be_interrupted_is_stopped_and_the_model_told() -> None:
+    call = Driver()
+    call(hears(), heard(), begins(), wants("slow", "a"), wants("find", "b"), ends())
+    out = call(hears("item_2"))
+    assert [stop.call_id for stop in of(StopTool, out)] == ["a"]
+    assert [told.call_id for told in of(AddToolOutput, out)] == ["a"]
+    assert [(end.call_id, end.error) for end in of(ToolEnded, out)] == [("a", "stopped")]
+    assert of(AddToolOutput, call(finished("a"))) == []
+
+
+# ---- the record
+
+
+def test_words_that_come_late_fill_their_place_in_the_turn_they_belong_to() -> None:
+    call = Driver()
+    a_turn(call, 1)
+    call(ends("resp_1"))
+    call.wait(2_000)
+    a_turn(call, 2)
+    assert saved(call(transcript("item_1", "Is there a table?"))) == [0]
+    assert call.said[:2] == [("caller", "Is there a table?"), ("agent", "one two three four")]
+    call(transcript("item_2", "For ", final=False), transcript("item_2", "two", final=False))
+    assert call.item("item_2").text == "For two"
+    call(transcript("item_2", "For two."), transcript("item_2", "again", final=False))
+    assert (call.item("item_2").text, call.item("item_2").final) == ("For two.", True)
+
+
+def test_words_that_come_before_their_item_are_kept_for_it() -> None:
+    call = Driver()
+    call(transcript("item_1", "Hello?"), taken("item_1"))
+    assert call.said == [("caller", "Hello?")]
+
+
+def test_a_turn_ends_with_its_answer() -> None:
+    call = Driver()
+    a_turn(call, 1)
+    call.wait(700)
+    assert saved(call(ends("resp_1", usage=TokenUsage(output_audio=7)))) == [0]
+    turn = call.call.turns[0]
+    assert (turn.begin_ms, turn.end_ms, turn.outcome, turn.usage) == (0, 700, "completed", TokenUsage(output_audio=7))
+
+
+def test_a_turn_goes_on_while_its_tools_and_what_follows_from_them_do() -> None:
+    call = Driver()
+    call(hears(), heard(), begins(), wants("find"))
+    assert saved(call(ends())) == []
+    assert saved(call(finished())) == []
+    assert saved(call(begins("resp_2"), *says("Yes.", 400, "resp_2"), ends("resp_2"))) == [0]
+    entries = call.call.turns[0].entries
+    assert [type(entry).__name__ for entry in entries] == ["Utterance", "ToolUse", "Utterance"]
+
+
+def test_a_failed_tool_is_in_the_record_with_the_kind_of_its_failure() -> None:
+    call = Driver()
+    call(begins(), wants("find"), failed())
+    tool = call.call.turns[0].entries[0]
+    assert isinstance(tool, ToolUse)
+    assert (tool.output, tool.error, tool.server_side) == ("it did not work", "tool_execution_error", True)
+
+
+def test_the_next_caller_turn_ends_one_that_is_still_being_answered() -> None:
+    call = Driver(setup=model_setup(interrupts=False))
+    a_turn(call, 1)
+    assert saved(call(hears("item_2"))) == [0]
+    assert saved(call(AgentText("resp_1", "agent_1", " five", True, None), sounds(200, "resp_1", "agent_1"))) == []
+    assert saved(call(ends("resp_1"))) == [0]
+    call.wait(2_000)
+    assert call.item("agent_1").heard_text == "one two three four five"
+
+
+def test_words_that_come_after_the_end_of_their_answer_are_in_the_record() -> None:
+    call = Driver()
+    a_turn(call, 1)
+    call(ends("resp_1"))
+    call.wait(2_000)
+    assert saved(call(AgentText("resp_1", "agent_1", " five", True, None))) == [0]
+    assert call.item("agent_1").heard_text == "one two three four five"
+
+
+def test_what_is_said_beside_the_conversation_is_not_in_the_record() -> None:
+    call = Driver()
+    call(create(out_of_band=True), begins("side", out_of_band=True), *says("psst", 100, "side", "aside"))
+    out = call(ends("side", usage=TokenUsage(output_text=3)))
+    assert call.call.turns == []
+    assert len(of(Relay, out)) == 1
+    assert call.call.summary(call.now_ms).usage == TokenUsage(output_text=3)
+
+
+def test_speech_of_an_item_that_was_never_announced_is_in_the_record() -> None:
+    call = Driver()
+    call(begins(), sounds(400), ends())
+    call.wait(400)
+    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard) == (400, Heard.ESTIMATED)
+
+
+def test_a_written_answer_is_heard_as_it_is() -> None:
+    call = Driver(setup=model_setup(text_only=True))
+    call(typed(), create(), begins(), *writes("Good day."), ends())
+    assert call.said == [("caller", "hello"), ("agent", "Good day.")]
+    assert call.item("agent_1").heard is None
+
+
+# ---- what passes through
+
+
+def test_what_the_call_has_no_opinion_on_goes_to_the_client() -> None:
+    call = Driver()
+    passed = ModelPassed(wire("rate_limits.updated"))
+    assert call(passed) == [Relay(passed)]
+
+
+def test_refusals_of_our_own_messages_stay_here() -> None:
+    call = Driver()
+    assert call(refuses("pb_77", "response_cancel_not_active")) == []
+    assert len(call(refuses("theirs", "item_truncate_invalid_item_id"))) == 1
+    assert len(call(refuses(None, "server_error"))) == 1
+
+
+def test_a_tool_is_shown_to_clients_that_want_to_see() -> None:
+    call = Driver()
+    assert of(ToolRunning, call(begins(), wants("find"))) == [ToolRunning("call_1", "item_of_call_1", "find", "{}")]
+    shown = of(ToolEnded, call(finished()))
+    assert shown == [ToolEnded("call_1", "item_of_call_1", "find", "{}", "done", None)]
+
+
+def test_a_caller_who_cannot_take_more_speech_has_its_answer_cancelled_once() -> None:
+    call = Driver()
+    assert call.call.too_much_unsent() == []
+    call(begins(), sounds(1_000))
+    assert call.call.too_much_unsent() == [CancelResponse("resp_1", None)]
+    assert call.call.too_much_unsent() == []
+    call(ends(outcome=Outcome.CANCELLED), begins("resp_2"))
+    assert call.call.too_much_unsent() == [CancelResponse("resp_2", None)]
+
+
+# ---- latency
+
+
+def spoken_to(call: Driver, *, speech_ms: int = 1_000, silence_ms: int = 500) -> None:
+    """The caller speaks, and the model notices after a silence."""
+    call(hears())
+    call.speak(speech_ms)
+    call.speak(silence_ms, loud=False)
+    call(heard(), taken())
+
+
+def test_latency_runs_from_the_end_of_speech_not_from_the_models_word_for_it() -> None:
+    call = Driver()
+    spoken_to(call, silence_ms=500)
+    call.wait(300)
+    call(begins(), sounds(100))
+    assert call.call.turns[0].latency_ms == 800
+
+
+def test_latency_runs_to_the_first_audible_sample() -> None:
+    call = Driver()
+    spoken_to(call, silence_ms=500)
+    call(begins(), sounds(200, loud=False), sounds(100))
+    assert call.call.turns[0].latency_ms == 700
+
+
+def test_the_time_that_tools_take_is_part_of_the_latency() -> None:
+    call = Driver()
+    spoken_to(call, silence_ms=500)
+    call(begins(), wants("find"), ends())
+    call.wait(2_000)
+    call(finished(), begins("resp_2"), sounds(100, "resp_2"))
+    assert call.call.turns[0].latency_ms == 2_500
+
+
+def test_latency_of_a_written_answer_runs_from_the_typed_text_to_its_first_word() -> None:
+    call = Driver(setup=model_setup(text_only=True))
+    call(typed(), create())
+    call.wait(250)
+    call(begins())
+    call.wait(50)
+    call(*writes("Good "), AgentText("resp_1", "agent_1", "day.", False, None))
+    assert call.call.turns[0].latency_ms == 300
+
+
+def test_a_spoken_answer_to_typed_text_is_measured_from_the_text() -> None:
+    call = Driver()
+    call.speak(500)
+    call.wait(5_000)
+    call(typed(), create(), begins())
+    call.wait(400)
+    call(sounds(100))
+    assert call.call.turns[0].latency_ms == 400
+
+
+def test_an_answer_that_nobody_asked_for_has_no_latency() -> None:
+    call = Driver(greeting="Hello!")
+    call.speak(100)
+    call.wait(500)
+    call(begins(), *says("Hello!", 300), ends())
+    assert call.call.turns[0].latency_ms is None
+
+
+def test_what_sounds_beside_the_conversation_is_not_the_answer() -> None:
+    call = Driver()
+    spoken_to(call, silence_ms=500)
+    call(begins(), begins("side", out_of_band=True), sounds(100, "side", "aside"))
+    call.wait(300)
+    call(sounds(100))
+    assert call.call.turns[0].latency_ms == 800
+
+
+def test_a_latency_measured_after_its_turn_ended_is_written() -> None:
+    call = Driver(setup=model_setup(interrupts=False))
+    spoken_to(call)
+    call(begins(), sounds(20, loud=False), typed())
+    assert saved(call(caller_audio(loud=False), sounds(200))) == [0]
+    assert call.call.turns[0].latency_ms is not None
+
+
+def test_settings_that_make_the_model_wait_are_followed_at_once() -> None:
+    call = Driver()
+    call(SettingsChanged(model_setup(answers=False)), hears(), heard(), begins("r"), wants("find", response_id="r"))
+    assert "RequestResponse" in kinds(call(ends("r"), finished()))

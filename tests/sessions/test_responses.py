@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from sessions.events import ResponseRequest
+from sessions.responses import ASKED_LIMIT_MS, MAX_WAITING, Origin, ResponseQueue, Wish
+
+
+def wish(name: str, origin: Origin = Origin.CLIENT) -> Wish:
+    return Wish(ResponseRequest(name, False, None, None, None), origin, name)
+
+
+def name_of(wish: Wish | None) -> str | None:
+    return wish.request.request_id if wish is not None else None
+
+
+def queue_of(*wishes: Wish) -> ResponseQueue:
+    queue = ResponseQueue()
+    for each in wishes:
+        assert queue.wish(each)
+    return queue
+
+
+def test_one_request_at_a_time() -> None:
+    queue = queue_of(wish("a"), wish("b"))
+    assert name_of(queue.ask_next(0)) == "a"
+    assert queue.ask_next(0) is None
+    assert name_of(queue.started("r1")) == "a"
+    assert queue.ask_next(0) is None
+    ended = queue.ended("r1")
+    assert ended is not None
+    assert name_of(ended.wish) == "a"
+    assert name_of(queue.ask_next(0)) == "b"
+
+
+def test_our_own_requests_go_before_a_clients() -> None:
+    queue = queue_of(wish("a"), wish("ours", Origin.TOOLS))
+    assert name_of(queue.head) == "ours"
+    assert queue.waiting == 2
+
+
+def test_a_full_line_refuses_a_client_and_never_us() -> None:
+    queue = queue_of(*(wish(f"c{n}") for n in range(MAX_WAITING)))
+    assert not queue.wish(wish("no"))
+    assert queue.wish(wish("ours", Origin.TOOLS))
+
+
+def test_the_end_of_another_response_frees_nothing() -> None:
+    queue = ResponseQueue()
+    queue.started("r1")
+    assert queue.ended("r2") is None
+    assert queue.busy
+
+
+def test_what_a_client_has_reason_to_know_of() -> None:
+    queue = queue_of(wish("ours", Origin.TOOLS), wish("c"))
+    assert not queue.client_sees_one()
+    queue.ask_next(0)
+    assert not queue.client_sees_one()
+    queue.started("r1")
+    assert queue.client_sees_one()
+    queue.ended("r1")
+    queue.ask_next(0)
+    assert queue.client_sees_one()
+
+
+def test_a_refused_request_is_returned_once() -> None:
+    queue = queue_of(wish("a"))
+    queue.ask_next(0)
+    assert queue.refused("someone") is None
+    assert queue.refused("a") == (wish("a"), False)
+    assert queue.refused("a") is None
+    assert not queue.busy
+
+
+def test_a_refusal_shows_that_what_began_was_the_models_own() -> None:
+    queue = queue_of(wish("a"))
+    queue.ask_next(0)
+    queue.started("own")
+    assert queue.latest_asked == "a"
+    assert queue.refused("a") == (wish("a"), True)
+    assert queue.active is not None
+    assert queue.active.wish is None
+    assert queue.latest_asked is None
+
+
+def test_a_refusal_is_understood_even_after_the_next_response_began() -> None:
+    queue = queue_of(wish("a"))
+    queue.ask_next(0)
+    queue.started("own")
+    queue.ended("own")
+    queue.started("another")
+    assert queue.refused("a") == (wish("a"), True)
+
+
+def test_one_request_for_the_results_of_tools_is_enough() -> None:
+    queue = queue_of(wish("t1", Origin.TOOLS))
+    queue.put_back(wish("t0", Origin.TOOLS))
+    assert queue.waiting == 1
+    queue.put_back(wish("c"))
+    assert name_of(queue.head) == "c"
+
+
+def test_a_withdrawn_request_is_not_asked() -> None:
+    queue = queue_of(wish("a"), wish("b"), wish("ours", Origin.RESUME))
+    assert name_of(queue.withdraw(Origin.CLIENT)) == "b"
+    assert name_of(queue.withdraw(Origin.RESUME)) == "ours"
+    assert queue.withdraw(Origin.TOOLS) is None
+    assert (queue.waits(Origin.CLIENT), queue.waits(Origin.RESUME)) == (True, False)
+
+
+def test_a_request_that_is_not_answered_is_overdue() -> None:
+    queue = queue_of(wish("a"))
+    assert queue.deadline_ms is None
+    queue.ask_next(100)
+    assert queue.deadline_ms == 100 + ASKED_LIMIT_MS
+    assert not queue.overdue(99 + ASKED_LIMIT_MS)
+    assert queue.overdue(100 + ASKED_LIMIT_MS)
+
+
+def test_a_pause_ends_in_time_or_with_a_response() -> None:
+    queue = queue_of(wish("a"), wish("b"))
+    queue.pause(500)
+    assert (queue.ask_next(499), queue.deadline_ms) == (None, 500)
+    assert not queue.overdue(500)
+    assert queue.deadline_ms is None
+    queue.pause(900)
+    queue.started("own")
+    queue.ended("own")
+    assert name_of(queue.ask_next(600)) == "a"
+
+
+def test_a_lost_leg_leaves_the_line_as_it_was() -> None:
+    queue = queue_of(wish("a"), wish("b"))
+    queue.ask_next(0)
+    assert name_of(queue.leg_lost()) == "a"
+    assert (queue.busy, queue.waiting) == (False, 1)
+    assert queue.refused("a") is None
