@@ -1,0 +1,1 @@
+"""The HTTP faces under `/api/v1`, and the client secrets under `/v1/realtime`."""

@@ -1,0 +1,319 @@
+"""The wiring: every part of one process, made from the settings, started and stopped in order.
+
+This is the one place that knows every part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway.agents import AgentBook
+from gateway.api.shapes import AgentShape
+from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
+from gateway.auth.entrance import Entrance
+from gateway.auth.keys import ApiKeys, read_keys
+from gateway.auth.origins import OriginRules, check_bind
+from gateway.auth.requests import read_proxies
+from gateway.boots import Boots
+from gateway.live import CallBoard
+from gateway.models.registry import ModelRegistry
+from gateway.recording.blobs import Blobs, FolderBlobs
+from gateway.recording.finisher import Finisher
+from gateway.recording.recorder import Recorder
+from gateway.recording.writer import SpoolWriter
+from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
+from gateway.settings import Settings
+from gateway.sockets import SocketLimits
+from gateway.statekeeper import StateKeeper
+from gateway.staterecovery import recover
+from gateway.switchboard import CallLimits, Switchboard, SwitchboardParts
+from gateway.tools.config import load_mcp_config
+from gateway.tools.plugins import load_functions
+from gateway.tools.pool import McpPool
+from gateway.upgrade import MediaRoute
+from gateway.web import WebParts, make_app
+from sessions.documents import Owner, ttl_of
+from sessions.errors import VoiceError
+from sessions.ports import Clock, Ids, Json, JsonObject
+from sessions.stores.contract import SessionKey, Store, StoreFailed
+from sessions.stores.opening import open_store
+
+log = logging.getLogger("patchbay")
+
+PURGE_EVERY_S = 3600.0
+WARM_EVERY_S = 2.0
+RECORDINGS_S = 10.0  # for those that wait when the server goes down; the next start makes the rest
+TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
+
+
+class StartFailed(VoiceError):
+    """A part cannot be opened; the message names the setting and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What tests put in place of the real thing. `inline`: no threads and no programs, for virtual time."""
+
+    inline: bool = False
+    mcp: McpPool | None = None
+
+
+class Gateway:
+    """All parts of one process; `running` is their life."""
+
+    def __init__(self, settings: Settings, clock: Clock, ids: Ids, overrides: Overrides | None = None) -> None:
+        """Raises ValueError and VoiceError where a setting, an agent or a plugin is wrong; nothing is opened yet."""
+        overrides = overrides or Overrides()
+        inline = overrides.inline
+        self.settings = settings
+        self.drain = Drain()
+        self.ready = False
+        self.fault: BaseException | None = None  # what kept it from opening, or broke it as a whole
+        self._server: PatchbayServer | None = None
+        self._clock = clock
+        self._ids = ids
+        self._keys = read_keys(settings.api_key_entries)
+        self._rules = OriginRules(
+            credentials=bool(self._keys),
+            allowed_origins=frozenset(settings.allowed_origins),
+            proxies=read_proxies(settings.trusted_proxies),
+            require_tls=settings.require_tls,
+        )
+        check_bind(settings.host, self._rules)
+        self._secrets = ClientSecrets(_signing_key(settings, self._keys))
+        self._registry = ModelRegistry(settings, clock, ids)
+        self.agents = AgentBook(settings.agents_dir, self._registry.check, clock)
+        self._functions = load_functions(settings.plugins_dir)
+        self._mcp = overrides.mcp or McpPool(
+            load_mcp_config(settings.mcp_config, os.environ), max_result_bytes=settings.max_tool_result_bytes
+        )
+        self._boots = Boots(settings.data_dir / "boots", ids.new("boot"))
+        self.store: Store = open_store(settings.store_url, clock, inline=inline)
+        self.blobs: Blobs = FolderBlobs(settings.data_dir / "blobs", inline=inline)
+        self.keeper = StateKeeper(self.store, self._boots.folder / "state", clock, inline=inline)
+        self._writer = SpoolWriter(inline=inline)
+        self.finisher = Finisher(self.blobs, inline=inline)
+        self._recorder = Recorder(self._boots.folder, self._writer, self.finisher, self.keeper.save, clock)
+        self._warmed = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._entrance = Entrance(self._rules, self._keys, self._secrets, clock)
+        self.board = CallBoard()
+        self.switchboard = Switchboard(self._switchboard_parts())
+        self.app: FastAPI = make_app(self._web_parts(), self.running)
+
+    # ---- life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open what is to be opened, run what runs beside the calls, and at the end let go of everything in order."""
+        stopped = False
+        try:
+            await self._open()
+            async with self._run():
+                yield
+            await self._let_go()
+            stopped = True
+        finally:
+            if not stopped:
+                self._note_fault(sys.exc_info()[1])
+
+    def _note_fault(self, fault: BaseException | None) -> None:
+        """Nothing works without the parts beside the calls: the server that goes on answering without them must end."""
+        self.fault = fault
+        if self._server is not None and self._server.started:
+            self._server.stop()
+
+    async def _open(self) -> None:
+        try:
+            self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartFailed(
+                f"PATCHBAY_DATA_DIR: {self.settings.data_dir} cannot be used: {error.strerror}"
+            ) from error
+        self._boots.hold()
+        try:
+            await self.store.open()
+        except StoreFailed as error:
+            raise StartFailed(f"PATCHBAY_STORE: {error}") from error
+        self._writer.start()
+        await self._take_over_from_the_dead()
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as calls:
+            self.board.open(calls)
+            self._registry.open(calls)
+            async with asyncio.TaskGroup() as tasks:
+                beside = [tasks.create_task(task) for task in self._beside()]
+                tools = tasks.create_task(self._mcp.run())
+                self.ready = True
+                asked = False
+                try:
+                    yield
+                    asked = True
+                finally:
+                    self.ready = False
+                    self.board.goodbye()
+                    await self.board.wait_empty()
+                    if asked:  # and not cut short
+                        await self._make_recordings()
+                    self._mcp.close()
+                    self.finisher.close()
+                    await self.keeper.close()
+                    for task in beside:
+                        task.cancel()
+                    await asyncio.wait([tools], timeout=8)
+                    tools.cancel()
+
+    async def _make_recordings(self) -> None:
+        """Make what waits to be made: this machine's disk may not be there at the next start."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECORDINGS_S):
+                await self.finisher.work_off()
+
+    async def _let_go(self) -> None:
+        await self._registry.close()
+        await self._writer.close()
+        await self.store.close()
+        self._boots.release()
+
+    async def _take_over_from_the_dead(self) -> None:
+        dead = self._boots.take_dead()
+        await recover(self.store, self._boots, [folder / "state" for folder in dead])
+        await self._recorder.adopt(self.store, dead)
+        for folder in dead:
+            self._boots.discard(folder)
+
+    def _beside(self) -> Sequence[Coroutine[Any, Any, None]]:
+        return (self.keeper.run(), self.finisher.run(), self._recorder.run(), self._warm(), self._retain())
+
+    async def _warm(self) -> None:
+        """Load what the agents need, after the server has said that it is ready and before it takes a call."""
+        for kind, problem in (await self._registry.warm(self.agents.all())).items():
+            log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
+        for server, problem in (await self._mcp.settled(TOOLS_SETTLE_MS)).items():
+            log.warning("a tool server is not connected", extra={"server": server, "problem": problem})
+        self._warmed.set()
+        while True:  # an agent whose file has changed may need what no agent needed before
+            await asyncio.sleep(WARM_EVERY_S)
+            await self._registry.warm(self.agents.all())
+
+    async def _retain(self) -> None:
+        """Forget what is older than the settings say."""
+        while True:
+            try:
+                while keys := await self.store.expired(self._clock.wall_s()):
+                    for key in keys:
+                        await self.forget(key.tenant, key.session_id)
+            except VoiceError as problem:  # a store that is lost costs no call
+                log.error("old sessions could not be removed", extra={"reason": str(problem)})
+            await asyncio.sleep(PURGE_EVERY_S)
+
+    async def forget(self, tenant: str, session_id: str) -> None:
+        """Leave nothing of a session: documents, blobs, spools, and whatever of it still waits to be written."""
+        key = SessionKey(tenant, session_id)
+        await self.keeper.forget(tenant, session_id)
+        await self._recorder.forget(key)
+        await self.blobs.delete_session(tenant, session_id)
+        await self.store.delete_session(tenant, session_id)
+
+    # ---- faces
+
+    def server(self, on_started: Callable[[PatchbayServer], None] | None = None) -> PatchbayServer:
+        """The server that serves all this; `on_started` is called once it listens."""
+        settings = self.settings
+        route = MediaRoute(
+            "/v1/realtime",
+            self.switchboard.admit,
+            self.switchboard.accept,
+            self.switchboard.abandon,
+            limits=SocketLimits(max_message_bytes=settings.max_message_bytes),
+        )
+        options = ServerOptions(
+            host=settings.host,
+            port=settings.port,
+            tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
+            tls_key=str(settings.tls_key) if settings.tls_key else None,
+            drain_s=settings.drain_s,
+        )
+        calls = LiveCalls(done=self.board.wait_empty, goodbye=self._say_goodbye, records=self.board.wait_empty)
+        tell = on_started or (lambda server: None)
+        server = PatchbayServer(
+            self.app, [route], drain=self.drain, calls=calls, options=options, on_started=lambda: tell(server)
+        )
+        self._server = server
+        return server
+
+    async def _say_goodbye(self) -> None:
+        self.board.goodbye()
+
+    def _switchboard_parts(self) -> SwitchboardParts:
+        settings = self.settings
+        return SwitchboardParts(
+            agents=self.agents,
+            unavailable=self._registry.unavailable,
+            connector=self._registry.connector,
+            mcp=self._mcp,
+            functions=self._functions,
+            entrance=self._entrance,
+            board=self.board,
+            recorder=self._recorder,
+            save=self.keeper.save,
+            owner=Owner(process=str(os.getpid()), boot=self._boots.boot_id),
+            clock=self._clock,
+            ids=self._ids,
+            limits=CallLimits(
+                max_calls=settings.max_calls,
+                max_tenant_calls=settings.max_tenant_calls,
+                redial_limit_ms=settings.redial_limit_ms,
+                max_tool_result_bytes=settings.max_tool_result_bytes,
+                ttl_s=ttl_of(settings.retention_days),
+            ),
+            warmed=self._warmed,
+        )
+
+    def _web_parts(self) -> WebParts:
+        return WebParts(
+            gateway=self,
+            rules=self._rules,
+            entrance=self._entrance,
+            secrets=self._secrets,
+            clock=self._clock,
+        )
+
+    def shown(self) -> list[AgentShape]:
+        """The agents, for the API."""
+        found = []
+        for agent in self.agents.all():
+            reason = self._registry.unavailable(agent)
+            found.append(
+                AgentShape(
+                    name=agent.name,
+                    description=agent.description,
+                    model=str(agent.model),
+                    version=agent.version,
+                    available=reason is None,
+                    reason=reason,
+                )
+            )
+        return found
+
+    def secret_session(self, agent: str | None, session: JsonObject, tenant: str) -> dict[str, Json]:
+        """The session that a client secret with these defaults opens. Raises WireError."""
+        return self.switchboard.secret_session(agent, session, tenant)
+
+
+def _signing_key(settings: Settings, keys: ApiKeys) -> bytes:
+    """Any process with the same settings accepts the same client secrets; without keys only this one does."""
+    if settings.client_secret_key is not None:
+        return derive_signing_key(settings.client_secret_key.get_secret_value().encode())
+    return derive_signing_key(keys.material() if keys else os.urandom(32))

@@ -1,0 +1,1 @@
+"""Who may come in: requests as they arrive, host and origin, keys, client secrets, and the order they are asked in."""

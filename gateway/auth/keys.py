@@ -1,0 +1,89 @@
+"""API keys: each belongs to a tenant, and is configured plain or as its SHA-256 digest.
+
+One entry is `KEY`, `TENANT:KEY`, `sha256:HEX` or `TENANT:sha256:HEX`. A key made by `create_key` has 256 random bits,
+so that a plain digest needs neither salt nor stretching.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+DEFAULT_TENANT = "default"
+KEY_PREFIX = "pb_"
+CLIENT_SECRET_PREFIX = "ek_"  # noqa: S105 - what client secrets begin with
+MAX_KEY_CHARACTERS = 512
+
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"[\x21-\x7e]{1,512}")  # visible ASCII: what a header can carry
+
+
+def create_key() -> tuple[str, str]:
+    """A new key, and the digest to configure (`sha256:HEX`)."""
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    return key, f"sha256:{sha256(key.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One configured key."""
+
+    tenant: str
+    digest: bytes = field(repr=False)
+
+
+class ApiKeys:
+    """All configured keys; none at all means that no credentials are asked for."""
+
+    def __init__(self, keys: Iterable[ApiKey]) -> None:
+        self._keys = tuple(keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def tenant_of(self, key: str) -> str | None:
+        """Whose key this is, None for nobody's. Takes as long for a wrong key as for a right one."""
+        digest = sha256(key[:MAX_KEY_CHARACTERS].encode("utf-8", "surrogatepass")).digest()
+        found: str | None = None
+        for known in self._keys:
+            if hmac.compare_digest(known.digest, digest) and len(key) <= MAX_KEY_CHARACTERS:
+                found = known.tenant
+        return found
+
+    def material(self) -> bytes:
+        """The same bytes in every process with the same keys, in whatever order and form they are configured."""
+        return b"\n".join(sorted({key.tenant.encode() + b":" + key.digest for key in self._keys}))
+
+
+def read_keys(entries: Iterable[str]) -> ApiKeys:
+    """Read the setting. Raises ValueError that names an entry by its place, never by what is in it."""
+    keys: list[ApiKey] = []
+    for place, entry in enumerate(entries, start=1):
+        try:
+            keys.append(_read_entry(entry.strip()))
+        except ValueError as error:
+            raise ValueError(f"API key {place}: {error}") from None
+    return ApiKeys(keys)
+
+
+def _read_entry(entry: str) -> ApiKey:
+    tenant, colon, rest = entry.partition(":")
+    if not colon or tenant == "sha256":
+        tenant, rest = DEFAULT_TENANT, entry
+    if not _TENANT.fullmatch(tenant):
+        raise ValueError("a tenant is written in small letters, digits, - and _, at most 63")
+    if rest.startswith("sha256:"):
+        digest = rest.removeprefix("sha256:").lower()
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError("a SHA-256 digest has 64 hexadecimal digits")
+        return ApiKey(tenant, bytes.fromhex(digest))
+    if rest.startswith(CLIENT_SECRET_PREFIX):
+        raise ValueError("a key must not begin like a client secret, with ek_")
+    if not _KEY.fullmatch(rest):
+        raise ValueError("a key has 1 to 512 visible ASCII characters, without spaces")
+    return ApiKey(tenant, sha256(rest.encode()).digest())

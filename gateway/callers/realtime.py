@@ -1,0 +1,110 @@
+"""The socket of a Realtime client: receive, decode, hand to the call, write out. The decisions are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.callers.realtime_codec import RealtimeCallerCodec
+from gateway.callers.realtime_view import ClientView
+from gateway.sockets import Socket
+from sessions.commands import CallerCommand, EndCall, Play
+from sessions.errors import WireError
+from sessions.events import CallerEvent, HungUp
+
+BAD_INPUT_CODE = 1008  # "do not try again", as the public clients understand it
+CLOSE_CODES = {"model_lost": 1011, "server_fault": 1011, "bad_input": BAD_INPUT_CODE, "shutting_down": 1001}
+
+
+class RealtimeCallerLeg:
+    """One Realtime client. `deliver` takes its events; `log` gets each message that is not sound, where it is kept."""
+
+    __slots__ = (
+        "_codec",
+        "_deliver",
+        "_log",
+        "_socket",
+        "_view",
+    )
+
+    def __init__(
+        self,
+        codec: RealtimeCallerCodec,
+        view: ClientView,
+        deliver: Callable[[CallerEvent], None],
+        log: Callable[[str, bytes], None] | None,
+    ) -> None:
+        self._codec = codec
+        self._view = view
+        self._deliver = deliver
+        self._log = log
+        self._socket: Socket | None = None
+
+    def opened(self, socket: Socket) -> None:
+        """The socket is open: the client is greeted by the protocol before the model's leg exists."""
+        self._socket = socket
+        self._send(self._codec.opening())
+
+    def text(self, message: bytes) -> None:
+        """One message."""
+        try:
+            sound = self._codec.read_sound(message)
+            if sound is not None:
+                deliver = self._deliver  # a call through an attribute that is no method is looked up the slow way
+                deliver(sound)
+                return
+            if self._log is not None:
+                self._log("caller", message)
+            read = self._codec.read(message)
+        except WireError as error:
+            self._send(self._codec.problem(error))
+            self._give_up_on_nonsense()
+            return
+        for reply in read.replies:
+            self._send(reply)
+        if read.event is not None:
+            self._deliver(read.event)
+        self._give_up_on_nonsense()
+
+    def binary(self, message: bytes) -> None:
+        """The protocol has no binary messages."""
+        problem = WireError("Messages must be text: JSON, one event each.", code="invalid_event")
+        self._send(self._codec.problem(problem))
+        self._give_up_on_nonsense()
+
+    def lost(self, code: int, reason: str) -> None:
+        """The client is gone."""
+        self._socket = None
+        self._deliver(HungUp("too_slow" if code == 1013 else "caller_hung_up"))
+
+    def do(self, command: CallerCommand) -> None:
+        """Write a command out, as the client may see it."""
+        if type(command) is Play:
+            self._codec.voice_used = True
+            if self._socket is not None:
+                self._socket.send_text(self._view.play(command))
+            return
+        for message in self._view.encode(command):
+            self._send(message)
+        if type(command) is EndCall:
+            self.close(CLOSE_CODES.get(command.reason, 1000), command.message)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket, if it is open."""
+        if self._socket is not None:
+            self._socket.close(code, reason)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return self._socket.unsent_bytes if self._socket is not None else 0
+
+    def _send(self, message: bytes) -> None:
+        if self._log is not None:
+            self._log("gateway", message)
+        if self._socket is not None:
+            self._socket.send_text(message)
+
+    def _give_up_on_nonsense(self) -> None:
+        if self._codec.exhausted:
+            self.close(BAD_INPUT_CODE, "too many malformed messages in a row")
+            self._deliver(HungUp("bad_input"))

@@ -1,0 +1,235 @@
+"""A Realtime client's messages in, the call's events out, by the table of who owns what (`docs/realtime-leg.md`).
+
+Wire audio: base64 in JSON; PCM16 24 kHz, or G.711 at 8 kHz, mono, as the session's input format says.
+Source: OpenAI Realtime API reference, client events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+import orjson
+
+from audio.formats import AudioFrame
+from gateway.callers.realtime_view import ClientView
+from gateway.realtime import client_events as client
+from gateway.realtime import server_events
+from gateway.realtime.owners import filtered_response, item_allowed
+from gateway.realtime.scan import plain_append, scan_append
+from gateway.realtime.session import EffectiveSession
+from sessions.errors import WireError
+from sessions.events import (
+    CallerAudio,
+    CallerCommitted,
+    CallerEvent,
+    CallerPassed,
+    CallerText,
+    CancelWanted,
+    ClientToolAnswered,
+    PlaybackReported,
+    ResponseRequest,
+    ResponseWanted,
+    SettingsChanged,
+    Wire,
+)
+from sessions.ports import Ids, Json, JsonObject
+
+MAX_STRIKES = 10  # malformed messages in a row; then the leg closes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one message means: at most one event for the call, and answers that the gateway gives by itself."""
+
+    event: CallerEvent | None = None
+    replies: tuple[bytes, ...] = ()
+
+
+class RealtimeCallerCodec:
+    """Reads one client's messages; keeps its session, and counts what is malformed."""
+
+    __slots__ = (
+        "_format",
+        "_ids",
+        "_may_set",
+        "_samples",
+        "_strikes",
+        "_view",
+        "session",
+        "voice_used",
+    )
+
+    def __init__(self, session: EffectiveSession, view: ClientView, ids: Ids, may_set: frozenset[str]) -> None:
+        self.session = session
+        self._view = view
+        self._ids = ids
+        self._may_set = may_set
+        self._format = session.input_format
+        self._samples = 0
+        self._strikes = 0
+        self.voice_used = False  # after the first speech, the voice stays
+
+    @property
+    def exhausted(self) -> bool:
+        """Too many messages in a row were malformed, or of no type that we know."""
+        return self._strikes >= MAX_STRIKES
+
+    def opening(self) -> bytes:
+        """The session's first message."""
+        return server_events.session_created(self._ids.new("event"), self.session.as_client_sees())
+
+    def read_sound(self, text: bytes) -> CallerAudio | None:
+        """The quick way for sound, which goes on as the bytes that came. None: not surely sound, so `read` it."""
+        payload = plain_append(text, self._format.sample_bytes)
+        if payload is None:
+            audio = scan_append(text)
+            if audio is None:
+                return None
+            try:
+                payload = client.decode_append(audio, self._format)
+            except WireError:
+                client.read_client_event(text, self._format)  # raises the same, with the message's own event_id
+                raise
+        self._strikes = 0
+        frame = AudioFrame(payload, self._format, self._samples)
+        self._samples += len(payload) // self._format.sample_bytes
+        return CallerAudio(frame, text)
+
+    def read(self, text: bytes) -> Read:
+        """Read any message. Raises WireError for one that breaks the protocol; the caller answers with `problem`."""
+        event = client.read_client_event(text, self._format)
+        read = self._taken(event, text)
+        if isinstance(event, client.UnknownClientEvent):
+            self._strikes += 1  # the model may know it and answers it; ten in a row are nonsense all the same
+        else:
+            self._strikes = 0
+        return read
+
+    def _taken(self, event: client.ClientEvent, text: bytes) -> Read:
+        wire = Wire("realtime", text, event.parsed)
+        match event:
+            case client.AudioAppend():
+                return Read(self._sound(event.payload, text))
+            case client.SessionUpdate():
+                return self._update(event)
+            case client.AudioCommit():
+                return Read(CallerCommitted(wire))
+            case client.ItemCreate():
+                return self._create(event, wire)
+            case client.ItemRetrieve():
+                return self._own(self._view.retrieve(event.item_id), wire)
+            case client.ItemDelete():
+                return self._own(self._view.delete(event.item_id), wire)
+            case client.ItemTruncate():
+                return Read(PlaybackReported(event.item_id, event.audio_end_ms, wire))
+            case client.ResponseCreate():
+                return self._respond(event, wire)
+            case client.ResponseCancel():
+                return Read(CancelWanted(event.response_id, event.event_id, wire))
+            case client.AudioClear() | client.OutputAudioClear() | client.UnknownClientEvent():
+                return Read(CallerPassed(wire))
+            case _:
+                assert_never(event)
+
+    def problem(self, error: WireError) -> bytes:
+        """The answer to a malformed message."""
+        self._strikes += 1
+        return server_events.error_for(self._ids.new("event"), error)
+
+    def _sound(self, payload: bytes, text: bytes) -> CallerAudio:
+        self._strikes = 0
+        frame = AudioFrame(payload, self._format, self._samples)
+        self._samples += frame.samples
+        return CallerAudio(frame, text)
+
+    def _update(self, event: client.SessionUpdate) -> Read:
+        try:
+            session = self.session.merged(event.session, self._may_set, voice_locked=self.voice_used)
+        except WireError as error:
+            error.event_id = event.event_id
+            raise
+        self.session = session
+        if session.input_format != self._format:
+            self._samples = self._samples * session.input_format.rate_hz // self._format.rate_hz
+            self._format = session.input_format
+        updated = server_events.session_updated(self._ids.new("event"), session.as_client_sees())
+        return Read(SettingsChanged(session.setup()), (updated,))
+
+    def _create(self, event: client.ItemCreate, wire: Wire) -> Read:
+        item = event.item
+        match item.get("type"), item.get("role"):
+            case "message", "user":
+                return self._user_message(event, wire)
+            case "message", "system" if not item_allowed(item, self._may_set):
+                # Told to the model, this would be a second set of instructions. The client is told that all is well.
+                return self._keep(event)
+            case "function_call_output", _:
+                call_id, output = str(item.get("call_id")), str(item.get("output"))
+                return Read(ClientToolAnswered(call_id, output, wire))
+        return Read(CallerPassed(wire))
+
+    def _user_message(self, event: client.ItemCreate, wire: Wire) -> Read:
+        item = event.item
+        item_id = item.get("id")
+        changed: dict[str, Json] = {}
+        if not isinstance(item_id, str):
+            # Named here and not by the model, so that the name stays good when the model's leg is replaced.
+            item_id = self._ids.new("item")
+            changed["item"] = {**item, "id": item_id}
+        previous = self._view.order.wanted(item_id, event.previous_item_id)
+        if previous != event.previous_item_id:
+            changed["previous_item_id"] = previous  # the client named an item that is kept from the model
+        if changed:
+            parsed: JsonObject = {**event.parsed, **changed}
+            wire = Wire("realtime", orjson.dumps(parsed), parsed)
+        text, images = _content(item.get("content"))
+        return Read(CallerText(item_id, text, images, wire))
+
+    def _keep(self, event: client.ItemCreate) -> Read:
+        """Show the client an item that the model is not told of."""
+        item_id = str(event.item.get("id") or self._ids.new("item"))
+        if self._view.order.knows(item_id):
+            text = f"Error adding item: an item with id '{item_id}' exists already."
+            problem = WireError(text, code="item_create_duplicate_item_id", param="item.id")
+            problem.event_id = event.event_id
+            return Read(None, (server_events.error_for(self._ids.new("event"), problem),))
+        return Read(None, self._view.made_item({**event.item, "id": item_id}, event.previous_item_id))
+
+    def _own(self, reply: bytes | None, wire: Wire) -> Read:
+        return Read(CallerPassed(wire)) if reply is None else Read(None, (reply,))
+
+    def _respond(self, event: client.ResponseCreate, wire: Wire) -> Read:
+        try:
+            response = filtered_response(event.response, self._may_set)
+        except WireError as error:
+            error.event_id = event.event_id
+            raise
+        if response != event.response:
+            parsed: JsonObject = {**event.parsed, "response": response}
+            wire = Wire("realtime", orjson.dumps(parsed), parsed)
+        metadata = response.get("metadata")
+        request = ResponseRequest(
+            request_id=event.event_id or self._ids.new("pb"),
+            out_of_band=response.get("conversation") == "none",
+            metadata=metadata if isinstance(metadata, Mapping) else None,
+            say=None,
+            wire=wire,
+        )
+        return Read(ResponseWanted(request, event.event_id))
+
+
+def _content(parts: Json) -> tuple[str, int]:
+    """The text of a message's parts, and how many pictures are among them."""
+    texts: list[str] = []
+    images = 0
+    for part in parts if isinstance(parts, list) else ():
+        if not isinstance(part, Mapping):
+            continue
+        if part.get("type") == "input_image":
+            images += 1
+        said = part.get("text") or part.get("transcript")
+        if isinstance(said, str):
+            texts.append(said)
+    return " ".join(texts), images

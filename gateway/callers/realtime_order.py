@@ -1,0 +1,101 @@
+"""The order of a conversation's items as one Realtime client has it.
+
+The model knows items that the client must not see, and the client has items that are kept from the model. So an item's
+`previous_item_id` is looked up here. LiveKit and others order by it, and take null for the head of the list.
+"""
+
+from __future__ import annotations
+
+MAX_ITEMS = 4000  # the oldest are forgotten; whoever stands behind one of those then stands at the end
+
+
+class ItemOrder:
+    """All items in order, of which the client sees some."""
+
+    def __init__(self) -> None:
+        self._items: list[str] = []
+        self._hidden: set[str] = set()
+        self._kept: set[str] = set()  # unknown to the model
+        self._told: dict[str, str | None] = {}  # what an item was said to stand behind when it was added
+        self._wanted: dict[str, str] = {}  # where the client wants an item that the model is to add
+        self._earlier: set[str] = set()  # items from before the model's present leg, which may not know them all
+
+    def hide(self, item_id: str) -> None:
+        """The client must not see this item, which will be added later."""
+        self._hidden.add(item_id)
+
+    def is_hidden(self, item_id: object) -> bool:
+        """Whether the client must not see this item."""
+        return item_id in self._hidden
+
+    def knows(self, item_id: str) -> bool:
+        """Whether an item of this id is there, hidden or not."""
+        return item_id in self._items
+
+    def wanted(self, item_id: str, previous: str | None) -> str | None:
+        """The client is about to create an item behind `previous` ("root": first); what to tell the model of that."""
+        if previous is not None:
+            self._wanted[item_id] = previous
+        if previous is None or previous not in self._kept:
+            return previous
+        before = self._items[: self._items.index(previous)]
+        return next((known for known in reversed(before) if known not in self._kept), "root")
+
+    def leg_replaced(self) -> None:
+        """The model's leg is a new one: what it adds comes after all that is there."""
+        self._earlier = set(self._items)
+
+    def add(self, item_id: str, previous: str | None, *, hidden: bool = False) -> str | None:
+        """An item of the model's, behind `previous` in the model's order; what the client sees it behind."""
+        if item_id not in self._items:
+            wanted = self._wanted.pop(item_id, None)
+            self._insert(self._place(previous) if wanted is None else self._behind(wanted), item_id)
+        if hidden:
+            self._hidden.add(item_id)
+        told = self._told[item_id] = self._visible_before(self._items.index(item_id))
+        return told
+
+    def keep(self, item_id: str, previous: str | None) -> str | None:
+        """An item that only the client has, behind `previous` ("root": first, None: last); what it stands behind."""
+        if item_id not in self._items:
+            self._insert(self._behind(previous), item_id)
+        self._kept.add(item_id)
+        return self._visible_before(self._items.index(item_id))
+
+    def place_for(self, previous: str | None) -> str | None:
+        """What the client will see an item behind that is not added yet."""
+        return self._visible_before(self._place(previous))
+
+    def done(self, item_id: str, previous: str | None) -> str | None:
+        """An item is whole: it stands behind what it was added behind."""
+        return self._told.pop(item_id) if item_id in self._told else self.place_for(previous)
+
+    def remove(self, item_id: str) -> None:
+        """An item was deleted."""
+        if item_id in self._items:
+            self._items.remove(item_id)
+        self._kept.discard(item_id)
+        self._told.pop(item_id, None)
+
+    def _insert(self, at: int, item_id: str) -> None:
+        self._items.insert(at, item_id)
+        if len(self._items) > MAX_ITEMS:
+            self.remove(self._items[0])
+
+    def _behind(self, previous: str | None) -> int:
+        if previous == "root":
+            return 0
+        return self._items.index(previous) + 1 if previous in self._items else len(self._items)
+
+    def _place(self, previous: str | None) -> int:
+        """Where the model's next item behind `previous` goes: also behind what the model does not know of there."""
+        if previous is None or previous not in self._items:
+            return len(self._items)
+        unknown = self._kept | self._earlier if previous in self._earlier else self._kept
+        at = self._items.index(previous) + 1
+        while at < len(self._items) and self._items[at] in unknown:
+            at += 1
+        return at
+
+    def _visible_before(self, at: int) -> str | None:
+        return next((item_id for item_id in reversed(self._items[:at]) if item_id not in self._hidden), None)

@@ -1,0 +1,320 @@
+"""A running call: the pure call, its two legs and its record, moved in the sockets' own callbacks.
+
+No queue and no task switch lies on the sound's way: a leg decodes, the call decides, the other leg writes, in one step.
+The call's task only owns its lifetime, and the jobs (tools, dials) that wait beside the sound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import ParamSpec, assert_never
+
+from gateway.callers.leg import CallerLeg
+from gateway.callrecord import CallRecord
+from gateway.model_line import ModelLine
+from gateway.models.leg import ModelConnector
+from gateway.tool_jobs import ToolJobs
+from gateway.tools.contract import ToolContext
+from gateway.tools.toolbox import Toolbox
+from sessions.call import Call
+from sessions.commands import (
+    CallerCommand,
+    Command,
+    DialModel,
+    DropModel,
+    EndCall,
+    JobCommand,
+    ModelCommand,
+    Play,
+    Relay,
+    RunTool,
+    SaveTurn,
+    SendAudio,
+    StopTool,
+)
+from sessions.events import (
+    AgentAudio,
+    AgentText,
+    CallerAudio,
+    CallerEvent,
+    CallerTranscribed,
+    CallEvent,
+    HungUp,
+    ModelEvent,
+    ModelPassed,
+    ToolFinished,
+)
+from sessions.ports import Clock
+
+P = ParamSpec("P")
+log = logging.getLogger(__name__)
+
+UNSENT_CANCEL_BYTES = 8 * 1024 * 1024
+UNSENT_CHECK_FRAMES = 32  # asking the transport costs more than sending a frame
+GOODBYE_S = 5.0
+# Events that bring no deadline nearer: four of five that come during an answer, and each look at all deadlines is 3 µs.
+_NO_DEADLINE = frozenset({CallerAudio, AgentAudio, AgentText, CallerTranscribed, ModelPassed})
+
+
+class RunningCall:
+    """One call with its legs. `from_caller`, `from_model` and `from_tool` are where events come in."""
+
+    __slots__ = (
+        "_busy",
+        "_call",
+        "_clock",
+        "_ended",
+        "_later",
+        "_leg",
+        "_line",
+        "_loop",
+        "_on_dial",
+        "_played_frames",
+        "_record",
+        "_tasks",
+        "_timer",
+        "_timer_ms",
+        "_tools",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        connector: ModelConnector,
+        toolbox: Toolbox,
+        context: ToolContext,
+        record: CallRecord,
+        clock: Clock,
+        on_dial: Callable[[], None],
+    ) -> None:
+        self._call = call
+        self._record = record
+        self._clock = clock
+        self._on_dial = on_dial
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._leg: CallerLeg | None = None
+        self._line = ModelLine(connector, clock, context.session_id, self.from_model, self.fault)
+        self._tools = ToolJobs(toolbox, context, self.from_tool)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms: int | None = None
+        self._played_frames = 0
+        self._busy = False
+        self._later: deque[CallEvent] = deque()
+
+    @property
+    def call(self) -> Call:
+        """The call itself, for reading."""
+        return self._call
+
+    def attach(self, leg: CallerLeg) -> None:
+        """Give the call its caller's leg, once, before it runs."""
+        self._leg = leg
+
+    async def run(self) -> None:
+        """Own the call's lifetime: return when it has ended, raise what broke it. Nothing of it outlives this."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self.guard(self._start)()
+                try:
+                    await self._ended
+                finally:
+                    if self._timer is not None:
+                        self._timer.cancel()
+                    self._line.drop()
+                    self._tools.stop_all()
+        finally:
+            self._tasks = None
+            self._close_legs()
+            with suppress(TimeoutError):  # a store that hangs must not hold the worker
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._record.ended(self._call, self._clock.now_ms())
+            # With these rings a call would wait for a collection, and those are rare; without, it goes with its socket.
+            self._leg = self._timer = None
+            del self._line, self._tools
+
+    def guard(self, step: Callable[P, None]) -> Callable[P, None]:
+        """Make whatever `step` raises the end of this call, and of nothing else."""
+
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                step(*args, **kwargs)
+            except Exception as fault:
+                self.fault(fault)
+
+        return guarded
+
+    def fault(self, fault: BaseException) -> None:
+        """Something of ours broke: the call ends, loudly."""
+        if not self._ended.done():
+            self._ended.set_exception(fault)
+
+    def hang_up(self, reason: str, code: int = 1000, message: str = "") -> None:
+        """End the call from outside: an operator, or a server that shuts down."""
+        if self._leg is not None:
+            self._leg.close(code, message)  # first: the call's own end closes it without these words
+        self.from_caller(HungUp(reason))
+
+    # ---- events in, commands out
+
+    def _start(self) -> None:
+        now_ms = self._clock.now_ms()
+        self._record.started(self._call, now_ms)
+        self._perform(self._call.start(now_ms), now_ms)
+        self._arm()
+
+    def from_caller(self, event: CallerEvent) -> None:
+        """Take an event of the caller's leg. `guard` is written out here and below: sound comes 100 times a second."""
+        try:
+            now_ms = self._clock.now_ms()
+            if type(event) is CallerAudio:
+                record = self._record.caller_sound
+                record(event.frame, now_ms)
+                if not self._busy:
+                    sound = self._call.caller_sound(event, now_ms)
+                    model = self._line.leg
+                    if sound is not None and model is not None:
+                        self._busy = True  # a model in this process answers before `send` returns
+                        model.send(sound)
+                        self._busy = False
+                        if self._later:
+                            self._catch_up(now_ms)
+                    return
+            self._take(event, now_ms)
+        except Exception as fault:
+            self._busy = False
+            self.fault(fault)
+
+    def from_model(self, event: ModelEvent) -> None:
+        """Take an event of the model's leg."""
+        try:
+            now_ms = self._clock.now_ms()
+            if type(event) is AgentAudio and not self._busy:
+                speech = self._call.agent_sound(event, now_ms)
+                if speech is not None:
+                    self._busy = True
+                    self._play(speech, now_ms)
+                    self._busy = False
+                    if self._later:
+                        self._catch_up(now_ms)
+                    return
+            self._take(event, now_ms)
+        except Exception as fault:
+            self._busy = False
+            self.fault(fault)
+
+    def _catch_up(self, now_ms: int) -> None:
+        while self._later:
+            self._take(self._later.popleft(), now_ms)
+
+    def from_tool(self, event: ToolFinished) -> None:
+        """Take the result of a server-side tool."""
+        self.guard(self._take)(event, self._clock.now_ms())
+
+    def _take(self, event: CallEvent, now_ms: int) -> None:
+        """Hand an event in and carry out what follows. One that comes of a command waits until all are carried out."""
+        if self._busy:  # a model in this process answers before `send` returns
+            self._later.append(event)
+            return
+        self._busy = True
+        arm = type(event) not in _NO_DEADLINE
+        try:
+            self._perform(self._call.on_event(event, now_ms), now_ms)
+            while self._later:
+                arm = True
+                self._perform(self._call.on_event(self._later.popleft(), now_ms), now_ms)
+        finally:
+            self._busy = False
+        if arm:
+            self._arm()
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_ms = None
+        now_ms = self._clock.now_ms()
+        self._busy = True
+        try:
+            self._perform(self._call.on_time(now_ms), now_ms)
+        finally:
+            self._busy = False
+        self._catch_up(now_ms)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Wake up at the call's nearest deadline. A timer that is early is kept: waking too soon is harmless."""
+        deadline_ms = self._call.deadline_ms
+        if deadline_ms is None or self._ended.done():
+            return
+        if self._timer_ms is not None and self._timer_ms <= deadline_ms:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ms = deadline_ms
+        delay_s = max(0, deadline_ms - self._clock.now_ms()) / 1000
+        self._timer = self._loop.call_later(delay_s, self.guard(self._on_timer))
+
+    def _perform(self, commands: list[Command], now_ms: int) -> None:
+        for command in commands:
+            if type(command) is SendAudio:
+                if self._line.leg is not None:
+                    self._line.leg.send(command)
+            elif type(command) is Play:
+                self._play(command, now_ms)
+            elif type(command) is Relay:
+                self._tell_caller(command)
+            elif isinstance(command, JobCommand):
+                self._start_job(command)
+            elif isinstance(command, ModelCommand):
+                if self._line.leg is not None:
+                    self._line.leg.send(command)
+            else:
+                self._tell_caller(command)
+
+    def _tell_caller(self, command: CallerCommand) -> None:
+        if self._leg is not None:
+            self._leg.do(command)
+        if type(command) is EndCall and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _start_job(self, command: JobCommand) -> None:
+        match command:
+            case SaveTurn():
+                self._record.turn(self._call, self._call.turns[command.index], self._clock.now_ms())
+            case RunTool():
+                assert self._tasks is not None
+                self._tools.start(command, self._tasks)
+            case StopTool():
+                self._tools.stop(command.call_id)
+            case DialModel():
+                assert self._tasks is not None
+                self._on_dial()
+                self._line.dial(command, self._tasks)
+            case DropModel():
+                self._line.drop()
+            case _:
+                assert_never(command)
+
+    def _play(self, command: Play, now_ms: int) -> None:
+        leg = self._leg
+        if leg is None:
+            return
+        record = self._record.agent_sound
+        record(command.frame, command.item_id, now_ms)
+        leg.do(command)
+        self._played_frames += 1
+        if self._played_frames % UNSENT_CHECK_FRAMES == 0 and leg.unsent_bytes > UNSENT_CANCEL_BYTES:
+            self._perform(self._call.too_much_unsent(), now_ms)
+
+    def _close_legs(self) -> None:
+        broke = self._ended.done() and not self._ended.cancelled() and self._ended.exception() is not None
+        if broke:
+            now_ms = self._clock.now_ms()
+            with suppress(Exception):  # the call that broke may break again; its legs are closed all the same
+                self._perform(self._call.on_event(HungUp("server_fault"), now_ms), now_ms)
+        if self._leg is not None:
+            self._leg.close(1011 if broke else 1000, "internal error" if broke else "")

@@ -1,0 +1,26 @@
+"""The command `patchbay`. `serve` is answered without what only the other commands need: it must start quickly."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# One thread for numpy's products: they are tiny, and a pool of threads would take cores from the calls.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def main() -> None:
+    """Run a command; the exit code says how it went (0 well, 1 not, 2 used wrongly)."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["serve"]:
+        from gateway.serving import serve
+
+        raise SystemExit(serve(arguments[1:]))
+    from gateway.commands import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

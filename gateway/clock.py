@@ -1,0 +1,35 @@
+"""The only place that reads a clock: durations from a monotonic one, labels from the wall."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now_ms(self) -> int:
+        """Monotonic milliseconds; only differences mean anything."""
+        return time.monotonic_ns() // 1_000_000
+
+    def wall_s(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+
+class LoopClock:
+    """The time of an event loop, for tests in virtual time: the wall moves exactly as the loop does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wall_start: float) -> None:
+        self._loop = loop
+        self._wall_start = wall_start
+        self._loop_start = loop.time()
+
+    def now_ms(self) -> int:
+        """Milliseconds of the loop; only differences mean anything."""
+        return int(self._loop.time() * 1000 + 1e-6)  # 0.29 s are 290 ms, whatever binary fractions say
+
+    def wall_s(self) -> float:
+        """Unix seconds, `wall_start` at the moment this clock was made."""
+        return self._wall_start + (self._loop.time() - self._loop_start)

@@ -1,0 +1,51 @@
+"""Log lines: one JSON object each on standard error, a fixed message and its fields; spoken words never come here."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import orjson
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as `{at, level, logger, message, ...fields}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = told(record.exc_info[1])
+        return orjson.dumps(line, default=str).decode()
+
+
+def told(error: BaseException) -> str:
+    """A fault as its kinds and lines of code, causes first. What it says is left out: that may be a caller's words."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    lines = [told(before), "which led to"] if before is not None else []
+    lines += [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    lines.append(type(error).__qualname__)
+    if isinstance(error, BaseExceptionGroup):
+        lines += [told(part) for part in error.exceptions]
+    return "\n".join(lines)
+
+
+def set_up_logging(level: str) -> None:
+    """Send everything from this level on to standard error."""
+    out = logging.StreamHandler(sys.stderr)
+    out.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[out], force=True)
+    for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "picows"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It tells of every start and stop in colours; `patchbay.server` tells what matters.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""The models' legs, one a vendor, and the models that Patchbay itself is."""

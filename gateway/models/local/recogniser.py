@@ -1,0 +1,239 @@
+"""Recognises sentences of a dialogue's grammar with PocketSphinx, while they are being spoken.
+
+A closed grammar turns whatever it hears into one of its sentences, so each result carries the evidence by which
+`verdict.py` takes or refuses it. A decoder takes 30 MB and 0.2 s to make: they are pooled, and made early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from gateway.models.local.automaton import Automaton
+from gateway.models.local.detector import MissingPart
+from gateway.models.local.dialogue import DialogueError
+from gateway.models.local.rules import Dialogue
+
+FRAMES_A_SECOND = 100
+STEP_BYTES = 640  # 20 ms: the decoder holds the GIL for 0.3 ms at a time
+STEPS_AT_ONCE = 40  # when sound has waited for a decoder
+LONGEST_BYTES = 15 * 32_000  # of one sentence; nothing in a grammar takes longer
+MOST_GRAMMARS = 64  # in one decoder; past that the one unused for longest goes
+# The mean cepstrum of telephone and desktop speech, from which each call's own average starts.
+FIRST_MEANS = "40.8,1.7,-0.2,3.2,-0.3,-0.9,0,-0.2,-1.4,0,0,0,0"
+# 1 would let grammar words in too easily: tuned on bench/offline_phrases.py's calibration lists.
+WORD_INSERTION = 0.2
+_SMALLEST = 1e-320
+_NUMBERS = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One word as the decoder aligned it: its frames (10 ms), and the log likelihood of its sound."""
+
+    word: str
+    frames: int
+    log_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The best sentence (it may end too early to be a whole one), its words' evidence, and all frames heard."""
+
+    text: str
+    parts: tuple[Part, ...]
+    frames: int
+
+
+class _Decoder:
+    """One PocketSphinx decoder, with the grammars it has been given."""
+
+    def __init__(self, sphinx: Any) -> None:
+        self._sphinx = sphinx.Decoder(lm=None, loglevel="FATAL", wip=WORD_INSERTION)
+        self._grammars: OrderedDict[str, None] = OrderedDict()
+
+    def learn(self, name: str, grammar: Automaton, pronunciations: dict[str, str]) -> None:
+        """Take in a grammar. Raises DialogueError for a word without a pronunciation."""
+        if name in self._grammars:
+            self._grammars.move_to_end(name)
+            return
+        for word in sorted(grammar.words):
+            self._know(word, pronunciations)
+        end = grammar.states
+        arcs: list[tuple[Any, ...]] = [(start, to, 1.0, word) for start, to, word in grammar.arcs]
+        arcs += [(state, end, 1.0) for state in grammar.ends]
+        self._sphinx.add_fsg(name, self._sphinx.create_fsg(name, grammar.start, end, arcs))
+        self._grammars[name] = None
+        if len(self._grammars) > MOST_GRAMMARS:
+            self._sphinx.remove_search(self._grammars.popitem(last=False)[0])
+
+    def _know(self, word: str, pronunciations: dict[str, str]) -> None:
+        if self._sphinx.lookup_word(word) is not None:
+            return
+        phones = pronunciations.get(word)
+        if phones is None:
+            raise DialogueError(
+                f"pronunciations.{word}",
+                f"the recogniser does not know the word {word!r}: write its sounds here, as in CMUdict",
+            )
+        try:
+            self._sphinx.add_word(word, phones, True)
+        except RuntimeError as error:
+            raise DialogueError(f"pronunciations.{word}", f"{phones!r} are not CMUdict phones") from error
+
+    def start(self, name: str, means: str) -> None:
+        """Begin a sentence of this grammar."""
+        self._sphinx.activate_search(name)
+        self._sphinx.reinit_feat()  # forget the last caller's line: the same sound is always heard the same
+        self._sphinx.set_cmn(means)
+        self._sphinx.start_utt()
+
+    def step(self, pcm16: bytes) -> None:
+        """Take further sound, 16 kHz."""
+        self._sphinx.process_raw(pcm16, False, False)
+
+    def end(self) -> tuple[Recognised | None, str]:
+        """The result, and the new mean cepstrum."""
+        self._sphinx.end_utt()
+        frames = self._sphinx.n_frames()
+        means = self._sphinx.get_cmn(False)
+        hypothesis = self._sphinx.hyp()
+        if hypothesis is None or not hypothesis.hypstr:
+            return None, means
+        parts = tuple(
+            Part(segment.word, segment.end_frame - segment.start_frame + 1, math.log(max(segment.ascore, _SMALLEST)))
+            for segment in self._sphinx.seg()
+            if segment.word[0] not in "<[("
+        )
+        return Recognised(hypothesis.hypstr, parts, frames), means
+
+
+class Vocabulary:
+    """A dialogue's grammars, made once; `name` tells them from other dialogues' in a decoder."""
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self.name = f"g{next(_NUMBERS)}"
+        self.pronunciations = dict(dialogue.pronunciations)
+        self.grammars = {state: dialogue.grammar(state) for state in dialogue.states()}
+
+    def teach(self, decoder: _Decoder, state: str) -> str:
+        """Make sure that a decoder knows the grammar of a state; returns its name there. Raises DialogueError."""
+        name = f"{self.name}.{state}"
+        decoder.learn(name, self.grammars[state], self.pronunciations)
+        return name
+
+
+class DecoderPool:
+    """The process's decoders. A call has one only while its caller speaks."""
+
+    def __init__(self, decoders: int = 4) -> None:
+        """Takes about 0.2 s for each. Raises MissingPart."""
+        try:
+            import pocketsphinx
+        except ImportError as error:
+            raise MissingPart("the local model needs pocketsphinx: pip install 'patchbay[local]'") from error
+        self._all = tuple(_Decoder(pocketsphinx) for _ in range(decoders))
+        self._free = deque(self._all)
+
+    def teach(self, vocabulary: Vocabulary) -> None:
+        """Give a dialogue's grammars to the decoders, before its first call. Raises DialogueError.
+
+        May run in a thread: a decoder is out of the pool while it learns, and one that is in use learns when needed.
+        """
+        for decoder in self._all:
+            try:
+                self._free.remove(decoder)
+            except ValueError:
+                continue
+            try:
+                for state in vocabulary.grammars:
+                    vocabulary.teach(decoder, state)
+            finally:
+                self._free.append(decoder)
+
+    def take(self) -> _Decoder | None:
+        """A decoder, or None while all are in use."""
+        return self._free.popleft() if self._free else None
+
+    def give_back(self, decoder: _Decoder) -> None:
+        """It is free again."""
+        self._free.append(decoder)
+
+
+class Recogniser:
+    """One call's: sentences one after the other, each decoded as it is spoken, as soon as a decoder is free."""
+
+    def __init__(self, pool: DecoderPool, vocabulary: Vocabulary) -> None:
+        self._pool = pool
+        self._vocabulary = vocabulary
+        self._means = FIRST_MEANS
+        self._decoder: _Decoder | None = None
+        self._state: str | None = None  # of the sentence under way
+        self._waiting = bytearray()
+        self._taken_bytes = 0
+
+    def start(self, state: str) -> None:
+        """A sentence begins, in answer to this state of the dialogue. One under way is dropped."""
+        self.drop()
+        self._state = state
+        self._taken_bytes = 0
+
+    def feed(self, pcm16: bytes) -> None:
+        """Take PCM16 at 16 kHz. What is past the longest sentence is not listened to."""
+        room = LONGEST_BYTES - self._taken_bytes
+        if self._state is None or room <= 0:
+            return
+        self._waiting += pcm16[:room]
+        self._taken_bytes += len(pcm16)
+        self._work()
+
+    @property
+    def busy(self) -> bool:
+        """Whether sound still waits for a decoder, or to be decoded."""
+        return self._state is not None and (self._decoder is None or len(self._waiting) >= STEP_BYTES)
+
+    @property
+    def heard_all(self) -> bool:
+        """Whether the sentence ended before the longest was reached."""
+        return self._taken_bytes < LONGEST_BYTES
+
+    def work(self) -> None:
+        """Go on with sound that waits; a few ms at most."""
+        self._work()
+
+    def finish(self) -> Recognised | None:
+        """The sentence is over: what was it? Only while not `busy`. None: nothing at all."""
+        decoder, self._decoder = self._decoder, None
+        self._state = None
+        if decoder is None:
+            return None
+        if self._waiting:
+            decoder.step(bytes(self._waiting))
+            self._waiting.clear()
+        result, self._means = decoder.end()
+        self._pool.give_back(decoder)
+        return result
+
+    def drop(self) -> None:
+        """Forget the sentence under way."""
+        self._waiting.clear()
+        if self._decoder is not None:
+            self._decoder.end()
+            self._pool.give_back(self._decoder)
+            self._decoder = None
+        self._state = None
+
+    def _work(self) -> None:
+        if self._decoder is None:
+            self._decoder = self._pool.take()
+            if self._decoder is None:
+                return
+            assert self._state is not None
+            self._decoder.start(self._vocabulary.teach(self._decoder, self._state), self._means)
+        steps = min(len(self._waiting) // STEP_BYTES, STEPS_AT_ONCE)
+        for begin in range(0, steps * STEP_BYTES, STEP_BYTES):
+            self._decoder.step(bytes(self._waiting[begin : begin + STEP_BYTES]))
+        del self._waiting[: steps * STEP_BYTES]

@@ -1,0 +1,66 @@
+"""A tool's output, as a sentence that can be spoken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sessions.ports import Json
+
+_SENTENCE_KEYS = ("sentence", "say", "spoken", "message", "text", "content", "summary", "result", "error", "detail")
+_LONGEST = 600  # characters spoken of one result
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool gave: whether it failed, a sentence, and the JSON value it came in.
+
+    `refused`: it worked and said no, which shows in facts that stand beside the error.
+    """
+
+    failed: bool
+    refused: bool
+    sentence: str
+    value: Json
+
+    def field(self, path: str) -> Json:
+        """A field by its dotted path, None where there is none."""
+        value: Json = self.value
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+
+def read_result(output: str) -> Result:
+    """Read a function call's output: a JSON value, or a sentence as it is."""
+    try:
+        value: Json = json.loads(output)
+    except ValueError:
+        return Result(False, False, output.strip()[:_LONGEST], output)
+    failed = _failed(value)
+    return Result(failed, failed and isinstance(value, Mapping) and len(value) > 1, _sentence(value)[:_LONGEST], value)
+
+
+def _failed(value: Json) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return bool(value.get("error")) or value.get("isError") is True or value.get("ok") is False
+
+
+def _sentence(value: Json) -> str:
+    match value:
+        case str():
+            return value.strip()
+        case bool() | None:
+            return ""
+        case int() | float():
+            return str(value)
+        case Mapping():
+            for key in _SENTENCE_KEYS:
+                if value.get(key):
+                    return _sentence(value[key])
+            return ""
+        case Sequence():
+            return " ".join(filter(None, (_sentence(entry) for entry in value)))
+    return ""

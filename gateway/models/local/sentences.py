@@ -1,0 +1,42 @@
+"""Cuts an answer into sentences: what is spoken in one go, and between which it can be stopped."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_CHARS = 240  # a longer sentence is cut at a comma or a blank
+_END = re.compile(r"[.!?…]+[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9À-Þ])|\n+")
+_SHORT = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|No|vs|etc|e\.g|i\.e)|\b[A-Za-z]\.[A-Za-z]|\b[A-Z])\.$")
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a text, none empty, none longer than `LONGEST_CHARS`."""
+    done, rest = split_off(text)
+    return [*done, *_short_enough(rest)] if rest else done
+
+
+def split_off(text: str) -> tuple[list[str], str]:
+    """The whole sentences at the front of a text that is still growing, and the rest."""
+    done: list[str] = []
+    begin = 0
+    for match in _END.finditer(text):
+        sentence = text[begin : match.end()].strip()
+        if _SHORT.search(sentence):
+            continue
+        if sentence:
+            done.extend(_short_enough(sentence))
+        begin = match.end()
+    return done, text[begin:].strip() if not text[begin:].endswith(" ") else text[begin:].lstrip()
+
+
+def _short_enough(sentence: str) -> list[str]:
+    pieces: list[str] = []
+    sentence = sentence.strip()
+    while len(sentence) > LONGEST_CHARS:
+        at = sentence.rfind(", ", LONGEST_CHARS // 3, LONGEST_CHARS)
+        if at < 0:
+            at = sentence.rfind(" ", 1, LONGEST_CHARS)
+        at = LONGEST_CHARS if at < 0 else at + 1
+        pieces.append(sentence[:at].strip())
+        sentence = sentence[at:].strip()
+    return [*pieces, sentence] if sentence else pieces

@@ -1,0 +1,105 @@
+"""Faults of the scripted model that lie in its messages: doubled, swapped, lost, late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from gateway.models.scripted_shape import NO_FAULTS, Faults
+from gateway.realtime import server_events
+from sessions.ports import Ids
+
+
+@dataclass(slots=True)
+class _Armed:
+    """The faults of one answer that are still to come."""
+
+    faults: Faults
+    last_delta: dict[str, Any] | None = None
+
+
+class FaultyWire:
+    """Stands between a server and its socket, and lets the messages of chosen answers go wrong."""
+
+    def __init__(self, emit: Callable[[bytes], None], ids: Ids) -> None:
+        self._emit = emit
+        self._ids = ids
+        self._armed: dict[str, _Armed] = {}
+        self._swapped: bytes | None = None  # waits for the next message, to follow it
+        self._late: list[tuple[int, bytes]] = []
+        self._cut = False
+        self.now_ms = 0
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When a late message is due."""
+        return min((due for due, _ in self._late), default=None)
+
+    def arm(self, response_id: str, faults: Faults) -> None:
+        """From here on, this answer's messages go wrong."""
+        if faults != NO_FAULTS:
+            self._armed[response_id] = _Armed(faults)
+
+    def cut(self) -> None:
+        """The connection is gone."""
+        self._cut = True
+        self._late.clear()
+
+    def on_time(self, now_ms: int) -> None:
+        """Let late messages go."""
+        self.now_ms = now_ms
+        due = [text for at, text in self._late if at <= now_ms]
+        self._late = [(at, text) for at, text in self._late if at > now_ms]
+        for text in due:
+            self._out(text)
+
+    def error(self, code: str, message: str) -> None:
+        """An error event out of nowhere."""
+        self.emit(server_events.error(self._ids.new("event"), message, code=code, type="server_error"))
+
+    def emit(self, text: bytes) -> None:
+        """Take one message of the server's."""
+        if not self._armed:
+            self._out(text)
+            return
+        event = orjson.loads(text)
+        response_id = event.get("response_id") or event.get("response", {}).get("id")
+        armed = self._armed.get(response_id)
+        if armed is None:
+            self._out(text)
+        else:
+            self._meddle(armed, event, text)
+            if event["type"] == "response.done":
+                self._armed.pop(response_id, None)
+
+    def _meddle(self, armed: _Armed, event: dict[str, Any], text: bytes) -> None:
+        kind, faults = event["type"], armed.faults
+        if kind == "response.output_audio.delta":
+            armed.last_delta = event
+        if kind == faults.lose:
+            return
+        if kind == faults.reorder:
+            armed.faults = replace(faults, reorder=None)
+            self._swapped = text
+            return
+        if kind == "response.done" and faults.done_late_ms:
+            self._late.append((self.now_ms + faults.done_late_ms, text))
+        else:
+            self._out(text)
+        if kind == faults.duplicate:
+            armed.faults = replace(faults, duplicate=None)
+            self._out(text)
+        if kind == "response.done" and event["response"]["status"] == "cancelled" and armed.last_delta is not None:
+            for _ in range(faults.late_audio):
+                self._out(orjson.dumps({**armed.last_delta, "event_id": self._ids.new("event")}))
+
+    def _out(self, text: bytes) -> None:
+        if self._cut:
+            return
+        self._emit(text)
+        if self._swapped is not None:
+            swapped, self._swapped = self._swapped, None
+            self._emit(swapped)

@@ -1,0 +1,293 @@
+"""Reads a script for the scripted model from YAML; `docs/scripted-model.md` describes it, `scripted.py` in brief.
+
+An error names the file, the line and the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields as fields_of
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import orjson
+import yaml
+
+from audio.wav import WavError, read_wav
+from gateway.models.scripted_shape import (
+    FAST,
+    NO_FAULTS,
+    Faults,
+    Hears,
+    Recording,
+    Script,
+    ScriptedTurn,
+    ToolCall,
+    Trouble,
+    When,
+)
+from sessions.events import TokenUsage
+
+MAX_MS = 600_000
+MAX_DEPTH = 32
+Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
+Read = TypeVar("Read")
+
+
+class ScriptError(ValueError):
+    """A script cannot be used; the message names the file, the line and the field."""
+
+    def __init__(self, name: str, line: int, field: str, problem: str) -> None:
+        super().__init__(f"{name}, line {line}: {field}: {problem}" if field else f"{name}, line {line}: {problem}")
+        self.line = line
+        self.field = field
+
+
+def load_script(path: Path) -> Script:
+    """Read a script and the recordings it names. Raises ScriptError, or OSError where the file cannot be read."""
+    return read_script(path.read_text(encoding="utf-8"), str(path), path.parent)
+
+
+def read_script(text: str, name: str, folder: Path) -> Script:
+    """Read a script's text. `name` is for errors, `folder` is where its recordings lie. Raises ScriptError."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ScriptError(name, 1 if mark is None else mark.line + 1, "", problem) from error
+    source = _Source(name, folder)
+    return _script(source, {} if node is None else source.value(node, ""), Path(name).stem)
+
+
+class _Source:
+    """The file being read: where each field stands, for the errors."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self._lines: dict[str, int] = {"": 1}
+        self._loader = yaml.SafeLoader("")
+
+    def value(self, node: yaml.Node, path: str, depth: int = 0) -> Value:
+        """The plain value of a node; notes the lines of all fields in it."""
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if depth > MAX_DEPTH:
+            raise self.error(path, "nested too deeply")
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(inner, f"{path}[{at}]", depth + 1) for at, inner in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            try:
+                scalar = self._loader.construct_object(node)
+            except (yaml.YAMLError, ValueError) as error:
+                raise self.error(path, "is not a plain value") from error
+            return scalar if isinstance(scalar, str | int | float | bool | None) else str(node.value)
+        found: dict[str, Value] = {}
+        for key_node, inner in node.value:
+            key = str(key_node.value)
+            here = f"{path}.{key}" if path else key
+            self._lines[here] = key_node.start_mark.line + 1
+            if key in found:
+                raise self.error(here, "stands here a second time")
+            found[key] = self.value(inner, here, depth + 1)
+        return found
+
+    def error(self, path: str, problem: str) -> ScriptError:
+        """An error about a field."""
+        known = path
+        while known not in self._lines:
+            known = known.rpartition(".")[0]
+        return ScriptError(self.name, self._lines[known], path, problem)
+
+    def table(self, value: Value, path: str, allowed: frozenset[str]) -> dict[str, Value]:
+        """A mapping with no other keys than those allowed."""
+        if not isinstance(value, dict):
+            raise self.error(path, "must be a mapping")
+        for key in value:
+            if key not in allowed:
+                raise self.error(
+                    f"{path}.{key}" if path else key, "is not known here; known are " + ", ".join(sorted(allowed))
+                )
+        return value
+
+    def rows(self, value: Value, path: str) -> list[Value]:
+        """A list."""
+        if not isinstance(value, list):
+            raise self.error(path, "must be a list")
+        return value
+
+    def text(self, value: Value, path: str) -> str:
+        """A string; numbers are taken as they are written."""
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self.error(path, "must be a text")
+        return str(value)
+
+    def flag(self, value: Value, path: str) -> bool:
+        """A boolean."""
+        if not isinstance(value, bool):
+            raise self.error(path, "must be true or false")
+        return value
+
+    def whole(self, value: Value, path: str, low: int = 0, high: int = MAX_MS) -> int:
+        """An integer between two bounds."""
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.error(path, f"must be a whole number from {low} to {high}")
+        return value
+
+    def optional(
+        self, table: Mapping[str, Value], key: str, path: str, read: Callable[[Value, str], Read], default: Read
+    ) -> Read:
+        """What stands under a key, or a default where nothing does."""
+        if table.get(key) is None:
+            return default
+        return read(table[key], f"{path}.{key}" if path else key)
+
+
+SCRIPT_KEYS = frozenset(
+    {"model", "turns", "otherwise", "refuse", "pace", "after_ms", "ms_per_word", "piece_ms", "voice_gate", "usage"}
+)
+TURN_KEYS = frozenset({"when", "hears", "say", "audio", "after_ms", "pace", "calls", "usage", "repeat", "fault"})
+WHEN_KEYS = frozenset(field.name for field in fields_of(When))
+USAGE_KEYS = frozenset(field.name for field in fields_of(TokenUsage))
+FAULT_KEYS = frozenset(
+    {"drop", "stall", "incomplete", "error", "fail", "duplicate", "reorder", "lose", "late_audio", "done_late_ms"}
+)
+
+
+def _script(source: _Source, value: Value, default_name: str) -> Script:
+    table = source.table(value, "", SCRIPT_KEYS)
+    usage = source.optional(table, "usage", "", lambda v, p: _usage(source, v, p), TokenUsage())
+    base = ScriptedTurn(
+        say="",
+        when=None,
+        hears=None,
+        recording=None,
+        after_ms=source.optional(table, "after_ms", "", source.whole, 0),
+        pace=source.optional(table, "pace", "", lambda v, p: _pace(source, v, p), FAST),
+        calls=(),
+        usage=usage,
+        repeat=False,
+        faults=NO_FAULTS,
+    )
+    none: list[Value] = []
+    turns = source.optional(table, "turns", "", source.rows, none)
+    return Script(
+        model=source.optional(table, "model", "", source.text, default_name),
+        turns=tuple(_turn(source, turn, f"turns[{at}]", base) for at, turn in enumerate(turns)),
+        otherwise=source.optional(table, "otherwise", "", lambda v, p: _turn(source, v, p, base), base),
+        refuse=source.optional(table, "refuse", "", lambda v, p: _refuse(source, v, p), ()),
+        ms_per_word=source.optional(table, "ms_per_word", "", lambda v, p: source.whole(v, p, 40, 5000), 300),
+        piece_ms=source.optional(table, "piece_ms", "", lambda v, p: source.whole(v, p, 10, 200), 100),
+        voice_gate=source.optional(table, "voice_gate", "", lambda v, p: source.whole(v, p, 1, 32767), 400),
+        usage=usage,
+    )
+
+
+def _turn(source: _Source, value: Value, path: str, base: ScriptedTurn) -> ScriptedTurn:
+    table = source.table(value, path, TURN_KEYS)
+    none: list[Value] = []
+    calls = source.optional(table, "calls", path, source.rows, none)
+    return replace(
+        base,
+        say=source.optional(table, "say", path, source.text, ""),
+        when=source.optional(table, "when", path, lambda v, p: _when(source, v, p), None),
+        hears=source.optional(table, "hears", path, lambda v, p: _hears(source, v, p), None),
+        recording=source.optional(table, "audio", path, lambda v, p: _recording(source, v, p), None),
+        after_ms=source.optional(table, "after_ms", path, source.whole, base.after_ms),
+        pace=source.optional(table, "pace", path, lambda v, p: _pace(source, v, p), base.pace),
+        calls=tuple(_call(source, call, f"{path}.calls[{at}]") for at, call in enumerate(calls)),
+        usage=source.optional(table, "usage", path, lambda v, p: _usage(source, v, p), base.usage),
+        repeat=source.optional(table, "repeat", path, source.flag, False),
+        faults=source.optional(table, "fault", path, lambda v, p: _faults(source, v, p), NO_FAULTS),
+    )
+
+
+def _when(source: _Source, value: Value, path: str) -> When:
+    table = source.table(value, path, WHEN_KEYS)
+    return When(
+        text=source.optional(table, "text", path, source.text, None),
+        spoken=source.optional(table, "spoken", path, source.flag, None),
+        image=source.optional(table, "image", path, source.flag, None),
+        tool=source.optional(table, "tool", path, source.text, None),
+        contains=source.optional(table, "contains", path, source.text, None),
+        out_of_band=source.optional(table, "out_of_band", path, source.flag, False),
+        attempt=source.optional(table, "attempt", path, source.whole, None),
+    )
+
+
+def _hears(source: _Source, value: Value, path: str) -> Hears:
+    if not isinstance(value, dict):
+        return Hears(source.text(value, path))
+    table = source.table(value, path, frozenset({"text", "after_ms", "parts", "fails"}))
+    return Hears(
+        text=source.optional(table, "text", path, source.text, ""),
+        after_ms=source.optional(table, "after_ms", path, source.whole, 0),
+        parts=source.optional(table, "parts", path, source.flag, False),
+        fails=source.optional(table, "fails", path, source.flag, False),
+    )
+
+
+def _call(source: _Source, value: Value, path: str) -> ToolCall:
+    table = source.table(value, path, frozenset({"name", "arguments"}))
+    if "name" not in table:
+        raise source.error(f"{path}.name", "is missing")
+    arguments = table.get("arguments") or {}
+    written = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return ToolCall(source.text(table["name"], f"{path}.name"), written)
+
+
+def _pace(source: _Source, value: Value, path: str) -> float | None:
+    if value == "fast":
+        return FAST
+    if value == "real":
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.01 <= value <= 1000:
+        raise source.error(path, "must be fast, real, or how many times real time")
+    return float(value)
+
+
+def _usage(source: _Source, value: Value, path: str) -> TokenUsage:
+    table = source.table(value, path, USAGE_KEYS)
+    return TokenUsage(**{key: source.whole(count, f"{path}.{key}", 0, 10**9) for key, count in table.items()})
+
+
+def _refuse(source: _Source, value: Value, path: str) -> tuple[int | None, ...]:
+    def status(entry: Value, here: str) -> int | None:
+        return None if entry is None else source.whole(entry, here, 400, 599)
+
+    return tuple(status(entry, f"{path}[{at}]") for at, entry in enumerate(source.rows(value, path)))
+
+
+def _faults(source: _Source, value: Value, path: str) -> Faults:
+    table = source.table(value, path, FAULT_KEYS)
+    return Faults(
+        drop_ms=source.optional(table, "drop", path, source.whole, None),
+        stall_ms=source.optional(table, "stall", path, source.whole, None),
+        incomplete_ms=source.optional(table, "incomplete", path, source.whole, None),
+        error=source.optional(table, "error", path, lambda v, p: _trouble(source, v, p), None),
+        fail=source.optional(table, "fail", path, lambda v, p: _trouble(source, v, p), None),
+        duplicate=source.optional(table, "duplicate", path, source.text, None),
+        reorder=source.optional(table, "reorder", path, source.text, None),
+        lose=source.optional(table, "lose", path, source.text, None),
+        late_audio=source.optional(table, "late_audio", path, lambda v, p: source.whole(v, p, 0, 1000), 0),
+        done_late_ms=source.optional(table, "done_late_ms", path, source.whole, 0),
+    )
+
+
+def _trouble(source: _Source, value: Value, path: str) -> Trouble:
+    table = source.table(value, path, frozenset({"code", "message", "after_ms"}))
+    return Trouble(
+        code=source.optional(table, "code", path, source.text, "server_error"),
+        message=source.optional(table, "message", path, source.text, "The scripted model had an error."),
+        after_ms=source.optional(table, "after_ms", path, source.whole, 0),
+    )
+
+
+def _recording(source: _Source, value: Value, path: str) -> Recording:
+    name = source.text(value, path)
+    try:
+        format, channels = read_wav(source.folder / name)
+    except (OSError, WavError) as error:
+        raise source.error(path, f"cannot be read: {error}") from error
+    return Recording(format, channels[0])

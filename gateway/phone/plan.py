@@ -1,0 +1,96 @@
+"""What the caller will say, turn by turn, and when: read from the command line, as 24 kHz sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audio.formats import PCM16_24K, AudioFormat, AudioFrame, Coding
+from audio.g711 import decode
+from audio.resampling import resample_in_place
+from audio.wav import WavError, read_wav
+
+TEXT_PREFIX = "text:"
+MAX_TURN_S = 600
+
+
+class PlanError(ValueError):
+    """A turn that cannot be played; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenTurn:
+    """One turn of the caller. `pcm` is PCM16 24 kHz mono.
+
+    It starts when the agent has finished, or, where `barge_in_ms` is set, so long after the agent has become audible.
+    """
+
+    label: str
+    pcm: bytes
+    barge_in_ms: int | None
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it sounds."""
+        return PCM16_24K.ms_of(len(self.pcm) // 2)
+
+
+def read_plan(
+    turns: Sequence[str], texts: Sequence[str], barge_ins: Sequence[str], speak: Callable[[str], bytes]
+) -> tuple[SpokenTurn, ...]:
+    """The turns in order: each a recording's path or `text:WORDS`, then those given as texts.
+
+    `barge_ins` are `TURN:MS`, turns counted from 1. `speak` makes 24 kHz PCM16 of words. Raises PlanError.
+    """
+    wanted = [*turns, *(TEXT_PREFIX + text for text in texts)]
+    if not wanted:
+        raise PlanError("nothing to say: name a recording (a WAV file), or give --text")
+    moments = dict(_read_barge_in(entry, len(wanted)) for entry in barge_ins)
+    return tuple(_read_turn(entry, moments.get(number), speak) for number, entry in enumerate(wanted, start=1))
+
+
+def _read_barge_in(entry: str, turns: int) -> tuple[int, int]:
+    turn, colon, ms = entry.partition(":")
+    if not colon or not turn.isdecimal() or not ms.isdecimal() or not 1 <= int(turn) <= turns:
+        raise PlanError(f"--barge-in {entry}: write TURN:MS, such as 2:1200, with a turn from 1 to {turns}")
+    return int(turn), int(ms)
+
+
+def _read_turn(entry: str, barge_in_ms: int | None, speak: Callable[[str], bytes]) -> SpokenTurn:
+    if entry.startswith(TEXT_PREFIX):
+        words = entry.removeprefix(TEXT_PREFIX).strip()
+        if not words:
+            raise PlanError("a text turn has no words")
+        return SpokenTurn(f"“{words}”", speak(words), barge_in_ms)
+    path = Path(entry)
+    try:
+        format, channels = read_wav(path)
+    except OSError as error:
+        raise PlanError(f"{entry}: {error.strerror or error}") from error
+    except WavError as error:
+        raise PlanError(str(error)) from error
+    pcm = to_24k(channels[0], format)
+    if not pcm:
+        raise PlanError(f"{entry}: the recording is empty")
+    if len(pcm) > MAX_TURN_S * 24_000 * 2:
+        raise PlanError(f"{entry}: longer than {MAX_TURN_S} s, which is no turn")
+    return SpokenTurn(path.name, pcm, barge_in_ms)
+
+
+def to_24k(payload: bytes, format: AudioFormat) -> bytes:
+    """Any mono sound as 24 kHz PCM16. Raises PlanError for a rate that has no small ratio to 24 kHz."""
+    pcm = payload if format.coding is Coding.PCM16 else decode(payload, format.coding)
+    if format.rate_hz == PCM16_24K.rate_hz:
+        return pcm
+    try:
+        return b"".join(resample_in_place([pcm], format.rate_hz, PCM16_24K.rate_hz))
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+
+
+def frames_of(pcm: bytes, frame_ms: int) -> list[AudioFrame]:
+    """The sound in frames, the last one filled up with silence."""
+    size = PCM16_24K.bytes_for_ms(frame_ms)
+    padded = pcm + bytes(-len(pcm) % size)
+    return [AudioFrame(padded[start : start + size], PCM16_24K, start // 2) for start in range(0, len(padded), size)]

@@ -1,0 +1,88 @@
+"""What came of a call: a row a turn, with the latency computed from the sound itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from audio.formats import PCM16_24K, AudioFrame
+from audio.levels import FrameTime, LevelTrack
+
+STEP_MS = 100
+
+
+@dataclass(slots=True)
+class ToolRow:
+    """A server-side tool as the caller's client saw it."""
+
+    name: str
+    arguments: str
+    output: str | None
+    error: str | None
+
+
+@dataclass(slots=True)
+class TurnRow:
+    """One turn: `said` by the caller, `heard` by the agent, and its answer. Times since the call began."""
+
+    number: int
+    said: str
+    begin_ms: int
+    end_ms: int | None = None
+    heard: str = ""
+    answer: str = ""
+    tools: list[ToolRow] = field(default_factory=list)
+    latency_ms: int | None = None
+    interrupted: bool = False
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class CallReport:
+    """The whole call."""
+
+    agent: str
+    session_id: str = ""
+    greeting: str = ""
+    turns: list[TurnRow] = field(default_factory=list)
+    saved: dict[str, str] = field(default_factory=dict)
+    ended: str = ""  # who or what ended it
+    close_code: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return asdict(self)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a turn went without an answer."""
+        return any(turn.error for turn in self.turns) or not self.turns
+
+
+def measure(turns: list[TurnRow], caller: bytes, agent: bytes) -> None:
+    """Fill in each turn's latency: from the last audible sample of the caller to the next audible one of the agent.
+
+    Both tracks are 24 kHz PCM16 from the call's start. A barge-in has the agent's sound before it cut off, so what
+    sounds after the turn's end is the answer to it.
+    """
+    length_ms = PCM16_24K.ms_of(len(caller) // 2)
+    for index, turn in enumerate(turns):
+        if turn.end_ms is None:
+            continue
+        until_ms = turns[index + 1].begin_ms if index + 1 < len(turns) else length_ms
+        ended_ms = _levels(caller, turn.begin_ms, turn.end_ms).last_audible_ms()
+        if ended_ms is None:
+            continue  # a silent recording: there is nothing to count from
+        audible_ms = _levels(agent, ended_ms, until_ms).first_audible_ms()
+        if audible_ms is not None:
+            turn.latency_ms = audible_ms - ended_ms
+
+
+def _levels(pcm: bytes, from_ms: int, until_ms: int) -> LevelTrack:
+    """The levels of one stretch; a stretch past two minutes keeps its end."""
+    track = LevelTrack(PCM16_24K, FrameTime.BEGIN)
+    until_ms = min(until_ms, PCM16_24K.ms_of(len(pcm) // 2))
+    for at_ms in range(from_ms, until_ms, STEP_MS):
+        payload = pcm[PCM16_24K.bytes_for_ms(at_ms) : PCM16_24K.bytes_for_ms(min(at_ms + STEP_MS, until_ms))]
+        track.feed(AudioFrame(payload, PCM16_24K, at_ms * 24), at_ms)
+    return track

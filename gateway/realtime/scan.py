@@ -1,0 +1,179 @@
+"""The two messages that carry sound, `input_audio_buffer.append` and `response.output_audio.delta`, read by position.
+
+The base64 is cut out at the first `"audio":"` (or `"delta":"`), and only the short rest is parsed. This is exact: a
+message that holds a backslash is left to the parser, and so is one where the key's name stands a second time. Without
+escapes every quote delimits a string, so the key found is the message's own, and its text ends at the next quote. What
+the two functions do not fit they answer with None, and the message is then parsed whole.
+
+Neither looks into the base64: `decode_audio` does, and a message whose sound it refuses is malformed either way.
+Quicker still, and as exact: `plain_append` for the one form that the SDKs write, and `DeltaTemplate` for a message that
+differs from one that was read before in its event's id and its sound only. Validated base64 holds no quote.
+Source: OpenAI Realtime API reference, the client event and the server event of these names.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+import pybase64
+
+from audio.formats import AudioFormat
+from sessions.errors import WireError
+
+APPEND_KEYS = frozenset({"type", "audio", "event_id"})
+MAX_REST_BYTES = 4096  # all but the sound; a longer rest is no shape that we know
+MAX_PLAIN_BYTES = 1024 * 1024  # 16 s of PCM16 at 24 kHz; what is longer is in no hurry
+
+# The whole message but its base64, as the SDKs write it: the check is then one comparison at each end.
+PLAIN_APPEND = b'{"type":"input_audio_buffer.append","audio":"'
+PLAIN_END = b'"}'
+DELTA_TYPE = b'"response.output_audio.delta"'
+ID_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+
+_decode = pybase64.b64decode
+_PLAIN_HEAD_BYTES = len(PLAIN_APPEND)
+
+
+class Delta(NamedTuple):
+    """One `response.output_audio.delta`. `audio` is the base64 as it stands in the message, not yet validated."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    content_index: int
+    audio: bytes
+
+
+def plain_append(text: bytes, sample_bytes: int) -> bytes | None:
+    """The payload of an append in the SDKs' own form; None: it is another message, or one to be complained about."""
+    if not text.startswith(PLAIN_APPEND) or not text.endswith(PLAIN_END) or len(text) > MAX_PLAIN_BYTES:
+        return None
+    try:
+        payload: bytes = _decode(text[_PLAIN_HEAD_BYTES:-2], validate=True)
+    except ValueError:
+        return None
+    return None if len(payload) % sample_bytes else payload
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaTemplate:
+    """The bytes of a delta around the two places that differ from one message to the next."""
+
+    response_id: str
+    item_id: str
+    head: bytes  # up to the event's id, or to the sound where there is none
+    middle: bytes | None  # from the event's id to the sound; None where there is no id
+    tail: bytes
+
+    @classmethod
+    def learn(cls, text: bytes, delta: Delta) -> DeltaTemplate | None:
+        """What `scan_delta` has just read, as a pattern; None where the message is not of a shape for it."""
+        begin = _value_of(text, b"delta")
+        head, tail = text[:begin], text[begin + len(delta.audio) :]
+        if b'"event_id"' not in text:
+            return cls(delta.response_id, delta.item_id, head, None, tail)
+        id_begin = _value_of(head, b"event_id")
+        id_end = head.find(b'"', id_begin)
+        if id_begin < 0 or id_end < 0 or text.count(b'"event_id"') != 1:
+            return None
+        return cls(delta.response_id, delta.item_id, head[:id_begin], head[id_end:], tail)
+
+    def sound(self, text: bytes) -> bytes | None:
+        """The payload of a message of this pattern; None for any other, and for sound that is not valid base64."""
+        if not text.startswith(self.head):
+            return None
+        begin = len(self.head)
+        if self.middle is not None:
+            id_end = text.find(b'"', begin)
+            if not text.startswith(self.middle, id_end) or text[begin:id_end].translate(None, ID_BYTES):
+                return None
+            begin = id_end + len(self.middle)
+        end = len(text) - len(self.tail)
+        if begin > end or not text.endswith(self.tail):
+            return None
+        try:
+            payload: bytes = _decode(text[begin:end], validate=True)
+        except ValueError:
+            return None
+        return payload
+
+
+def scan_append(text: bytes) -> bytes | None:
+    """The base64 in an `input_audio_buffer.append`; None when it is not surely one, with no key but those we know."""
+    if text.startswith(PLAIN_APPEND) and text.endswith(b'"}'):
+        audio = text[len(PLAIN_APPEND) : -2]
+        if audio.isascii() and b'"' not in audio and b"\\" not in audio:
+            return audio
+    found = _cut(text, b"audio")
+    if found is None:
+        return None
+    audio, rest = found
+    if rest.get("type") != "input_audio_buffer.append" or not rest.keys() <= APPEND_KEYS:
+        return None
+    if text.count(b'"type"') != 1 or text.count(b'"event_id"') > 1:
+        return None  # a key that stands twice is complained about elsewhere
+    if "event_id" in rest and type(rest["event_id"]) is not str:
+        return None
+    return audio
+
+
+def scan_delta(text: bytes) -> Delta | None:
+    """What a `response.output_audio.delta` says; None when the message is not surely one."""
+    found = _cut(text, b"delta") if DELTA_TYPE in text else None
+    if found is None:
+        return None
+    audio, rest = found
+    if rest.get("type") != "response.output_audio.delta":
+        return None
+    response_id, item_id = rest.get("response_id"), rest.get("item_id")
+    output_index, content_index = rest.get("output_index"), rest.get("content_index")
+    if type(response_id) is not str or type(item_id) is not str:
+        return None
+    if type(output_index) is not int or type(content_index) is not int:
+        return None
+    return Delta(response_id, item_id, output_index, content_index, audio)
+
+
+def decode_audio(audio: bytes | str, format: AudioFormat | None = None, *, param: str = "audio") -> bytes:
+    """Base64 to payload bytes. Raises WireError naming `param`, also for half a sample where the format is given."""
+    try:
+        payload: bytes = pybase64.b64decode(audio, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise WireError(f"Invalid '{param}': not valid base64.", param=param) from error
+    if format is not None and len(payload) % format.sample_bytes:
+        raise WireError(f"Invalid '{param}': {len(payload)} bytes are not whole 16-bit samples.", param=param)
+    return payload
+
+
+def _cut(text: bytes, key: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    """The string at `key`, and the message parsed with that string emptied; None where this is not surely right."""
+    begin = _value_of(text, key)
+    if begin < 0:
+        return None
+    end = text.find(b'"', begin)
+    if end < 0 or begin + len(text) - end > MAX_REST_BYTES or b"\\" in text:
+        return None
+    rest = text[:begin] + text[end:]
+    audio = text[begin:end]
+    if rest.count(b'"' + key + b'"') != 1 or not audio.isascii():
+        return None
+    try:
+        parsed = orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        return None
+    # Not at the top: the key stands in a nested object, and the text found is not the message's own.
+    if type(parsed) is not dict or parsed.get(key.decode()) != "":
+        return None
+    return audio, parsed
+
+
+def _value_of(text: bytes, key: bytes) -> int:
+    """Where the text of the string at `key` begins; -1 where there is no such key with a string."""
+    for marker in (b'"' + key + b'":"', b'"' + key + b'": "'):
+        at = text.find(marker)
+        if at >= 0:
+            return at + len(marker)
+    return -1

@@ -1,0 +1,167 @@
+"""The server's events about session, input buffer and conversation, as message bytes. Every one has an `event_id`.
+
+`gateway/realtime/response_events.py` has those about responses. Where a key looks superfluous, a client needs it: the
+public SDKs drop, or die of, events without it.
+Source: OpenAI Realtime API reference, server events; the shapes that six public clients were seen to require.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from gateway.realtime.items import shown
+from sessions.errors import WireError
+from sessions.ports import JsonObject
+
+
+def write(type: str, event_id: str, fields: JsonObject) -> bytes:
+    """Any event: its type, its id, and its fields in order."""
+    return orjson.dumps({"type": type, "event_id": event_id, **fields})
+
+
+def error(
+    event_id: str,
+    message: str,
+    *,
+    code: str | None,
+    param: str | None = None,
+    client_event_id: str | None = None,
+    type: str = "invalid_request_error",
+) -> bytes:
+    """Something went wrong; `client_event_id` names the client's event at fault. The session stays open.
+
+    `type`: invalid_request_error, server_error or authentication_error.
+    """
+    problem: JsonObject = {
+        "type": type,
+        "code": code,
+        "message": message,
+        "param": param,
+        "event_id": client_event_id,
+    }
+    return write("error", event_id, {"error": problem})
+
+
+def error_for(event_id: str, problem: WireError) -> bytes:
+    """The answer to a message that broke the protocol."""
+    return error(event_id, problem.message, code=problem.code, param=problem.param, client_event_id=problem.event_id)
+
+
+def session_created(event_id: str, session: JsonObject) -> bytes:
+    """The first event of all. `session` is whole, with `type`, turn detection and output format."""
+    return write("session.created", event_id, {"session": session})
+
+
+def session_updated(event_id: str, session: JsonObject) -> bytes:
+    """The whole session, as it is after an update."""
+    return write("session.updated", event_id, {"session": session})
+
+
+# ---- the input buffer
+
+
+def speech_started(event_id: str, item_id: str, audio_start_ms: int) -> bytes:
+    """The caller speaks, from this many ms of all sound appended."""
+    return write("input_audio_buffer.speech_started", event_id, {"audio_start_ms": audio_start_ms, "item_id": item_id})
+
+
+def speech_stopped(event_id: str, item_id: str, audio_end_ms: int) -> bytes:
+    """The caller stopped."""
+    return write("input_audio_buffer.speech_stopped", event_id, {"audio_end_ms": audio_end_ms, "item_id": item_id})
+
+
+def committed(event_id: str, item_id: str, previous_item_id: str | None) -> bytes:
+    """The buffered sound became the user's item of this id."""
+    return write("input_audio_buffer.committed", event_id, {"previous_item_id": previous_item_id, "item_id": item_id})
+
+
+def cleared(event_id: str) -> bytes:
+    """The buffered sound is forgotten."""
+    return write("input_audio_buffer.cleared", event_id, {})
+
+
+def timeout_triggered(event_id: str, item_id: str, audio_start_ms: int, audio_end_ms: int) -> bytes:
+    """The caller said nothing for the session's idle time."""
+    return write(
+        "input_audio_buffer.timeout_triggered",
+        event_id,
+        {"audio_start_ms": audio_start_ms, "audio_end_ms": audio_end_ms, "item_id": item_id},
+    )
+
+
+# ---- the conversation
+
+
+def item_added(event_id: str, item: JsonObject, previous_item_id: str | None) -> bytes:
+    """An item has its place in the conversation, right after the one named (None: first)."""
+    return write("conversation.item.added", event_id, {"previous_item_id": previous_item_id, "item": shown(item)})
+
+
+def item_done(event_id: str, item: JsonObject, previous_item_id: str | None) -> bytes:
+    """An item is whole."""
+    return write("conversation.item.done", event_id, {"previous_item_id": previous_item_id, "item": shown(item)})
+
+
+def item_retrieved(event_id: str, item: JsonObject) -> bytes:
+    """An item as the server has it; its audio parts may carry `audio`, in base64."""
+    whole = dict(shown(item))
+    if item.get("type") == "message":
+        whole["content"] = item["content"]
+    return write("conversation.item.retrieved", event_id, {"item": whole})
+
+
+def item_truncated(event_id: str, item_id: str, content_index: int, audio_end_ms: int) -> bytes:
+    """The conversation now holds only what was heard of the item."""
+    return write(
+        "conversation.item.truncated",
+        event_id,
+        {"item_id": item_id, "content_index": content_index, "audio_end_ms": audio_end_ms},
+    )
+
+
+def item_deleted(event_id: str, item_id: str) -> bytes:
+    """An item is out of the conversation."""
+    return write("conversation.item.deleted", event_id, {"item_id": item_id})
+
+
+def transcription_delta(event_id: str, item_id: str, delta: str) -> bytes:
+    """A further piece of what the caller said."""
+    return write(
+        "conversation.item.input_audio_transcription.delta",
+        event_id,
+        {"item_id": item_id, "content_index": 0, "delta": delta},
+    )
+
+
+def transcription_completed(event_id: str, item_id: str, transcript: str, seconds: float) -> bytes:
+    """All that the caller said, in so many seconds: usage by duration is the form that every client takes."""
+    return write(
+        "conversation.item.input_audio_transcription.completed",
+        event_id,
+        {
+            "item_id": item_id,
+            "content_index": 0,
+            "transcript": transcript,
+            "usage": {"type": "duration", "seconds": seconds},
+        },
+    )
+
+
+def transcription_failed(event_id: str, item_id: str, code: str, message: str) -> bytes:
+    """What the caller said could not be made out. `code` is a string here, never null."""
+    problem: JsonObject = {"type": "transcription_error", "code": code, "message": message, "param": "audio"}
+    return write(
+        "conversation.item.input_audio_transcription.failed",
+        event_id,
+        {"item_id": item_id, "content_index": 0, "error": problem},
+    )
+
+
+def mcp_list_tools(event_id: str, state: str, item_id: str) -> bytes:
+    """The listing of an MCP server's tools is `in_progress`, `completed` or `failed`."""
+    return write(f"mcp_list_tools.{state}", event_id, {"item_id": item_id})
+
+
+def rate_limits(event_id: str, limits: list[JsonObject]) -> bytes:
+    """What is left of the quota: `{name: requests|tokens, limit, remaining, reset_seconds}` each."""
+    return write("rate_limits.updated", event_id, {"rate_limits": limits})

@@ -1,0 +1,144 @@
+"""Makes the stereo recording of a finished call, caller left and agent right, as it was heard.
+
+Runs as a program of its own, at low priority, so that no running call feels it:
+`python -m gateway.recording.finish JOB.json...` prints one JSON line a job, `{job, rate_hz, duration_ms, complete}` or
+`{job, error}`. A job is `{folder, out, format, played: [[item_id, begin_ms, heard_ms]...]}`; format is flac or wav.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import soundfile
+
+from audio.formats import AudioFormat, Coding
+from audio.g711 import decode
+from audio.mixing import Placed, RunReader, mix_stereo
+from audio.resampling import resample_in_place
+from gateway.recording.placing import Placement, common_rate_hz, place_agent, place_caller
+from gateway.recording.tracks import (
+    AGENT,
+    AGENT_FILE,
+    CALLER,
+    CALLER_FILE,
+    INDEX_FILE,
+    BadSpool,
+    read_index,
+    stretches,
+)
+from sessions.record import PlayedSpan
+
+NICENESS = 10
+PIECE_SAMPLES = 24_000
+FORMATS = ("flac", "wav")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came out. `complete` is False where sound is missing that the index or the spans promise."""
+
+    rate_hz: int
+    duration_ms: int
+    complete: bool
+
+
+class Track:
+    """One raw track, read wherever it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY) if path.exists() else None
+        self.file_bytes = 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def pcm16(self, ranges: Iterable[tuple[int, int]], format: AudioFormat) -> Iterator[bytes]:
+        """The sound of these byte ranges as PCM16, in pieces."""
+        assert self._descriptor is not None
+        piece_bytes = PIECE_SAMPLES * format.sample_bytes
+        for offset, length in ranges:
+            whole = length - length % format.sample_bytes
+            for start in range(0, whole, piece_bytes):
+                payload = os.pread(self._descriptor, min(piece_bytes, whole - start), offset + start)
+                yield payload if format.coding is Coding.PCM16 else decode(payload, format.coding)
+
+    def placed(self, placement: Placement, rate_hz: int) -> Placed:
+        """A placement with its sound behind it."""
+        pieces = self.pcm16(placement.ranges, placement.format)
+        reader = RunReader(resample_in_place(pieces, placement.format.rate_hz, rate_hz))
+        return Placed(reader, placement.start_sample, placement.samples)
+
+
+def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpan]) -> Finished:
+    """Make the recording of a call's folder at `out`, or no file where nothing sounded; the folder stays as it is.
+
+    Holds some seconds of sound in memory, however long the call. Raises BadSpool, OSError, ValueError, and soundfile's
+    own RuntimeError where the file cannot be written.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(f"{file_format!r} is no format for a recording; take one of {', '.join(FORMATS)}")
+    _, runs = read_index(folder / INDEX_FILE)
+    caller, agent = Track(folder / CALLER_FILE), Track(folder / AGENT_FILE)
+    try:
+        said = stretches(runs, CALLER, caller.file_bytes)
+        spoken = stretches(runs, AGENT, agent.file_bytes)
+        spans = list(played)
+        rate_hz = common_rate_hz([*said, *spoken])
+        left = [caller.placed(placement, rate_hz) for placement in place_caller(said, rate_hz)]
+        right = [agent.placed(placement, rate_hz) for placement in place_agent(spoken, spans, rate_hz)]
+        samples = 0
+        out.unlink(missing_ok=True)  # an earlier try's file may be linked from elsewhere
+        with soundfile.SoundFile(
+            out, "w", samplerate=rate_hz, channels=2, subtype="PCM_16", format=file_format.upper()
+        ) as file:
+            for block in mix_stereo(left, right, rate_hz):
+                file.buffer_write(block, "int16")
+                samples += len(block) // 4
+    finally:
+        caller.close()
+        agent.close()
+    if not samples:
+        out.unlink(missing_ok=True)  # FLAC writes its header with the first sample, and without it is no file
+    complete = all(run.offset_bytes <= (caller if run.track == CALLER else agent).file_bytes for run in runs) and {
+        span.item_id for span in spans
+    } <= {stretch.run.item_id for stretch in spoken}
+    return Finished(rate_hz, samples * 1000 // rate_hz, complete)
+
+
+def run_job(path: Path) -> dict[str, Any]:
+    """Do one job, and tell how it went."""
+    try:
+        job = orjson.loads(path.read_bytes())
+        played = [PlayedSpan(item_id, begin_ms, heard_ms) for item_id, begin_ms, heard_ms in job["played"]]
+        done = finish(Path(job["folder"]), Path(job["out"]), job["format"], played)
+    except (BadSpool, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        return {"job": str(path), "error": f"{type(error).__name__}: {error}"}
+    return {"job": str(path), "rate_hz": done.rate_hz, "duration_ms": done.duration_ms, "complete": done.complete}
+
+
+def main(paths: list[str]) -> int:
+    """Do the jobs one after another; 0 once all were tried, 1 when nobody listens any more, 2 when none was given."""
+    if not paths:
+        sys.stderr.write("usage: python -m gateway.recording.finish JOB.json...\n")
+        return 2
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    for path in paths:
+        line = orjson.dumps(run_job(Path(path))) + b"\n"
+        try:
+            os.write(sys.stdout.fileno(), line)
+        except BrokenPipeError:
+            return 1  # the server is gone; the next one does all of it again
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,219 @@
+"""Begins and ends the recordings of calls: by the agent's policy a spool, an event log, both or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.recording.blobs import named_by, session_folder
+from gateway.recording.eventlog import EventLog, EventLogHeader
+from gateway.recording.finisher import Finisher, FinishJob
+from gateway.recording.placing import unrecorded_spans
+from gateway.recording.spool import CallSpool
+from gateway.recording.tracks import (
+    AGENT,
+    AGENT_FILE,
+    CALLER,
+    CALLER_FILE,
+    INDEX_FILE,
+    BadSpool,
+    Run,
+    TracksHeader,
+    read_index,
+    stretches,
+)
+from gateway.recording.writer import Sink, SpoolWriter
+from sessions.agent import ReplayPolicy
+from sessions.documents import (
+    SESSION_ID,
+    TURN,
+    RecordingInfo,
+    RecordingState,
+    SessionRecord,
+    played_spans,
+    session_document,
+    session_from_document,
+    turn_from_document,
+)
+from sessions.ports import Clock
+from sessions.record import PlayedSpan, Turn
+from sessions.stores.contract import BadDocument, Document, Missing, SessionKey, Store
+from sessions.stores.fields import Fields
+
+CALLS = "calls"  # the folder of all calls' folders, inside that of the boot
+TICK_S = 1.0
+
+log = logging.getLogger("patchbay.recording")
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecording:
+    """What is kept of one running call: `spool` takes sound and `events` messages, where they are not None."""
+
+    key: SessionKey
+    sink: Sink
+    spool: CallSpool | None
+    events: EventLog | None
+    stereo: bool
+    keep_tracks: bool
+
+    @property
+    def info(self) -> RecordingInfo:
+        """For the record of the running call."""
+        return RecordingInfo(RecordingState.RUNNING)
+
+
+class Recorder:
+    """All recordings of one process. `save` is the state keeper's, told when a recording is ready."""
+
+    def __init__(
+        self, boot_folder: Path, writer: SpoolWriter, finisher: Finisher, save: Callable[[Document], None], clock: Clock
+    ) -> None:
+        self._root = boot_folder / CALLS
+        self._writer = writer
+        self._finisher = finisher
+        self._save = save
+        self._clock = clock
+        self._running: dict[SessionKey, CallRecording] = {}
+
+    def begin(
+        self,
+        key: SessionKey,
+        *,
+        recording: bool,
+        replay: ReplayPolicy,
+        agent: str,
+        version: str,
+        formats: Mapping[str, str],
+        started_ms: int,
+    ) -> CallRecording | None:
+        """Begin a call's recording; None where its agent wants none. `started_ms` is the call's start (monotonic)."""
+        full = replay is ReplayPolicy.FULL
+        if not recording and replay is ReplayPolicy.OFF:
+            return None
+        sink = Sink(session_folder(self._root, key.tenant, key.session_id))
+        header = TracksHeader(key.tenant, key.session_id, stereo=recording, keep_tracks=full)
+        spool = CallSpool(self._writer, sink, header, started_ms=started_ms) if recording or full else None
+        events = None
+        if replay is not ReplayPolicy.OFF:
+            about = EventLogHeader(agent, version, key.session_id, formats)
+            events = EventLog(self._writer, sink, about, with_sound=full, started_ms=started_ms)
+        running = CallRecording(key, sink, spool, events, stereo=recording, keep_tracks=full)
+        self._running[key] = running
+        return running
+
+    async def run(self) -> None:
+        """Hand over what quiet calls have waiting; one long task of the application's group, ended by cancelling."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ms = self._clock.now_ms()
+            for running in self._running.values():
+                for part in (running.spool, running.events):
+                    if part is not None:
+                        part.tick(now_ms)
+
+    async def end(
+        self, running: CallRecording, record: SessionRecord, played: Iterable[PlayedSpan], *, ttl_s: int | None
+    ) -> None:
+        """End a call's recording and queue its finishing.
+
+        `record` is the ended session's; once the recording is ready it is saved again with the recording's facts.
+        """
+        now_ms = self._clock.now_ms()
+        if self._running.pop(running.key, None) is None:
+            return  # deleted meanwhile
+        for part in (running.spool, running.events):
+            if part is not None:
+                part.close(now_ms)
+        await self._writer.settled(running.sink)
+        complete = all(part is None or part.complete for part in (running.spool, running.events))
+        if running.sink.failed is not None and not running.sink.folder.is_dir():
+            self._done(record, ttl_s)(RecordingInfo(RecordingState.FAILED, complete=False))
+            return
+        self._finisher.submit(
+            FinishJob(
+                key=running.key,
+                folder=running.sink.folder,
+                stereo=running.stereo,
+                keep_tracks=running.keep_tracks,
+                complete=complete and running.sink.failed is None,
+                played=tuple(played),
+                on_done=self._done(record, ttl_s),
+            )
+        )
+
+    async def forget(self, key: SessionKey) -> None:
+        """Remove the spool of a session that is being deleted, running or waiting."""
+        running = self._running.pop(key, None)
+        if running is not None:
+            await self._writer.discard(running.sink)
+        await self._finisher.forget(key)
+        folder = session_folder(self._root, key.tenant, key.session_id)
+        if folder.is_dir():  # one whose recording had failed
+            await self._writer.discard(Sink(folder))
+
+    async def adopt(self, store: Store, dead_folders: Iterable[Path]) -> int:
+        """Queue the recordings that dead boots left, under their sessions' records; how many.
+
+        Runs once, at start, after the sessions were recovered. Spools without a session are removed.
+        """
+        adopted = 0
+        for dead in dead_folders:
+            for left in sorted((dead / CALLS).glob("*/*")):
+                folder = self._root / left.parent.name / left.name
+                folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                left.rename(folder)
+                adopted += await self._adopt_one(store, folder)
+        return adopted
+
+    async def _adopt_one(self, store: Store, folder: Path) -> bool:
+        key = SessionKey(*named_by(folder))
+        try:
+            found = await store.get(key.tenant, key.session_id, SESSION_ID)
+            record = session_from_document(found)
+            turns = [turn_from_document(turn) for turn in await store.query(key.tenant, key.session_id, TURN)]
+        except Missing:
+            shutil.rmtree(folder, ignore_errors=True)
+            return False
+        except BadDocument as error:
+            log.error("the session of a recording cannot be read", extra={"reason": str(error)})
+            return False
+        header, runs = _index(folder)
+        self._finisher.submit(
+            FinishJob(
+                key=key,
+                folder=folder,
+                stereo=header is not None and header.stereo,
+                keep_tracks=header is not None and header.keep_tracks,
+                complete=record.recording.complete,
+                played=tuple(_spans(folder, runs, turns)),
+                on_done=self._done(record, Fields(found).whole_or_none("ttl")),
+            )
+        )
+        return True
+
+    def _done(self, record: SessionRecord, ttl_s: int | None) -> Callable[[RecordingInfo], None]:
+        return lambda info: self._save(session_document(replace(record, recording=info), ttl_s=ttl_s))
+
+
+def _index(folder: Path) -> tuple[TracksHeader | None, list[Run]]:
+    """What shall become of a folder's tracks, and their runs; None where it holds none, or none that can be read."""
+    try:
+        return read_index(folder / INDEX_FILE)
+    except (BadSpool, OSError):
+        return None, []
+
+
+def _spans(folder: Path, runs: Sequence[Run], turns: Sequence[Turn]) -> list[PlayedSpan]:
+    """What was heard of the agent, the turn included that a lost server could not record."""
+    agent, caller = (
+        stretches(runs, track, path.stat().st_size if (path := folder / name).is_file() else 0)
+        for track, name in ((AGENT, AGENT_FILE), (CALLER, CALLER_FILE))
+    )
+    recorded = {entry.item_id for turn in turns for entry in turn.entries}
+    spans = [*played_spans(turns), *unrecorded_spans(agent, caller, recorded)]
+    return sorted(spans, key=lambda span: span.begin_ms)

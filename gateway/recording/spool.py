@@ -1,0 +1,201 @@
+"""The raw sound of one running call, both tracks as received; twice for every 20 ms, so it does next to nothing.
+
+Payloads are gathered as they are, without copying, and handed to the writer's thread once a second, or sooner when
+there is much.
+"""
+
+from __future__ import annotations
+
+from audio.formats import AudioFormat, AudioFrame
+from gateway.recording.tracks import (
+    AGENT,
+    AGENT_FILE,
+    CALLER,
+    CALLER_FILE,
+    INDEX_FILE,
+    Run,
+    TracksHeader,
+    header_line,
+    run_line,
+)
+from gateway.recording.writer import Part, Sink, SpoolWriter
+
+BLOCK_BYTES = 128 * 1024  # more than a second of any format that a call brings: each block costs the thread a turn
+BLOCK_MS = 1000
+DRIFT_MAX_MS = 60  # between the clock of arrival and that of the samples, before a new run is begun
+CALL_MAX_BYTES = 2 * 1024**3  # of one track on the disk
+
+
+class CallSpool:
+    """Spools one call's sound; when the disk cannot follow, the recording is incomplete and the call goes on."""
+
+    __slots__ = (
+        "_agent",
+        "_caller",
+        "_complete",
+        "_due_ms",
+        "_head",
+        "_index",
+        "_sink",
+        "_started_ms",
+        "_stopped",
+        "_writer",
+    )
+
+    def __init__(self, writer: SpoolWriter, sink: Sink, header: TracksHeader, *, started_ms: int) -> None:
+        self._writer = writer
+        self._sink = sink
+        self._started_ms = started_ms
+        self._due_ms = started_ms + BLOCK_MS
+        self._head = header_line(header)  # empty once the writer has it
+        self._index = bytearray()
+        self._caller = _Track(CALLER)
+        self._agent = _Track(AGENT)
+        self._stopped = False
+        self._complete = True
+
+    @property
+    def complete(self) -> bool:
+        """Whether all sound so far is spooled, as far as is known."""
+        return self._complete and self._sink.failed is None
+
+    def caller(self, frame: AudioFrame, at_ms: int) -> None:
+        """Take sound of the caller that arrived at `at_ms` on the monotonic clock."""
+        track = self._caller
+        if (
+            frame.start_sample != track.next_sample
+            or (frame.format is not track.format and frame.format != track.format)
+            or (
+                not -DRIFT_MAX_MS
+                <= at_ms - track.at_ms - (frame.start_sample - track.start_sample) * 1000 // track.rate_hz
+                <= DRIFT_MAX_MS
+            )
+        ):
+            self._begin(track, None, frame, at_ms)
+        payload = frame.payload
+        payload_bytes = len(payload)
+        track.next_sample = frame.start_sample + payload_bytes // track.sample_bytes
+        track.waiting.append(payload)
+        track.waiting_bytes += payload_bytes
+        if at_ms >= self._due_ms or track.waiting_bytes >= BLOCK_BYTES:
+            self._hand_over(at_ms)
+
+    def agent(self, frame: AudioFrame, item_id: str, at_ms: int) -> None:
+        """Take sound of an item of the agent that arrived at `at_ms` on the monotonic clock."""
+        track = self._agent
+        if (
+            frame.start_sample != track.next_sample
+            or item_id != track.item_id
+            or (frame.format is not track.format and frame.format != track.format)
+        ):
+            self._begin(track, item_id, frame, at_ms)
+        payload = frame.payload
+        payload_bytes = len(payload)
+        track.next_sample = frame.start_sample + payload_bytes // track.sample_bytes
+        track.waiting.append(payload)
+        track.waiting_bytes += payload_bytes
+        if at_ms >= self._due_ms or track.waiting_bytes >= BLOCK_BYTES:
+            self._hand_over(at_ms)
+
+    def tick(self, at_ms: int) -> None:
+        """Hand over what has waited long enough, in a call where nothing sounds."""
+        if at_ms >= self._due_ms:
+            self._hand_over(at_ms)
+
+    def close(self, at_ms: int) -> None:
+        """Hand over the rest; what comes later is dropped."""
+        self._hand_over(at_ms)
+        self._stopped = True
+
+    def _begin(self, track: _Track, item_id: str | None, frame: AudioFrame, at_ms: int) -> None:
+        run = Run(
+            track=track.name,
+            item_id=item_id,
+            offset_bytes=track.handed_bytes + track.waiting_bytes,
+            start_sample=frame.start_sample,
+            at_ms=at_ms - self._started_ms,
+            format=frame.format,
+        )
+        self._index += run_line(run)
+        track.begin(run, at_ms)
+
+    def _hand_over(self, at_ms: int) -> None:
+        self._due_ms = at_ms + BLOCK_MS
+        caller_bytes, agent_bytes = self._caller.waiting_bytes, self._agent.waiting_bytes
+        caller, agent, index = self._caller.take(), self._agent.take(), self._head + self._index
+        self._index = bytearray()
+        parts: list[Part] = [
+            (name, payloads) for name, payloads in ((CALLER_FILE, caller), (AGENT_FILE, agent)) if payloads
+        ]
+        if index:
+            parts.append((INDEX_FILE, index))
+        if not parts or self._stopped:
+            return
+        if self._sink.failed is not None or self._over_limit(caller_bytes, agent_bytes):
+            self._stopped = True
+            self._complete = False
+            return
+        if self._writer.append(self._sink, parts):
+            self._head = b""
+            self._caller.handed_bytes += caller_bytes
+            self._agent.handed_bytes += agent_bytes
+            return
+        # Refused: the runs of this block never were, and the next frame of each track begins a new one.
+        self._complete = False
+        self._caller.forget_run()
+        self._agent.forget_run()
+
+    def _over_limit(self, caller_bytes: int, agent_bytes: int) -> bool:
+        return (
+            self._caller.handed_bytes + caller_bytes > CALL_MAX_BYTES
+            or self._agent.handed_bytes + agent_bytes > CALL_MAX_BYTES
+        )
+
+
+class _Track:
+    """One side's sound that is not handed over yet, and the run it belongs to."""
+
+    __slots__ = (
+        "at_ms",
+        "format",
+        "handed_bytes",
+        "item_id",
+        "name",
+        "next_sample",
+        "rate_hz",
+        "sample_bytes",
+        "start_sample",
+        "waiting",
+        "waiting_bytes",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting: list[bytes] = []
+        self.waiting_bytes = 0
+        self.handed_bytes = 0
+        self.format: AudioFormat | None = None
+        self.item_id: str | None = None
+        self.next_sample = -1  # no frame begins there
+        self.start_sample = 0
+        self.at_ms = 0
+        self.rate_hz = 1
+        self.sample_bytes = 1
+
+    def begin(self, run: Run, at_ms: int) -> None:
+        """A new run: the sums for its frames start from here."""
+        self.format = run.format
+        self.item_id = run.item_id
+        self.start_sample = run.start_sample
+        self.at_ms = at_ms
+        self.rate_hz = run.format.rate_hz
+        self.sample_bytes = run.format.sample_bytes
+
+    def forget_run(self) -> None:
+        """Make the next frame begin a new run."""
+        self.next_sample = -1
+
+    def take(self) -> list[bytes]:
+        """Hand out what waits; nothing remains."""
+        taken, self.waiting, self.waiting_bytes = self.waiting, [], 0
+        return taken

@@ -1,0 +1,92 @@
+"""The transport under a WebSocket, with endings that are heard and that end.
+
+Closing a TCP connection while the peer still sends makes the kernel answer with a reset, which can overtake our close
+frame (RFC 6455, 7.1.1, and RFC 1122, 4.2.2.13): so after a violation the rest is read and thrown away for a moment.
+And a graceful close waits for a peer that reads; one that does not is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+LINGER_S = 1.0
+_DRAIN_BYTES = 64 * 1024
+
+
+class _Drain(asyncio.BufferedProtocol):
+    """Reads and forgets; everything else goes to the protocol that was there before."""
+
+    def __init__(self, before: asyncio.BufferedProtocol) -> None:
+        self._before = before
+        self._scratch = bytearray(_DRAIN_BYTES)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._before.connection_lost(exc)
+
+
+class Line:
+    """What picows takes for its asyncio transport. The hot methods are the transport's own."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: asyncio.BufferedProtocol, goodbye_s: float) -> None:
+        self.write = transport.write
+        self.get_write_buffer_size = transport.get_write_buffer_size
+        self._transport = transport
+        self._protocol = protocol
+        self._goodbye_s = goodbye_s
+        self._lingering = False
+        self._gone = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As `asyncio.BaseTransport` has it."""
+        return self._transport.get_extra_info(name, default)
+
+    def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Write all, copied: picows hands out its header as a view of memory that its next header is written into."""
+        self.write(b"".join(parts))
+
+    def is_closing(self) -> bool:
+        """As `asyncio.BaseTransport` has it."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Send what is unsent, then close; cut off a peer that does not take it in time."""
+        if not self._lingering and not self._gone:
+            self._transport.close()
+            self.abort_in(self._goodbye_s)
+
+    def linger(self) -> None:
+        """The last frame is out and the peer is not to be read any more: throw away what comes, and end soon."""
+        if self._lingering or self._gone:
+            return
+        self._lingering = True
+        self._transport.set_protocol(_Drain(self._protocol))
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.abort_in(LINGER_S)
+
+    def abort(self) -> None:
+        """Close at once; unsent bytes are lost."""
+        if not self._gone:
+            self._transport.abort()
+
+    def abort_in(self, seconds: float) -> None:
+        """Close this much later, unless the connection has ended by itself; the latest call counts."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+    def gone(self) -> None:
+        """The connection has ended."""
+        self._gone = True
+        self._protocol = asyncio.BufferedProtocol()  # the real one has us, and would be kept alive by us
+        if self._deadline is not None:
+            self._deadline.cancel()

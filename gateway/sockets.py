@@ -1,0 +1,369 @@
+"""WebSockets for media: whole messages in and out, in the socket's own callbacks, over picows on either side.
+
+`Receiver` is what a leg gives, `Socket` what it gets. `dial` opens a client's side; `gateway/upgrade.py` a server's.
+Compression is never negotiated. Source of the rules: RFC 6455; of the traps: picows 2.3.1, `picows.pyx`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Any, Protocol
+
+from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
+from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from gateway.socket_messages import Assembler, CloseCode, Message, PeerClosed, Violation, fit_reason, is_utf8
+from gateway.socket_transport import Line
+
+log = logging.getLogger("patchbay.sockets")
+
+_TEXT = WSMsgType.TEXT
+_BINARY = WSMsgType.BINARY
+_CLOSE = WSMsgType.CLOSE
+
+
+class Receiver(Protocol):
+    """What one side of a call does with its socket's messages. Every method is called in the event loop's thread."""
+
+    def opened(self, socket: Socket) -> None:
+        """The socket takes messages from now on. First of all calls."""
+
+    def text(self, message: bytes) -> None:
+        """A text message, valid UTF-8."""
+
+    def binary(self, message: bytes) -> None:
+        """A binary message."""
+
+    def lost(self, code: int, reason: str) -> None:
+        """The socket is gone: once, and last. `code` is the peer's or our own, 1006 if it broke or fell silent."""
+
+
+class Socket(Protocol):
+    """One side's way out. Nothing here waits; what is sent after the end is dropped."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it no longer takes messages: closing, broken or gone."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait for the peer to read. Under TLS, up to 64 KiB and one message more can be on their way."""
+
+    @property
+    def peer(self) -> str:
+        """The other end's address, without its port."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol agreed on."""
+
+    def send_text(self, message: bytes) -> None:
+        """Send UTF-8 text as one message."""
+
+    def send_binary(self, message: bytes) -> None:
+        """Send one binary message."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye; `lost` follows within the limits' time, and no message before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """The bounds of one socket. A peer that vanished is noticed after `ping_idle_s` plus `ping_reply_s`."""
+
+    max_message_bytes: int = 16 * 1024 * 1024  # past it: 1009
+    max_unsent_bytes: int = 16 * 1024 * 1024  # past it: 1013
+    ping_idle_s: float = 20.0
+    ping_reply_s: float = 20.0  # at most ping_idle_s
+    goodbye_s: float = 5.0  # for the peer to answer our close, or to take what is unsent
+
+
+DEFAULT_LIMITS = SocketLimits()
+
+
+class Guard:
+    """Turns what its `with` body raises into one report: for callbacks and admissions, where nobody else catches.
+
+    Cancellation and exits pass through.
+    """
+
+    __slots__ = ("_report",)
+
+    def __init__(self, report: Callable[[Exception], None]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._report(error)
+        return True
+
+
+def log_fault(fault: BaseException) -> None:
+    """What happens to a receiver's fault where nobody asked for it."""
+    log.error("a socket's receiver failed", exc_info=fault)
+
+
+class _State(Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # our close frame is out, the peer's is awaited
+    BROKEN = "broken"  # the peer broke the protocol: nothing it sends is read any more
+    GONE = "gone"
+
+
+_OPEN = _State.OPEN  # to look a member up takes as long as to compare it
+
+
+_NO_GUARD = Guard(log_fault)
+
+
+class PicowsSocket(WSListener):
+    """A `Socket`, and the picows listener that feeds its receiver."""
+
+    def __init__(
+        self, receiver: Receiver, on_fault: Callable[[BaseException], None], limits: SocketLimits, peer: str
+    ) -> None:
+        self._receiver = receiver
+        self._on_fault = on_fault
+        self._limits = limits
+        self._max_unsent_bytes = limits.max_unsent_bytes
+        self._peer = peer
+        self._guard = Guard(self._fault)
+        self._assembler = Assembler(limits.max_message_bytes)
+        self._state = _State.CLOSING  # until picows has shaken hands
+        self._end: tuple[int, str] | None = None
+        self._ws: WSTransport | None = None
+        self._line: Line | None = None
+        self.agreed: str | None = None  # the subprotocol, known before the handshake ends
+
+    @property
+    def closed(self) -> bool:
+        return self._state is not _State.OPEN
+
+    @property
+    def unsent_bytes(self) -> int:
+        return 0 if self._line is None else self._line.get_write_buffer_size()
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self.agreed
+
+    def send_text(self, message: bytes) -> None:
+        if self._state is _OPEN and self._ws is not None and self._line is not None:
+            self._ws.send(_TEXT, message)
+            unsent_bytes = self._line.get_write_buffer_size
+            if unsent_bytes() > self._max_unsent_bytes:
+                self._close_overloaded()
+
+    def send_binary(self, message: bytes) -> None:
+        if self._state is _OPEN and self._ws is not None and self._line is not None:
+            self._ws.send(_BINARY, message)
+            if self._line.get_write_buffer_size() > self._max_unsent_bytes:
+                self._close_overloaded()
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        if self._state is not _State.OPEN or self._ws is None or self._line is None:
+            return
+        self._state = _State.CLOSING
+        reason = fit_reason(reason)
+        self._end = self._end or (code, reason)
+        self._ws.send_close(code, reason)  # type: ignore[arg-type]
+        self._line.abort_in(self._limits.goodbye_s)
+
+    def abort(self) -> None:
+        """Cut the line without a goodbye; `lost` follows."""
+        if self._line is not None:
+            self._line.abort()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._ws = transport
+        self._line = transport.underlying_transport  # type: ignore[assignment]
+        self._state = _State.OPEN
+        with self._guard:
+            self._receiver.opened(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if self._state is not _OPEN:
+            if kind is _CLOSE and self._line is not None:
+                self._line.close()
+            return
+        plain = frame.fin and not (self._assembler.joining or frame.rsv1 or frame.rsv2 or frame.rsv3)
+        if plain and (kind is _TEXT or kind is _BINARY):
+            message = frame.get_payload_as_bytes()
+            if kind is _BINARY:
+                with self._guard:
+                    self._receiver.binary(message)
+                return
+            if message.isascii() or is_utf8(message):
+                try:  # the guard written out: a `with` costs two calls, and this is every message
+                    self._receiver.text(message)
+                except Exception as fault:
+                    self._fault(fault)
+                return
+        self._take_odd(frame)
+
+    def _take_odd(self, frame: WSFrame) -> None:
+        """Anything but a whole, valid message in one frame."""
+        reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
+        take = self._assembler.take
+        match take(int(frame.msg_type.value), frame.fin, reserved, frame.payload_size, frame.get_payload_as_bytes):
+            case Message(payload, is_text):
+                with self._guard:
+                    (self._receiver.text if is_text else self._receiver.binary)(payload)
+            case PeerClosed(code, reason):
+                self._end = (code, reason)
+                self.close(CloseCode.NORMAL if code == CloseCode.NO_CODE else code)
+                if self._line is not None:
+                    self._line.close()
+            case Violation(code, reason):
+                self.close(code, reason)
+                self._state = _State.BROKEN
+
+    def parsed(self) -> None:
+        """After picows has worked through what came while a close frame of ours is out: whose was it, and why?"""
+        if self._state is _State.OPEN and self._ws is not None:
+            sent = self._ws.close_handshake.sent  # picows closed: its parser met a violation, or the peer is silent
+            if sent is None or sent.code.value == CloseCode.GOING_AWAY:
+                return
+            self._end = (sent.code.value, sent.reason)
+            self._state = _State.BROKEN
+        if self._state is _State.BROKEN and self._line is not None:
+            self._line.linger()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        silent = self._end is None and transport.close_handshake is not None
+        self._state = _State.GONE
+        code, reason = self._end or (CloseCode.BROKEN, "the peer did not answer pings" if silent else "")
+        with self._guard:
+            self._receiver.lost(int(code), reason)
+        self._guard = _NO_GUARD  # its own reports to us, and would keep us and our receiver alive
+        self._ws = self._line = None
+
+    def pause_writing(self) -> None:
+        """Not relied on: CPython 3.12 and 3.13 forget it after `writelines`, which picows uses."""
+
+    def resume_writing(self) -> None:
+        """As above."""
+
+    def _close_overloaded(self) -> None:
+        self.close(CloseCode.OVERLOADED, "too much is unsent")
+
+    def _fault(self, fault: Exception) -> None:
+        try:
+            self._on_fault(fault)
+        finally:
+            self.close(CloseCode.OUR_FAULT)
+
+
+class _PicowsLog(logging.LoggerAdapter[logging.Logger]):
+    """picows' own log, where a peer's broken frame is no error of ours: those end up in `lost`."""
+
+    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **kwargs)
+
+
+_picows_logger = logging.getLogger("patchbay.picows")
+_picows_logger.setLevel(logging.WARNING)  # at INFO it logs each connection, at DEBUG headers with credentials
+_picows_log = _PicowsLog(_picows_logger)
+
+
+_parse = WSProtocol.buffer_updated  # `super()` would be looked up for every read
+
+
+class PicowsProtocol(WSProtocol):  # type: ignore[misc]
+    """picows' protocol, on a `Line` and stopped as soon as its peer breaks the rules."""
+
+    def __init__(
+        self,
+        socket: PicowsSocket,
+        limits: SocketLimits,
+        factory: Callable[..., Any],
+        client: tuple[str, str, list[tuple[str, str]]] | None,
+    ) -> None:
+        host, path, headers = client or (None, None, None)
+        super().__init__(
+            host,
+            path,
+            client is not None,
+            factory,
+            _picows_log,
+            True,  # disconnect on an exception
+            None,  # handshake timeout: whoever made this has a deadline of its own
+            True,  # pings
+            limits.ping_idle_s,
+            limits.ping_reply_s,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,  # answers to pings
+            limits.max_message_bytes,
+            headers,
+            16 * 1024,  # read buffer to begin with
+        )
+        self._socket = socket
+        self._goodbye_s = limits.goodbye_s
+        self._line: Line | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._line = Line(transport, self, self._goodbye_s)
+        super().connection_made(self._line)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        _parse(self, nbytes)
+        if self.transport.is_close_frame_sent:
+            self._socket.parsed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._line is not None:
+            self._line.gone()
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Cut the line, if there is one."""
+        if self._line is not None:
+            self._line.abort()
+
+    def feed(self, received: bytes) -> None:
+        """Hand over bytes that were read from the line before this protocol had it."""
+        while received:
+            room = self.get_buffer(-1)
+            size = min(len(room), len(received))
+            room[:size] = received[:size]
+            room.release()
+            self.buffer_updated(size)
+            received = received[size:]
+
+
+def adopt(
+    transport: asyncio.Transport, socket: PicowsSocket, limits: SocketLimits, key: str, subprotocol: str | None
+) -> PicowsProtocol:
+    """Make an admitted connection a WebSocket: 101 is sent, and `opened` has been called when this returns.
+
+    `key` is the request's Sec-WebSocket-Key. The transport must not be reading; whoever calls this resumes it.
+    """
+    socket.agreed = subprotocol
+    chosen = [("Sec-WebSocket-Protocol", subprotocol)] if subprotocol else []
+    answer = WSUpgradeResponse.create_101_response(chosen)
+    protocol = PicowsProtocol(socket, limits, lambda _: WSUpgradeResponseWithListener(answer, socket), None)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    # A head of our own: picows refuses some that browsers send (Connection: keep-alive, Upgrade), and needs no secrets.
+    protocol.feed(
+        b"GET / HTTP/1.1\r\nHost: patchbay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key.encode("ascii") + b"\r\n\r\n"
+    )
+    return protocol

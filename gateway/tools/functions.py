@@ -1,0 +1,292 @@
+"""Python functions as tools: what `@tool` marks in the user's files, and the two that are built in.
+
+    from gateway.tools.functions import tool
+
+    @tool
+    async def opening_hours(day: str) -> str:
+        \"\"\"When the house is open.
+
+        Args:
+            day: A weekday.
+        \"\"\"
+        return "From noon to ten."
+
+The schema comes from the type hints and the docstring. A parameter annotated `ToolContext` is filled in and not shown
+to the model. A plain `def` runs in a thread. `raise ToolFailed("words for the model")` refuses; any other exception is
+logged by its kind and place, and the model is told only that the tool failed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import threading
+import traceback
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+from pydantic import BaseModel, Field, PydanticUserError, ValidationError, create_model
+
+from gateway.tools.contract import ToolContext, ToolResult
+from sessions.errors import ToolFailed, VoiceError
+from sessions.ports import JsonObject
+from sessions.setup import ToolSpec
+
+log = logging.getLogger(__name__)
+
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_THREADS = 16  # of plain functions that run, or hang, at once
+_MARK = "__patchbay_tool__"
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """A function that the model may call. `run` takes the parsed arguments; it raises ToolFailed to refuse."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+    run: Callable[[JsonObject, ToolContext], Awaitable[ToolResult]]
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool as a model sees it."""
+        return ToolSpec(self.name, self.description, self.parameters)
+
+
+def tool(function: AnyFunction) -> AnyFunction:
+    """Mark a function in a plugin file as a tool; its name is the tool's name."""
+    setattr(function, _MARK, True)
+    return function
+
+
+def is_marked(thing: object) -> bool:
+    """Whether `@tool` marked this."""
+    return callable(thing) and getattr(thing, _MARK, False) is True
+
+
+def from_function(function: Callable[..., Any]) -> FunctionTool:
+    """Make a tool of a function, by its type hints and docstring. Raises TypeError with what is wrong with it."""
+    name = function.__name__
+    if not TOOL_NAME.fullmatch(name):
+        raise TypeError(f"{name!r} is no name for a tool: letters, digits, - and _, at most 64")
+    about, notes = _docstring(inspect.getdoc(function) or "")
+    if not about:
+        raise TypeError(f"{name} needs a docstring: the model chooses tools by it")
+    arguments, context_name = _arguments(function, notes)
+    return FunctionTool(
+        name, about, _schema(arguments.model_json_schema()), partial(_run, function, arguments, context_name)
+    )
+
+
+def _arguments(function: Callable[..., Any], notes: dict[str, str]) -> tuple[type[BaseModel], str | None]:
+    """A model that validates the arguments, and the name of the parameter that takes the context, if any."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"{function.__name__} has a type hint that cannot be resolved: {error}") from error
+    fields: dict[str, Any] = {}
+    context_name: str | None = None
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise TypeError(f"{function.__name__} may only have named parameters; {parameter} is not one")
+        hint = hints.get(parameter.name)
+        if hint is None:
+            raise TypeError(f"{function.__name__} needs a type hint for {parameter.name}")
+        if hint is ToolContext:
+            context_name = parameter.name
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hint, Field(default, description=notes.get(parameter.name)))
+    try:
+        model = cast("type[BaseModel]", create_model(function.__name__, **fields))
+        model.model_json_schema()
+    except (PydanticUserError, NameError) as error:
+        raise TypeError(f"{function.__name__} has a parameter that JSON cannot carry: {error}") from error
+    return model, context_name
+
+
+async def _run(
+    function: Callable[..., Any],
+    arguments_model: type[BaseModel],
+    context_name: str | None,
+    arguments: JsonObject,
+    context: ToolContext,
+) -> ToolResult:
+    name = function.__name__
+    try:
+        checked = arguments_model.model_validate(arguments)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ToolFailed(f"{name} cannot take these arguments: {wrong}") from error
+    # The validated values themselves, not a dump of them: a nested model stays a model.
+    given: dict[str, Any] = {field: getattr(checked, field) for field in arguments_model.model_fields}
+    if context_name is not None:
+        given[context_name] = context
+    if inspect.iscoroutinefunction(function):
+        with _users_own(name):
+            returned = await function(**given)
+    else:
+        returned = await get_running_loop().run_in_executor(_THREADS, partial(_call_plain, name, function, given))
+    return _result(name, returned)
+
+
+def _call_plain(name: str, function: Callable[..., Any], given: dict[str, Any]) -> Any:
+    with _users_own(name):
+        return function(**given)
+
+
+@contextmanager
+def _users_own(name: str) -> Iterator[None]:
+    """Around the user's code: whatever it raises fails this tool call and nothing else."""
+    try:
+        yield
+    except ToolFailed:
+        raise
+    except Exception as error:
+        # The message may hold what the caller said, so the log gets the kind and the place only.
+        places = traceback.extract_tb(error.__traceback__)
+        place = f"{places[-1].filename}:{places[-1].lineno}" if places else ""
+        log.error("function tool failed", extra={"tool": name, "kind": type(error).__name__, "place": place})
+        raise ToolFailed("That did not work.") from error
+
+
+def _result(name: str, returned: object) -> ToolResult:
+    """What a function returned, for the model: a text as it is, nothing as "Done.", all else as JSON."""
+    if isinstance(returned, ToolResult):
+        return returned
+    if returned is None:
+        return ToolResult("Done.", None, None)
+    if isinstance(returned, str):
+        return ToolResult(returned, None, None)
+    try:
+        return ToolResult(orjson.dumps(returned, default=_plain).decode(), None, None)
+    except TypeError as error:
+        log.error("function tool returned what JSON cannot carry", extra={"tool": name})
+        raise ToolFailed("That did not work.") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(type(value).__name__)
+
+
+class _DaemonThreads(Executor):
+    """A thread for each call, at most `MAX_THREADS`; one that hangs does not keep the process from ending."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(MAX_THREADS)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run it now, or fail with ToolFailed if too many run already."""
+        future: Future[T] = Future()
+        if not self._free.acquire(blocking=False):
+            future.set_exception(ToolFailed("Too many tools are running at the moment."))
+            return future
+
+        def work() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except VoiceError as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            finally:
+                self._free.release()
+
+        future.set_running_or_notify_cancel()
+        threading.Thread(target=work, name="patchbay-tool", daemon=True).start()
+        return future
+
+
+_THREADS = _DaemonThreads()
+
+
+def _docstring(text: str) -> tuple[str, dict[str, str]]:
+    """The description (all before the first section), and a note for each parameter under `Args:` or `:param x:`."""
+    notes: dict[str, str] = {}
+    about: list[str] = []
+    section = current = ""
+    for line in text.splitlines():
+        if heading := re.fullmatch(r"(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?):", line.strip()):
+            section = heading[1]
+        elif param := re.match(r":param\s+(?:\S+\s+)?(\w+):\s*(.*)", line.strip()):
+            section, current = ":param", param[1]
+            notes[current] = param[2]
+        elif section in ("Args", "Arguments", "Parameters") and (
+            arg := re.match(r"(\s+)(\w+)(?:\s*\([^)]*\))?:\s*(.*)", line)
+        ):
+            current = arg[2]
+            notes[current] = arg[3]
+        elif section in ("Args", "Arguments", "Parameters") and current and line.strip():
+            notes[current] += f" {line.strip()}"
+        elif not section and not line.strip().startswith(":"):
+            about.append(line.rstrip())
+    return re.sub(r"\s*\n\s*", " ", "\n".join(about).strip()), notes
+
+
+def _schema(node: Any) -> Any:
+    """The schema without the titles that pydantic derives from names: they only cost tokens."""
+    if isinstance(node, list):
+        return [_schema(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: {name: _schema(one) for name, one in value.items()}
+        if key in ("properties", "$defs")
+        else (value if key in ("default", "const", "enum", "examples") else _schema(value))
+        for key, value in node.items()
+        if key != "title"
+    }
+
+
+async def _hang_up(arguments: JsonObject, context: ToolContext) -> ToolResult:
+    return ToolResult("The call will end as soon as you have said goodbye. Say goodbye now, briefly.", None, "hang_up")
+
+
+async def _current_time(arguments: JsonObject, context: ToolContext) -> ToolResult:
+    zone = arguments.get("timezone", "")
+    if not isinstance(zone, str):
+        raise ToolFailed("timezone must be a text such as Europe/Berlin.")
+    moment = datetime.fromtimestamp(context.clock.wall_s(), tz=UTC)
+    try:
+        local = moment.astimezone(ZoneInfo(zone) if zone else None)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ToolFailed(f"There is no timezone {zone[:40]!r}; use a name such as Europe/Berlin.") from error
+    place = f" in {zone}" if zone else ""
+    return ToolResult(f"It is {local:%H:%M} on {local:%A}, {local.day} {local:%B %Y}{place}.", None, None)
+
+
+def _texts(**notes: str) -> JsonObject:
+    properties = {name: {"type": "string", "description": note} for name, note in notes.items()}
+    return {"type": "object", "properties": properties}
+
+
+BUILT_IN = (
+    FunctionTool(
+        "hang_up",
+        "End the call. Use it when the caller says goodbye or needs nothing more; the call ends after your next words.",
+        _texts(),
+        _hang_up,
+    ),
+    FunctionTool(
+        "current_time",
+        "The current date and time.",
+        _texts(timezone="An IANA timezone such as Europe/Berlin; empty for the house's own"),
+        _current_time,
+    ),
+)

@@ -1,0 +1,310 @@
+"""Media sockets on the HTTP server's port: an upgrade on a media route leaves uvicorn and becomes a picows socket.
+
+While `admit` decides, the connection is not read. What comes after is either 101 and a `Receiver`, or an HTTP answer in
+the OpenAI API's error shape. Every other request goes uvicorn's own way, with a bound on the size and time of its head,
+which uvicorn itself lacks. Source: uvicorn 0.54, `httptools_impl.py`; RFC 6455, 4.2; RFC 9110, 15.5.22 (426).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import logging
+import select
+import weakref
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import unquote
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gateway.auth.requests import Refusal, UpgradeRequest, read_request
+from gateway.sockets import DEFAULT_LIMITS, Guard, PicowsSocket, Receiver, SocketLimits, adopt, log_fault
+
+log = logging.getLogger("patchbay.upgrade")
+
+MAX_HEAD_BYTES = 64 * 1024
+_REFUSAL_LINGER_S = 5.0  # for a refused client to read why
+
+_DRAINING = Refusal(503, "draining", "This server is about to stop; try again.", retry_after_s=1)
+_BUSY = Refusal(503, "busy", "Too many connections are being made; try again.", retry_after_s=1)
+_FAILED = Refusal(500, "internal_error", "Something went wrong here.")
+_SLOW = Refusal(503, "admission_timeout", "The request could not be decided in time; try again.", retry_after_s=1)
+_NO_UPGRADE = Refusal(426, "upgrade_required", "This address speaks WebSocket, version 13.")
+_BAD_UPGRADE = Refusal(400, "bad_upgrade", "The WebSocket handshake is not valid.")
+_BIG_HEAD = Refusal(431, "head_too_large", "The request's head is too large.")
+
+Admission = TypeVar("Admission")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Who gets the socket of an admitted request, and who hears of what its receiver raises."""
+
+    receiver: Receiver
+    on_fault: Callable[[BaseException], None] = log_fault
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRoute(Generic[Admission]):
+    """A path whose upgrades become media sockets.
+
+    `admit` decides (a refusal is written as it is; what it raises becomes a 500 and a log line), `accept` makes the
+    receiver, and `abandon` takes an admission back of which no socket will come: the client is gone, or we stop.
+    """
+
+    path: str
+    admit: Callable[[UpgradeRequest], Awaitable[Admission | Refusal]]
+    accept: Callable[[Admission, UpgradeRequest], Accepted]
+    abandon: Callable[[Admission], None]
+    subprotocols: tuple[str, ...] = ("realtime",)  # the first of these that is offered is chosen, none is required
+    limits: SocketLimits = DEFAULT_LIMITS
+
+
+class Gate:
+    """What the connections of one server share: the media routes, the bounds, and the tasks that admit."""
+
+    def __init__(
+        self,
+        routes: Sequence[MediaRoute[Any]],
+        draining: Callable[[], bool],
+        *,
+        max_upgrades: int = 256,
+        admit_timeout_s: float = 10.0,
+        head_timeout_s: float = 10.0,
+    ) -> None:
+        self.routes = {route.path: route for route in routes}
+        self.draining = draining
+        self.max_upgrades = max_upgrades
+        self.admit_timeout_s = admit_timeout_s
+        self.head_timeout_s = head_timeout_s
+        self.sockets: weakref.WeakSet[PicowsSocket] = weakref.WeakSet()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._admitting: set[asyncio.Task[None]] = set()
+
+    def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Admit in tasks of this group from now on."""
+        self._tasks = tasks
+
+    def shut(self) -> None:
+        """Stop deciding, and cut the sockets that are left."""
+        for task in tuple(self._admitting):
+            task.cancel()
+        for socket in tuple(self.sockets):
+            socket.abort()
+
+    def turn_away(self) -> Refusal | None:
+        """Why no upgrade at all is taken now."""
+        if self._tasks is None or self.draining():
+            return _DRAINING
+        return _BUSY if len(self._admitting) >= self.max_upgrades else None
+
+    def start(self, admission: Callable[[], Any]) -> asyncio.Task[None]:
+        """Run one admission. Only after `turn_away` said None."""
+        assert self._tasks is not None
+        task = self._tasks.create_task(admission())
+        self._admitting.add(task)
+        task.add_done_callback(self._admitting.discard)
+        return task
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, but for upgrades on media routes."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._gate = gate
+        self._route: MediaRoute[Any] | None = None  # of the request being read
+        self._admission: asyncio.Task[None] | None = None
+        self._early = bytearray()  # sent by a client that did not wait for the 101
+        self._head_bytes = 0
+        self._head_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._begin_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        if self._admission is not None:
+            self._admission.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._admission is not None:
+            self._early += data
+            if len(self._early) > MAX_HEAD_BYTES:
+                self.transport.abort()
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._route is not None and self._should_upgrade():
+                self._early += data[upgrade.args[0] :]
+                self._upgrade(self._route)
+            elif self._should_upgrade():
+                self.handle_websocket_upgrade()
+            return
+        if self._head_deadline is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(_BIG_HEAD)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begin_head()
+
+    def on_headers_complete(self) -> None:
+        self._end_head()
+        self._route = self._gate.routes.get(unquote(httptools.parse_url(self.url).path.decode("ascii", "replace")))
+        super().on_headers_complete()
+
+    def _begin_head(self) -> None:
+        self._end_head()
+        self._head_bytes = 0
+        self._head_deadline = self.loop.call_later(self._gate.head_timeout_s, self.transport.close)
+
+    def _end_head(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _should_upgrade(self) -> bool:
+        if self._route is not None:
+            return self._get_upgrade() == b"websocket"
+        return super()._should_upgrade()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.scope["path"] in self._gate.routes and cycle.scope["method"] in ("GET", "HEAD"):
+            super()._start_asgi_task(cycle, _answer_upgrade_required)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _upgrade(self, route: MediaRoute[Any]) -> None:
+        refusal = self._gate.turn_away()
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        try:
+            request = self._read_request()
+            key = self._read_handshake(request)
+        except ValueError:
+            self._refuse(_BAD_UPGRADE)
+            return
+        if request.headers.get("sec-websocket-version") != "13":
+            self._refuse(_NO_UPGRADE)
+            return
+        self.transport.pause_reading()
+        self._admission = self._gate.start(lambda: self._admit(route, request, key))
+
+    def _read_request(self) -> UpgradeRequest:
+        url = httptools.parse_url(self.url)
+        return read_request(
+            unquote(url.path.decode("ascii", "replace")),
+            url.query or b"",
+            self.headers,
+            peer=self.client[0] if self.client else "",
+            secure=self.scheme == "https",
+        )
+
+    def _read_handshake(self, request: UpgradeRequest) -> str:
+        """The handshake's key. Raises ValueError where the head breaks RFC 6455, 4.2.1."""
+        keys = request.headers.all("sec-websocket-key")
+        busy = self.cycle is not None and not self.cycle.response_complete  # an earlier request on this connection
+        body = "transfer-encoding" in request.headers or request.headers.get("content-length") not in (None, "0")
+        if self.scope["method"] != "GET" or self.parser.get_http_version() != "1.1" or busy or body or len(keys) != 1:
+            raise ValueError("not a WebSocket handshake")
+        try:
+            if len(b64decode(keys[0], validate=True)) == 16:
+                return keys[0]
+        except binascii.Error:
+            pass
+        raise ValueError("not a WebSocket key")
+
+    async def _admit(self, route: MediaRoute[Any], request: UpgradeRequest, key: str) -> None:
+        answer: Any = _FAILED
+        with Guard(_log_admission):
+            try:
+                async with asyncio.timeout(self._gate.admit_timeout_s):
+                    answer = await route.admit(request)
+            except TimeoutError:
+                answer = _SLOW
+        if isinstance(answer, Refusal):
+            self._refuse(answer)
+            return
+        accepted: Accepted | None = None
+        gone = self.transport.is_closing() or _has_hung_up(self.transport)
+        if not gone and not self._gate.draining():
+            with Guard(_log_admission):
+                accepted = route.accept(answer, request)
+        if accepted is not None:
+            self._hand_over(route, accepted, request, key)
+            return
+        with Guard(_log_admission):
+            route.abandon(answer)
+        self._refuse(_DRAINING if self._gate.draining() else _FAILED)
+
+    def _hand_over(self, route: MediaRoute[Any], accepted: Accepted, request: UpgradeRequest, key: str) -> None:
+        self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment]  # each keeps the other alive
+        socket = PicowsSocket(accepted.receiver, accepted.on_fault, route.limits, request.peer)
+        self._gate.sockets.add(socket)
+        chosen = next((name for name in route.subprotocols if name in request.subprotocols), None)
+        protocol = adopt(self.transport, socket, route.limits, key, chosen)
+        protocol.feed(bytes(self._early))
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if self.transport.is_closing():
+            return
+        body = refusal.body()
+        lines = [STATUS_LINE[refusal.status]]
+        extra = [("connection", "close"), ("content-length", str(len(body)))]
+        for name, value in [*refusal.headers(), *extra, *_UPGRADE_HEADERS.get(refusal.status, [])]:
+            lines.append(f"{name}: {value}\r\n".encode("latin-1"))
+        self.transport.write(b"".join([*lines, b"\r\n", body]))
+        self.transport.close()
+        self.loop.call_later(_REFUSAL_LINGER_S, self.transport.abort)
+
+
+_UPGRADE_HEADERS = {426: [("upgrade", "websocket"), ("sec-websocket-version", "13")]}
+
+
+async def _answer_upgrade_required(scope: Any, receive: Any, send: Any) -> None:
+    """ASGI, for plain HTTP on a media route."""
+    body = _NO_UPGRADE.body()
+    headers = [*_NO_UPGRADE.headers(), ("content-length", str(len(body))), *_UPGRADE_HEADERS[426]]
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": 426, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log_admission(fault: BaseException) -> None:
+    log.error("an admission failed", exc_info=fault)
+
+
+def _has_hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the client has closed its end: a transport that is not read does not notice."""
+    if not hasattr(select, "POLLRDHUP"):
+        return False
+    probe = select.poll()
+    probe.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(probe.poll(0))

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import httpx
+from fastapi import Depends, FastAPI
+
+from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
+from gateway.auth.entrance import Caller, Entrance
+from gateway.auth.http import EntranceRefused, OriginMiddleware, answer_refusal, require_caller
+from gateway.auth.keys import read_keys
+from gateway.auth.origins import OriginRules
+from gateway.clock import SystemClock
+
+KEYS = read_keys(["acme:k-1"])
+RULES = OriginRules(credentials=True)
+ENTRANCE = Entrance(RULES, KEYS, ClientSecrets(derive_signing_key(KEYS.material())), SystemClock())
+KnownCaller = Annotated[Caller, Depends(require_caller(ENTRANCE))]
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+    app.add_exception_handler(EntranceRefused, answer_refusal)
+    app.add_middleware(OriginMiddleware, rules=RULES, open_paths=frozenset({"/healthz"}))
+
+    @app.get("/who")
+    async def who(caller: KnownCaller) -> str:
+        return caller.tenant
+
+    @app.get("/healthz")
+    async def healthz() -> str:
+        return "fine"
+
+    return app
+
+
+def ask(path: str, headers: dict[str, str], peer: str = "127.0.0.1") -> httpx.Response:
+    async def main() -> httpx.Response:
+        transport = httpx.ASGITransport(make_app(), client=(peer, 1234))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gw.example") as http:
+            return await http.get(path, headers=headers)
+
+    return asyncio.run(main())
+
+
+def test_a_key_opens_a_route_as_its_tenant() -> None:
+    answer = ask("/who", {"authorization": "Bearer k-1"})
+    assert (answer.status_code, answer.json()) == (200, "acme")
+
+
+def test_a_refusal_has_the_openai_shape() -> None:
+    answer = ask("/who", {"authorization": "Bearer nope"})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert answer.json() == {
+        "error": {
+            "type": "invalid_request_error",
+            "code": "invalid_api_key",
+            "message": "The API key is not known here.",
+            "param": None,
+        }
+    }
+
+
+def test_pages_from_elsewhere_are_stopped_before_any_route() -> None:
+    answer = ask("/nowhere", {"origin": "https://evil.example"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed")
+
+
+def test_probes_by_address_are_let_through() -> None:
+    assert ask("/healthz", {}, peer="10.0.0.1").status_code == 200
+    assert ask("/who", {}, peer="10.0.0.1").json()["error"]["code"] == "tls_required"
+
+
+def test_a_query_without_end_is_refused() -> None:
+    answer = ask("/who?" + "a=1&" * 100, {})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unreadable_query")

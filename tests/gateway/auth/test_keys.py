@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.auth.keys import create_key, read_keys
+
+
+def test_keys_belong_to_tenants_plain_or_digested() -> None:
+    digest = sha256(b"three").hexdigest()
+    keys = read_keys(["one", "acme:two", f"sha256:{digest}", f"shop-1:sha256:{sha256(b'four').hexdigest().upper()}"])
+    assert [keys.tenant_of(key) for key in ("one", "two", "three", "four")] == ["default", "acme", "default", "shop-1"]
+    assert [keys.tenant_of(key) for key in ("", "One", digest, f"sha256:{digest}", "one" * 999)] == [None] * 5
+
+
+def test_a_created_key_opens_by_its_digest() -> None:
+    key, digest = create_key()
+    assert len(key) > 40
+    assert create_key()[0] != key
+    assert key not in digest
+    assert read_keys([f"acme:{digest}"]).tenant_of(key) == "acme"
+
+
+def test_no_keys_is_false() -> None:
+    assert not read_keys([])
+    assert read_keys(["k"])
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "acme:", "Acme:hush", "sha256:hush", "a:sha256:12", "hush hush", "ek_hush", "acme:ek_hush", "hüsh"]
+)
+def test_a_bad_entry_is_named_by_its_place_only(entry: str) -> None:
+    with pytest.raises(ValueError, match="API key 2: ") as caught:
+        read_keys(["fine", entry])
+    assert "hush" not in str(caught.value)
+
+
+def test_material_depends_on_keys_and_tenants_alone() -> None:
+    digest = f"sha256:{sha256(b'b').hexdigest()}"
+    assert read_keys(["a", "b"]).material() == read_keys([digest, "a", "b"]).material()
+    assert read_keys(["a"]).material() != read_keys(["x:a"]).material()
+    assert b"hush" not in read_keys(["hush"]).material()
+
+
+@given(st.text(max_size=600))
+def test_any_text_is_a_key_to_nothing(text: str) -> None:
+    assert read_keys(["acme:sk-1234567890"]).tenant_of(text + "!") is None
+
+
+def test_printing_keys_shows_none() -> None:
+    keys = read_keys(["hush"])
+    assert "hush" not in repr(keys) + str(keys)

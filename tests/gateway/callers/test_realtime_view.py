@@ -1,0 +1,178 @@
+"""What a Realtime client sees of a call, and what it never does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from audio.formats import PCM16_24K, AudioFrame
+from gateway.callers.realtime_view import ClientView
+from gateway.ids import CountingIds
+from gateway.models.realtime_codec import RealtimeModelCodec
+from sessions.commands import EndCall, Play, Refuse, Relay, ResponseGone, ToolEnded, ToolRunning, Truncated
+from sessions.events import AgentAudio, ModelEvent
+
+SERVER_TOOLS = frozenset({"book_table"})
+
+
+class Far:
+    """A model's messages, as the client gets them through the view."""
+
+    def __init__(self, *, show_tools: bool = False) -> None:
+        self.view = ClientView(CountingIds(), SERVER_TOOLS, show_tools=show_tools)
+        self.codec = RealtimeModelCodec(CountingIds(), speaks_given_text=False)
+
+    def says(self, **event: Any) -> list[dict[str, Any]]:
+        """The client's messages for one of the model's."""
+        text = orjson.dumps({"event_id": "event_x", **event})
+        read = self.codec.decode(text)
+        assert read is not None
+        return self.relays(read)
+
+    def relays(self, event: ModelEvent) -> list[dict[str, Any]]:
+        """The same for an event."""
+        if isinstance(event, AgentAudio):
+            command: Any = Play(event.response_id, event.item_id, event.frame, event.wire)
+        else:
+            command = Relay(event)
+        return [orjson.loads(message) for message in self.view.encode(command)]
+
+    def starts(self, response_id: str = "resp_1") -> None:
+        """A response begins."""
+        self.says(
+            type="response.created", response={"id": response_id, "status": "in_progress", "conversation_id": "c"}
+        )
+
+    def calls(self, name: str, item_id: str, index: int) -> list[dict[str, Any]]:
+        """The response opens a function call."""
+        item = {"id": item_id, "type": "function_call", "name": name, "call_id": f"call_{item_id}", "arguments": ""}
+        return self.says(type="response.output_item.added", response_id="resp_1", output_index=index, item=item)
+
+
+def test_a_message_goes_on_as_the_bytes_that_came() -> None:
+    far = Far()
+    text = b'{"type":"vendor.new_thing","event_id":"e1",  "odd" : [1,2]}'
+    event = far.codec.decode(text)
+    assert event is not None
+    assert far.view.encode(Relay(event)) == (text,)
+
+
+def test_a_server_side_call_leaves_no_trace() -> None:
+    far = Far()
+    far.starts()
+    assert far.calls("book_table", "fc_1", 0) == []
+    delta = {"response_id": "resp_1", "item_id": "fc_1", "output_index": 0, "call_id": "call_fc_1"}
+    assert far.says(type="response.function_call_arguments.delta", delta="{", **delta) == []
+    assert far.says(type="response.function_call_arguments.done", arguments="{}", name="book_table", **delta) == []
+    item = {"id": "fc_1", "type": "function_call", "name": "book_table", "call_id": "call_fc_1", "arguments": "{}"}
+    done = {**item, "status": "completed"}
+    assert far.says(type="response.output_item.done", response_id="resp_1", output_index=0, item=done) == []
+    assert far.says(type="conversation.item.added", previous_item_id="item_0", item=item) == []
+    output = {"id": "pb_7", "type": "function_call_output", "call_id": "call_fc_1", "output": "{}"}
+    assert far.says(type="conversation.item.added", previous_item_id="fc_1", item=output) == []
+
+
+def test_what_stands_behind_a_hidden_item_moves_up() -> None:
+    far = Far()
+    user = {"id": "item_1", "type": "message", "role": "user", "content": []}
+    far.says(type="conversation.item.added", previous_item_id=None, item=user)
+    far.starts()
+    far.calls("book_table", "fc_1", 0)
+    call = {"id": "fc_1", "type": "function_call", "name": "book_table", "call_id": "call_fc_1", "arguments": "{}"}
+    far.says(type="conversation.item.added", previous_item_id="item_1", item=call)
+    answer = {"id": "item_2", "type": "message", "role": "assistant", "content": [], "status": "in_progress"}
+    [added] = far.says(type="response.output_item.added", response_id="resp_1", output_index=1, item=answer)
+    assert added["output_index"] == 0
+    [item] = far.says(type="conversation.item.added", previous_item_id="fc_1", item=answer)
+    assert item["previous_item_id"] == "item_1"
+    sound = {"response_id": "resp_1", "item_id": "item_2", "output_index": 1, "content_index": 0, "delta": "AAAA"}
+    [delta] = far.says(type="response.output_audio.delta", **sound)
+    assert delta["output_index"] == 0
+    [ended] = far.says(type="response.done", response={"id": "resp_1", "status": "completed", "output": [call, answer]})
+    assert [entry["id"] for entry in ended["response"]["output"]] == ["item_2"]
+
+
+def test_a_client_function_is_seen_whole() -> None:
+    far = Far()
+    far.starts()
+    [added] = far.calls("open_door", "fc_9", 0)
+    assert added["item"]["name"] == "open_door"
+
+
+def test_a_client_that_asked_sees_server_side_calls_as_mcp_calls() -> None:
+    far = Far(show_tools=True)
+    far.starts()
+    [added] = far.calls("book_table", "fc_1", 0)
+    assert added["item"]["type"] == "mcp_call"
+    assert added["item"]["output"] is None
+    delta = {"response_id": "resp_1", "item_id": "fc_1", "output_index": 0, "call_id": "call_fc_1"}
+    [part] = far.says(type="response.function_call_arguments.delta", delta='{"a"', **delta)
+    assert (part["type"], part["obfuscation"]) == ("response.mcp_call_arguments.delta", "")
+    running = ToolRunning("call_fc_1", "fc_1", "book_table", '{"a":1}')
+    [progress] = [orjson.loads(message) for message in far.view.encode(running)]
+    assert progress["type"] == "response.mcp_call.in_progress"
+    ended = ToolEnded("call_fc_1", "fc_1", "book_table", '{"a":1}', "booked", None)
+    completed, item_done, in_conversation = [orjson.loads(message) for message in far.view.encode(ended)]
+    assert completed["type"] == "response.mcp_call.completed"
+    assert item_done["item"]["output"] == "booked"
+    assert in_conversation["type"] == "conversation.item.done"
+    retrieved = far.view.retrieve("fc_1")
+    assert retrieved is not None
+    assert orjson.loads(retrieved)["item"]["output"] == "booked"
+
+
+def test_a_failed_tool_is_shown_as_failed() -> None:
+    far = Far(show_tools=True)
+    far.starts()
+    far.calls("book_table", "fc_1", 0)
+    failed = ToolEnded("call_fc_1", "fc_1", "book_table", "{}", "no such table", "timeout")
+    first, done, _ = [orjson.loads(message) for message in far.view.encode(failed)]
+    assert first["type"] == "response.mcp_call.failed"
+    assert done["item"]["output"] is None
+    assert done["item"]["error"]["message"] == "no such table"
+
+
+def test_a_lost_response_is_ended_with_all_that_it_was_shown_with() -> None:
+    far = Far()
+    shown = {"id": "resp_1", "object": "realtime.response", "status": "in_progress", "metadata": {"a": "b"}}
+    far.says(type="response.created", response={**shown, "conversation_id": "c"})
+    [done] = [orjson.loads(message) for message in far.view.encode(ResponseGone("resp_1"))]
+    assert done["response"]["status"] == "failed"
+    assert done["response"]["metadata"] == {"a": "b"}
+    assert done["response"]["status_details"]["error"]["code"] == "model_lost"
+
+
+def test_items_that_only_the_gateway_knows_can_be_retrieved_and_deleted() -> None:
+    far = Far()
+    item = {"id": "item_s", "type": "message", "role": "system", "content": [{"type": "input_text", "text": "x"}]}
+    added, done = [orjson.loads(message) for message in far.view.made_item(item, None)]
+    assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")
+    assert far.view.retrieve("item_s") is not None
+    assert far.view.delete("item_s") is not None
+    assert far.view.retrieve("item_s") is None
+    assert far.view.delete("item_s") is None
+
+
+def test_refusals_and_the_end_carry_the_protocols_words() -> None:
+    view = ClientView(CountingIds(), frozenset(), show_tools=False)
+    [refused] = [orjson.loads(message) for message in view.encode(Refuse("some_code", "Why.", "client_1"))]
+    assert refused["error"] == {
+        "type": "invalid_request_error",
+        "code": "some_code",
+        "message": "Why.",
+        "param": None,
+        "event_id": "client_1",
+    }
+    assert view.encode(EndCall("idle_limit", "Too long.", None)) == ()
+    [lost] = [orjson.loads(message) for message in view.encode(EndCall("model_lost", "Lost.", "model_lost"))]
+    assert lost["error"]["type"] == "server_error"
+    [cut] = [orjson.loads(message) for message in view.encode(Truncated("item_1", 700))]
+    assert (cut["item_id"], cut["audio_end_ms"]) == ("item_1", 700)
+
+
+def test_speech_of_another_dialect_becomes_a_delta() -> None:
+    view = ClientView(CountingIds(), frozenset(), show_tools=False)
+    frame = AudioFrame(b"\x01\x00", PCM16_24K, 0)
+    [delta] = [orjson.loads(message) for message in view.encode(Play("resp_1", "item_1", frame, None))]
+    assert (delta["type"], delta["delta"]) == ("response.output_audio.delta", "AQA=")

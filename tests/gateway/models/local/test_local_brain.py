@@ -1,0 +1,200 @@
+"""gateway/models/local/brain.py, ears.py, mind.py and engine.py: whole calls in virtual time"""
+
+from __future__ import annotations
+
+import audioop
+import json
+from base64 import b64encode
+
+import pytest
+from local_world import LocalCall, front_desk, parts_or_skip, spoken
+
+from audio.formats import PCM16_24K, PCMU_8K
+from audio.resampling import resample_in_place
+from gateway.models.local.engine import local_brain_factory
+from gateway.realtime.brain import BrainFactory
+from sessions.ports import JsonObject
+
+
+@pytest.fixture(scope="module")
+def make() -> BrainFactory:
+    return local_brain_factory(front_desk(), parts_or_skip())
+
+
+def silence(ms: int) -> bytes:
+    return bytes(PCM16_24K.bytes_for_ms(ms))
+
+
+def message(role: str, kind: str, **fields: str) -> JsonObject:
+    return {"type": "message", "role": role, "content": [{"type": kind, **fields}]}
+
+
+def test_a_table_is_booked_by_voice(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    for line in (
+        "I'd like to book a table",
+        "for two people",
+        "tomorrow",
+        "half past seven",
+        "my name is Carter",
+        "yes please",
+    ):
+        call.hear(spoken(line))
+    assert call.ear.said == [
+        "i'd like to book a table",
+        "for two people",
+        "tomorrow",
+        "half past seven",
+        "my name is carter",
+        "yes please",
+    ]
+    assert [response.text for response in call.ear.responses[:4]] == [
+        "For how many people?",
+        "For what day?",
+        "At what time?",
+        "Under what name?",
+    ]
+    ((_, name, arguments),) = call.ear.responses[-1].calls
+    assert name == "book_table"
+    assert json.loads(arguments) == {"date": "tomorrow", "time": "19:30", "party_size": 2, "name": "Carter"}
+    assert call.tool_gives(sentence="Booked for two.", booking_id=1).text.startswith("Booked for two.")
+
+
+def test_the_transcript_comes_before_the_answer(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    seen: list[int] = []
+    original = call.ear.transcribed
+
+    def transcribed(item_id: str, text: str) -> None:
+        seen.append(len(call.ear.responses[-1].sound))
+        original(item_id, text)
+
+    call.ear.transcribed = transcribed  # type: ignore[method-assign]
+    call.hear(spoken("tell me a joke"))
+    assert seen == [0]
+    assert call.ear.responses[-1].sound
+
+
+def test_telephone_sound_is_understood(make: BrainFactory) -> None:
+    call = LocalCall(make, format="audio/pcmu")
+    pcm16 = b"".join(resample_in_place([spoken("what are your opening hours")], 24000, 8000))
+    call.hear(audioop.lin2ulaw(pcm16, 2), PCMU_8K)
+    assert call.ear.said == ["what are your opening hours"]
+    assert call.ear.responses[0].text.startswith("We are open from noon")
+
+
+def test_what_fits_nothing_is_asked_again(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    call.hear(spoken("the quick brown fox jumps over the lazy dog"))
+    assert call.ear.said == [""]
+    assert call.ear.responses[0].text == front_desk().texts.not_understood[0]
+
+
+def test_an_interruption_ends_the_making_of_speech(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    answer = call.type("What are your opening hours?")
+    made = len(answer.sound)
+    assert not answer.finished
+    call.hear(spoken("never mind"))
+    assert answer.ended
+    assert not answer.finished
+    assert len(answer.sound) <= 2 * made
+    assert call.ear.responses[-1].text == front_desk().texts.nothing_to_forget
+
+
+def test_a_greeting_is_spoken_as_it_is_and_can_be_repeated(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    given: JsonObject = {"content": [{"type": "text", "text": "Hello, Harbour Restaurant."}]}
+    greeting = call.ear.ask({"pre_generated_assistant_message": given})
+    assert greeting.finished
+    assert greeting.text == "Hello, Harbour Restaurant."
+    assert call.type("Pardon?").text == "Hello, Harbour Restaurant."
+
+
+def test_typed_and_written_answers_need_no_sound(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    call.brain.item_added(message("user", "input_text", text="Where are you?"), 0)
+    answer = call.ear.ask(text_only=True)
+    assert answer.text.startswith("We are at twelve Quay Street")
+    assert not answer.sound
+
+
+def test_pictures_are_declined_politely(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    call.brain.item_added(message("user", "input_image", image_url="data:image/png;base64,AAAA"), 0)
+    assert call.ear.ask(text_only=True).text == front_desk().texts.no_pictures
+
+
+def test_a_turn_by_hand_is_what_was_said_until_the_commit(make: BrainFactory) -> None:
+    call = LocalCall(make, by_hand=True)
+    call.hear(spoken("what's on")[: PCM16_24K.bytes_for_ms(900)] + silence(200))
+    call.brain.cleared()
+    call.hear(spoken("how are you today"))
+    assert not call.ear.notes
+    call.brain.committed("item_mine", call.ear.now_ms)
+    assert call.ear.notes == [("said", "how are you today")]
+    assert call.ear.ask(text_only=True).text.startswith("Very well")
+
+
+def test_a_turn_by_hand_without_speech_is_not_understood(make: BrainFactory) -> None:
+    call = LocalCall(make, by_hand=True)
+    call.hear(silence(400))
+    call.brain.committed("item_mine", call.ear.now_ms)
+    assert call.ear.ask(text_only=True).text == front_desk().texts.not_understood[0]
+
+
+def test_recorded_sound_is_heard(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    sound = b64encode(spoken("tell me a joke")).decode()
+    call.brain.item_added(message("user", "input_audio", audio=sound), 0)
+    assert "Why did the lobster" in call.ear.ask(text_only=True).text
+
+
+def test_history_brings_the_dialogue_to_where_it_was(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    for role, kind, text in (
+        ("user", "input_text", "book a table for two tomorrow"),
+        ("assistant", "output_text", "At what time?"),
+        ("user", "input_text", "half past seven"),
+        ("assistant", "output_text", "Under what name?"),
+    ):
+        call.brain.item_added(message(role, kind, text=text), 0)
+    assert (
+        call.type("Smith", text_only=True).text == "A table for two, tomorrow at 7:30 PM, under Smith. Shall I book it?"
+    )
+
+
+def test_a_call_of_history_is_answered_by_its_rule(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    call.brain.item_added(message("user", "input_text", text="do you have a table for two tomorrow at seven"), 0)
+    past: JsonObject = {"type": "function_call", "call_id": "c9", "name": "find_tables", "arguments": "{}"}
+    call.brain.item_added(past, 0)
+    output: JsonObject = {
+        "type": "function_call_output",
+        "call_id": "c9",
+        "output": '{"sentence": "Yes.", "free": true}',
+    }
+    call.brain.item_added(output, 0)
+    assert call.ear.ask(text_only=True).text == "Yes. Shall I book it for you?"
+
+
+def test_an_answer_apart_leaves_the_conversation_alone(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    call.type("book a table")
+    apart: JsonObject = {"conversation": "none", "input": [message("user", "input_text", text="Where are you?")]}
+    assert "Quay Street" in call.ear.ask(apart, text_only=True).text
+    assert call.type("four").text == "For what day?"
+
+
+def test_an_answer_without_anything_new_offers_help(make: BrainFactory) -> None:
+    assert LocalCall(make).ear.ask(text_only=True).text == front_desk().texts.more
+
+
+def test_a_closed_call_is_quiet(make: BrainFactory) -> None:
+    call = LocalCall(make)
+    answer = call.type("What are your opening hours?")
+    call.brain.close()
+    made = len(answer.sound)
+    assert call.brain.deadline_ms is None
+    call.advance(10_000)
+    assert len(answer.sound) == made

@@ -1,0 +1,151 @@
+"""gateway/models/local/sentences.py, voice.py and speaking.py"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from local_world import KeptResponse, parts_or_skip
+
+from audio.formats import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
+from gateway.models.local.mind import Ready
+from gateway.models.local.rules import Speech
+from gateway.models.local.sentences import LONGEST_CHARS, sentences_of, split_off
+from gateway.models.local.speaking import AHEAD_MS, Answer, Made, Sound
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two? Three!", ["One.", "Two?", "Three!"]),
+        ("At 7:30 p.m. on Friday. Fine.", ["At 7:30 p.m. on Friday.", "Fine."]),
+        ("Dr. Smith is here. Yes.", ["Dr. Smith is here.", "Yes."]),
+        ('He said "No." Then he left.', ['He said "No."', "Then he left."]),
+        ("One\nTwo", ["One", "Two"]),
+        ("  ", []),
+        ("no end", ["no end"]),
+    ],
+)
+def test_an_answer_is_cut_into_sentences(text: str, sentences: list[str]) -> None:
+    assert sentences_of(text) == sentences
+
+
+def test_a_sentence_without_end_is_cut_at_a_comma_or_a_blank() -> None:
+    for text in ("some words, " * 100, "word " * 200, "x" * 1000):
+        pieces = sentences_of(text)
+        assert all(0 < len(piece) <= LONGEST_CHARS for piece in pieces)
+        assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_growing_text_gives_whole_sentences_only() -> None:
+    assert split_off("Hello there. How a") == (["Hello there."], "How a")
+    assert split_off("Hello there.") == ([], "Hello there.")
+    assert split_off("He costs 7.") == ([], "He costs 7.")
+
+
+@pytest.mark.parametrize("format", [PCM16_24K, PCMU_8K, PCMA_8K], ids=str)
+def test_the_voice_speaks_in_every_format(format: AudioFormat) -> None:
+    voice = parts_or_skip().voice
+    sound = voice.speak("Hello, how can I help?", Speech(), format)
+    assert len(sound) % format.sample_bytes == 0
+    assert 1000 < format.ms_of(format.samples_in(len(sound))) < 3000
+    if format == PCM16_24K:
+        assert np.abs(np.frombuffer(sound, dtype="<i2")).max() > 3000
+
+
+def test_pace_and_voice_are_the_speech_s_own() -> None:
+    voice = parts_or_skip().voice
+    slow = voice.speak("How can I help you today?", Speech(words_per_minute=100), PCM16_24K)
+    fast = voice.speak("How can I help you today?", Speech(words_per_minute=300), PCM16_24K)
+    assert len(slow) > 1.5 * len(fast)
+    assert voice.speak("Hello", Speech(voice="nobody"), PCM16_24K)
+    assert voice.has("en-us")
+    assert not voice.has("nobody")
+
+
+class Beeper:
+    """A mouth whose every sentence lasts so long."""
+
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+        self.sentences: list[str] = []
+
+    def begin(self, sentence: str, format: AudioFormat) -> Sound:
+        self.sentences.append(sentence)
+        return Made(bytes(format.bytes_for_ms(self.ms)))
+
+
+def test_no_more_is_made_than_is_heard_within_a_second() -> None:
+    mouth, response = Beeper(700), KeptResponse("r")
+    answer = Answer(response, Ready("One. Two. Three. Four.", None), mouth, 0)
+    assert answer.go_on(0) is None
+    assert mouth.sentences == ["One.", "Two."]
+    assert answer.due_ms(0) == 1400 - AHEAD_MS
+    assert answer.go_on(399) is None
+    assert len(mouth.sentences) == 2
+    assert answer.go_on(400) is None
+    assert len(mouth.sentences) == 3
+    assert answer.go_on(1100) == []
+    assert response.text == "One. Two. Three. Four."
+    assert len(response.sound) == PCM16_24K.bytes_for_ms(2800)
+
+
+def test_a_dropped_answer_makes_nothing_more() -> None:
+    mouth, response = Beeper(2000), KeptResponse("r")
+    answer = Answer(response, Ready("One. Two.", None), mouth, 0)
+    answer.go_on(0)
+    answer.drop()
+    answer.go_on(5000)
+    assert mouth.sentences == ["One."]
+
+
+def test_a_written_answer_makes_no_sound() -> None:
+    mouth, response = Beeper(2000), KeptResponse("r", text_only=True)
+    assert Answer(response, Ready("One. Two.", None), mouth, 0).go_on(0) == []
+    assert response.text == "One. Two."
+    assert not mouth.sentences
+
+
+class Dripping:
+    """Sound that comes in pieces."""
+
+    def __init__(self) -> None:
+        self.pieces = [b"", b"\0" * 4800, b"\0" * 4800]
+        self.dropped = False
+
+    @property
+    def done(self) -> bool:
+        return not self.pieces
+
+    def take(self) -> bytes:
+        return self.pieces.pop(0)
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+class DrippingMouth:
+    def __init__(self, sound: Dripping) -> None:
+        self.sound = sound
+
+    def begin(self, sentence: str, format: AudioFormat) -> Sound:
+        return self.sound
+
+
+def test_sound_that_is_still_coming_is_looked_for() -> None:
+    sound, response = Dripping(), KeptResponse("r")
+    answer = Answer(response, Ready("One.", None), DrippingMouth(sound), 0)
+    assert answer.go_on(0) is None
+    assert response.text == ""
+    assert answer.due_ms(0) == 20
+    assert answer.go_on(20) is None
+    assert (response.text, len(response.sound)) == ("One.", 4800)
+    assert answer.go_on(40) == []
+    assert (response.text, len(response.sound)) == ("One.", 9600)
+
+
+def test_dropping_drops_the_sound_under_way() -> None:
+    sound = Dripping()
+    answer = Answer(KeptResponse("r"), Ready("One.", None), DrippingMouth(sound), 0)
+    answer.go_on(0)
+    answer.drop()
+    assert sound.dropped

@@ -1,0 +1,53 @@
+"""Tests for the bounds of gateway/realtime/conversation.py; what it does within them, test_realtime_server.py shows."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from audio.formats import PCM16_24K
+from gateway.realtime import items
+from gateway.realtime.conversation import MAX_ITEM_BYTES, MAX_ITEMS, MAX_KEPT_BYTES, Conversation
+from sessions.errors import WireError
+
+
+def kept_bytes(conversation: Conversation, item_id: str) -> int:
+    content = conversation.retrieved(item_id)["content"]
+    assert isinstance(content, list)
+    return len(base64.b64decode(content[0].get("audio", "")))
+
+
+def test_the_oldest_item_goes_when_there_are_too_many() -> None:
+    conversation = Conversation("conv_1")
+    for number in range(MAX_ITEMS):
+        conversation.add(items.user_text(f"item_{number}", "x"))
+    conversation.add(items.user_text("first", "x"), "root")
+    assert "item_0" not in conversation
+    assert conversation.previous_id("item_1") == "first"
+    conversation.add(items.user_text("last", "x"))
+    assert "first" not in conversation
+    assert (conversation.last_id, conversation.previous_id("item_1")) == ("last", None)
+
+
+def test_the_oldest_sound_goes_when_there_is_too_much() -> None:
+    conversation = Conversation("conv_1")
+    fitting = MAX_KEPT_BYTES // MAX_ITEM_BYTES
+    for number in range(fitting + 1):
+        conversation.add(items.assistant_audio(f"item_{number}", "x"))
+        conversation.add_sound(f"item_{number}", PCM16_24K, bytes(MAX_ITEM_BYTES))
+    assert kept_bytes(conversation, "item_0") == 0
+    assert [kept_bytes(conversation, f"item_{n}") for n in range(1, fitting + 1)] == [MAX_ITEM_BYTES] * fitting
+    conversation.delete(f"item_{fitting}")
+    conversation.add(items.assistant_audio("again", "x"))
+    conversation.add_sound("again", PCM16_24K, bytes(MAX_ITEM_BYTES))
+    assert kept_bytes(conversation, "item_1") == MAX_ITEM_BYTES
+
+
+def test_sound_for_an_item_that_is_gone_is_nobodys() -> None:
+    conversation = Conversation("conv_1")
+    conversation.add_sound("gone", PCM16_24K, bytes(2))
+    conversation.set_transcript("gone", "x")
+    conversation.update(items.user_text("gone", "x"))
+    with pytest.raises(WireError):
+        conversation.retrieved("gone")

@@ -1,0 +1,292 @@
+"""One running call: its legs, its jobs, its end. In virtual time, between legs that the test plays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from call_rig import DEADLINE_MS, Rig, hosted, later
+from virtual import run
+
+from audio.formats import PCM16_24K, AudioFrame
+from gateway.calls import UNSENT_CANCEL_BYTES, UNSENT_CHECK_FRAMES
+from gateway.tools.functions import FunctionTool, from_function
+from sessions.commands import AddToolOutput, CancelResponse, EndCall, Play, SendAudio
+from sessions.errors import LegLost
+from sessions.events import (
+    AgentAudio,
+    CallerAudio,
+    HungUp,
+    ModelLost,
+    ModelReady,
+    Outcome,
+    ResponseEnded,
+    ResponseStarted,
+    ToolWanted,
+)
+
+FRAME = AudioFrame(bytes(960), PCM16_24K, 0)
+
+
+def answer_begins(rig: Rig, response_id: str = "resp_1") -> None:
+    rig.model.deliver(ResponseStarted(response_id, out_of_band=False, metadata=None, wire=None))
+
+
+def wanted(rig: Rig, name: str, arguments: str = "{}") -> None:
+    answer_begins(rig)
+    rig.model.deliver(ToolWanted("resp_1", "item_1", "call_1", name, arguments, None))
+
+
+def tools(*functions: Callable[..., Any]) -> dict[str, FunctionTool]:
+    return {function.__name__: from_function(function) for function in functions}
+
+
+def playing(folder: Path, main: Callable[[Rig], Coroutine[Any, Any, None]], **given: Any) -> Rig:
+    """Run a test's steps with a call; the rig, once all is over."""
+
+    async def whole() -> Rig:
+        async with hosted(folder, **given) as rig:
+            await rig.settle()
+            async with asyncio.timeout(3600):
+                await main(rig)
+        return rig
+
+    return run(whole())
+
+
+def test_sound_goes_straight_on_both_ways(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.running.from_caller(CallerAudio(FRAME, b"as it came"))
+        assert rig.model.sent[-1] == SendAudio(FRAME, b"as it came")
+        answer_begins(rig)
+        rig.model.deliver(AgentAudio("resp_1", "item_1", FRAME, b"as it came"))
+        assert rig.phone.told[-1] == Play("resp_1", "item_1", FRAME, b"as it came")
+
+    rig = playing(tmp_path, main)
+    assert rig.session["end_reason"] == "test_over"
+    assert (rig.model.closed, rig.phone.closed[0][0]) == (1, 1000)
+
+
+def test_what_comes_before_the_dial_returns_is_not_lost_and_keeps_its_order(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        assert [type(told).__name__ for told in rig.phone.told] == ["Relay", "Play"]
+
+    async def whole() -> None:
+        async with hosted(tmp_path) as rig:
+            rig.model.early = [
+                ModelReady(),
+                ResponseStarted("resp_1", out_of_band=False, metadata=None, wire=None),
+                AgentAudio("resp_1", "item_1", FRAME, None),
+            ]
+            await rig.settle()
+            await main(rig)
+
+    run(whole())
+
+
+def test_a_model_that_refuses_for_good_ends_the_call(tmp_path: Path) -> None:
+    async def whole() -> Rig:
+        async with hosted(tmp_path) as rig:
+            rig.model.refusals = [LegLost("HTTP 401 with the key in it", retryable=False)]
+            await rig.board.wait_empty()
+        return rig
+
+    rig = run(whole())
+    assert rig.session["end_reason"] == "model_lost"
+    (end,) = [told for told in rig.phone.told if isinstance(told, EndCall)]
+    assert (end.error_code, "key" in end.message) == ("model_lost", False)
+
+
+def test_a_model_that_is_busy_is_dialled_once_more(tmp_path: Path) -> None:
+    async def whole() -> Rig:
+        async with hosted(tmp_path) as rig:
+            rig.model.refusals = [LegLost("HTTP 503", retryable=True)]
+            await rig.settle()
+            assert rig.model.dials == 2
+        return rig
+
+    assert run(whole()).summary["redials"] == 1
+
+
+def test_a_dial_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
+    async def whole() -> Rig:
+        async with hosted(tmp_path) as rig:
+            rig.model.hangs, rig.model.early = True, []
+            begun = rig.clock.now_ms()
+            await rig.board.wait_empty()
+            assert 10_000 <= rig.clock.now_ms() - begun <= 17_000  # the dial, and one more
+        return rig
+
+    rig = run(whole())
+    assert (rig.model.given_up, rig.session["end_reason"]) == (rig.model.dials, "model_lost")
+
+
+def test_a_dial_under_way_is_cancelled_when_the_caller_hangs_up(tmp_path: Path) -> None:
+    async def whole() -> Rig:
+        async with hosted(tmp_path) as rig:
+            rig.model.hangs, rig.model.early = True, []
+            await rig.settle()
+            rig.running.from_caller(HungUp("caller_hung_up"))
+            await rig.board.wait_empty()
+        return rig
+
+    rig = run(whole())
+    assert (rig.model.given_up, rig.session["end_reason"]) == (1, "caller_hung_up")
+
+
+def test_a_leg_that_was_given_up_goes_on_talking_to_nobody(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        first = rig.model.deliver
+        first(ModelLost("the line broke", retryable=True))
+        await rig.settle()
+        assert rig.model.dials == 2
+        before = len(rig.phone.told)
+        first(ResponseStarted("resp_9", out_of_band=False, metadata=None, wire=None))
+        first(ModelLost("again", retryable=False))
+        assert len(rig.phone.told) == before
+        assert len(rig.board) == 1
+
+    playing(tmp_path, main)
+
+
+def test_a_fault_ends_this_call_loudly(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.phone.breaks = True
+        answer_begins(rig)
+        await rig.board.wait_empty()
+
+    rig = playing(tmp_path, main)
+    assert rig.board.broken == 1
+    assert rig.session["end_reason"] == "server_fault"
+    assert rig.phone.closed[-1] == (1011, "internal error")
+    assert rig.model.closed == 1
+
+
+def test_a_fault_of_the_model_legs_code_ends_it_too(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.model.fault(RuntimeError("broken"))
+        await rig.board.wait_empty()
+
+    rig = playing(tmp_path, main)
+    assert (rig.board.broken, rig.session["end_reason"]) == (1, "server_fault")
+
+
+def test_hanging_up_from_outside_says_why(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.running.hang_up("shutting_down", 1001, "the server is going down")
+        await rig.board.wait_empty()
+        rig.running.hang_up("too late")
+
+    rig = playing(tmp_path, main)
+    assert rig.phone.closed[0] == (1001, "the server is going down")
+    assert rig.session["end_reason"] == "shutting_down"
+
+
+def test_a_tool_runs_beside_and_its_result_reaches_the_model(tmp_path: Path) -> None:
+    async def slow(city: str) -> str:
+        """The weather, later."""
+        await later(1)
+        return f"sunny in {city}"
+
+    async def main(rig: Rig) -> None:
+        wanted(rig, "slow", '{"city": "Bath"}')
+        rig.running.from_caller(CallerAudio(FRAME, None))  # sound does not wait for it
+        assert isinstance(rig.model.sent[-1], SendAudio)
+        await rig.pass_s(1.1)
+        assert AddToolOutput("call_1", "sunny in Bath") in rig.model.sent
+
+    playing(tmp_path, main, tools=tools(slow))
+
+
+def test_a_tool_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
+    async def hangs() -> str:
+        """Never comes back."""
+        await asyncio.Event().wait()
+        return ""
+
+    async def main(rig: Rig) -> None:
+        wanted(rig, "hangs")
+        await rig.pass_s(DEADLINE_MS / 1000 + 0.5)
+        (output,) = [sent.output for sent in rig.model.sent if isinstance(sent, AddToolOutput)]
+        assert '"error"' in output
+        assert len(rig.board) == 1
+
+    rig = playing(tmp_path, main, tools=tools(hangs))
+    assert rig.board.broken == 0
+
+
+def test_tools_stop_when_the_call_ends(tmp_path: Path) -> None:
+    stopped: list[str] = []
+
+    async def waits() -> str:
+        """Waits."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append("stopped")
+        return ""
+
+    async def main(rig: Rig) -> None:
+        wanted(rig, "waits")
+        await rig.settle()
+        rig.running.from_caller(HungUp("caller_hung_up"))
+        await rig.board.wait_empty()
+
+    playing(tmp_path, main, tools=tools(waits))
+    assert stopped == ["stopped"]
+
+
+def test_too_much_unsent_cancels_the_response_once(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        answer_begins(rig)
+        rig.phone.unsent_bytes = UNSENT_CANCEL_BYTES + 1
+        for number in range(3 * UNSENT_CHECK_FRAMES):
+            frame = AudioFrame(bytes(960), PCM16_24K, 480 * number)
+            rig.model.deliver(AgentAudio("resp_1", "item_1", frame, None))
+        cancelled = [sent for sent in rig.model.sent if isinstance(sent, CancelResponse)]
+        assert cancelled == [CancelResponse("resp_1", None)]
+
+    playing(tmp_path, main)
+
+
+def test_an_event_that_comes_of_a_command_waits_its_turn(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        send = rig.model.send
+
+        def answers_at_once(command: Any) -> None:
+            send(command)
+            if isinstance(command, SendAudio) and not rig.phone.told:
+                answer_begins(rig)
+                rig.model.deliver(ResponseEnded("resp_1", Outcome.COMPLETED, None, None, None))
+
+        rig.model.send = answers_at_once  # type: ignore[method-assign]
+        rig.running.from_caller(CallerAudio(FRAME, None))
+        assert len(rig.phone.told) == 2
+        assert rig.running.call.turns[0].outcome == "completed"
+
+    playing(tmp_path, main)
+
+
+def test_limits_are_kept_by_the_clock(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        await rig.board.wait_empty()
+
+    rig = playing(tmp_path, main)
+    assert (rig.session["end_reason"], rig.summary["duration_ms"]) == ("length_limit", 600_000)
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_the_end_is_written_once_and_last(tmp_path: Path, recording: bool) -> None:
+    async def main(rig: Rig) -> None:
+        rig.running.from_caller(CallerAudio(FRAME, None))
+        answer_begins(rig)
+        rig.model.deliver(ResponseEnded("resp_1", Outcome.COMPLETED, None, None, None))
+
+    rig = playing(tmp_path, main, recording=recording)
+    states = [document["state"] for document in rig.saved if document["type"] == "session"]
+    assert states.count("ended") == 1
+    assert states[-1] == "ended"
+    assert rig.finisher.waiting == int(recording)

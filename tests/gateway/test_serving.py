@@ -1,0 +1,172 @@
+"""`patchbay serve` that cannot start: exit code 1, and one line that says what to change. And how faults are logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+import virtual
+from call_rig import later
+
+from gateway.app import PURGE_EVERY_S, Gateway, Overrides
+from gateway.clock import LoopClock, SystemClock
+from gateway.ids import CountingIds
+from gateway.logs import JsonLines, told
+from gateway.serving import serve
+from gateway.settings import Settings
+from sessions.stores.sqlite import SqliteStore
+
+AGENT = "model: scripted/scripts/desk.yaml\ninstructions: None.\n"
+SCRIPT = "model: desk\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with all that a server needs, as the working directory; logging is put back afterwards."""
+    for name in [name for name in os.environ if name.startswith(("PATCHBAY_", "OPENAI_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "agents" / "scripts").mkdir(parents=True)
+    (tmp_path / "agents" / "desk.yaml").write_text(AGENT)
+    (tmp_path / "agents" / "scripts" / "desk.yaml").write_text(SCRIPT)
+    (tmp_path / "plugins").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATCHBAY_PORT", "0")
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield tmp_path
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a start that fails says: one line."""
+    assert serve(list(arguments)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("patchbay: ")
+    assert err.count("\n") == 1, err
+    return err.removeprefix("patchbay: ").removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("agents/desk.yaml", "model: [\n", "agents/desk.yaml:1: is not YAML"),
+        ("agents/desk.yaml", AGENT + "limits:\n  minutes: many\n", "agents/desk.yaml:4: limits.minutes: must be"),
+        ("agents/desk.yaml", AGENT + "colour: red\n", "agents/desk.yaml:3: colour: "),
+        ("agents/scripts/desk.yaml", "pace: slow\n", "agents/scripts/desk.yaml, line 1: pace: must be"),
+        ("patchbay.yaml", "\ndrain_s: soon\n", "patchbay.yaml:2: drain_s: must be"),
+        ("patchbay.yaml", "max_cals: 3\n", "patchbay.yaml:1: max_cals: there is no such setting"),
+        (".env", "PATCHBAY_MAX_CALLS=many\n", ".env: PATCHBAY_MAX_CALLS: must be"),
+        ("mcp.json", '{"mcpServers": {\n  "a": {"command": 3}}}', "mcp.json:2: mcpServers.a.command: must be a text"),
+        ("mcp.json", '{"mcpServers": {\n  "a": }}', "mcp.json:2: is not JSON"),
+        ("plugins/mine.py", "\nimport nothing_of_this_name\n", "plugins/mine.py:2: ModuleNotFoundError"),
+        ("plugins/mine.py", "def mine(:\n", "plugins/mine.py:1: invalid syntax"),
+        ("plugins/mine.py", "class E(Exception): ...\n\nraise E('no')\n", "plugins/mine.py:3: E: no"),
+        ("plugins/mine.py", "raise SystemExit('no')\n", "plugins/mine.py:1: SystemExit: no"),
+        ("data", "a file where the folder should be", "PATCHBAY_DATA_DIR: data cannot be used"),
+    ],
+)
+def test_a_bad_file_stops_the_start(
+    home: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, told: str
+) -> None:
+    (home / name).write_text(text)
+    assert told in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PATCHBAY_MAX_CALLS", "many", "PATCHBAY_MAX_CALLS: must be"),
+        ("PATCHBAY_AGENTS_DIR", "nowhere", "agents are looked for in "),
+        ("PATCHBAY_HOST", "0.0.0.0", "PATCHBAY_HOST: without API keys the server listens on this machine only"),
+        ("PATCHBAY_STORE", "sqlite:///proc/nowhere/x.db", "PATCHBAY_STORE: /proc/nowhere/x.db cannot be opened"),
+        ("PATCHBAY_STORE", "sqlite://./agents/desk.yaml", "PATCHBAY_STORE: ./agents/desk.yaml is damaged, or is not"),
+        ("PATCHBAY_MODEL_CA", "agents/desk.yaml", "PATCHBAY_MODEL_CA: the file must hold PEM certificates"),
+    ],
+)
+def test_a_bad_setting_stops_the_start(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    told: str,
+) -> None:
+    (home / "agents" / "desk.yaml").write_text(AGENT + "#" * 500)  # long enough for a database's head
+    monkeypatch.setenv(name, value)
+    assert refused(capsys).startswith(told)
+
+
+def test_a_certificate_that_is_none_stops_the_start(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PATCHBAY_TLS_CERT", "PATCHBAY_TLS_KEY"):
+        monkeypatch.setenv(name, "agents/desk.yaml")
+    assert refused(capsys).startswith("PATCHBAY_TLS_CERT: the file must hold a certificate chain")
+
+
+def test_a_gateway_that_breaks_as_a_whole_remembers_why(home: Path) -> None:
+    settings = Settings(data_dir=home / "data", agents_dir=home / "agents", plugins_dir=None, mcp_config=home / "none")
+
+    async def main() -> Gateway:
+        gateway = Gateway(settings, SystemClock(), CountingIds(), Overrides(inline=True))
+        with pytest.raises(ExceptionGroup):
+            async with gateway.running():
+                raise RuntimeError("from within")
+        return gateway
+
+    gateway = asyncio.run(main())
+    assert gateway.fault is not None
+    assert not gateway.ready
+
+
+def test_a_store_that_is_lost_when_old_sessions_are_due_costs_nothing_else(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(data_dir=home / "data", agents_dir=home / "agents", plugins_dir=None, mcp_config=home / "none")
+
+    async def main() -> Gateway:
+        gateway = Gateway(settings, LoopClock(asyncio.get_running_loop(), 1e9), CountingIds(), Overrides(inline=True))
+        async with gateway.running():
+            gateway.store = SqliteStore("never-opened.db", SystemClock(), inline=True)
+            await later(2 * PURGE_EVERY_S)
+            assert gateway.ready
+        return gateway
+
+    assert virtual.run(main()).fault is None
+    assert "old sessions could not be removed" in caplog.messages
+
+
+def test_a_fault_is_logged_by_its_kinds_and_places_never_by_its_words() -> None:
+    def fail() -> None:
+        try:
+            {}["xylophone"]  # type: ignore[index]
+        except KeyError as error:
+            raise ValueError("the caller said marmalade") from error
+
+    try:
+        try:
+            fail()
+        except ValueError as error:
+            raise ExceptionGroup("zanzibar", [error]) from None
+    except ExceptionGroup as group:
+        logger = logging.getLogger("test")
+        record = logger.makeRecord("test", logging.ERROR, "", 0, "call broke", (), (type(group), group, None))
+        line = orjson.loads(JsonLines().format(record))
+        assert line["message"] == "call broke"
+        for word in ("xylophone", "marmalade", "zanzibar"):
+            assert word not in str(line)
+        lines = told(group).splitlines()
+        assert [line for line in lines if line in ("KeyError", "which led to", "ValueError", "ExceptionGroup")] == [
+            "ExceptionGroup",
+            "KeyError",
+            "which led to",
+            "ValueError",
+        ]
+        assert any(line.endswith(" fail") and "test_serving.py:" in line for line in lines)

@@ -1,0 +1,105 @@
+"""The MCP configuration: what is read, and how mistakes are named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.tools.config import HttpServer, McpConfigError, StdioServer, load_mcp_config
+
+
+def read(tmp_path: Path, document: object, **environ: str) -> dict[str, object]:
+    path = tmp_path / "mcp.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return dict(load_mcp_config(path, environ))
+
+
+def test_a_missing_file_has_no_servers(tmp_path: Path) -> None:
+    assert load_mcp_config(tmp_path / "mcp.json", {}) == {}
+
+
+def test_both_kinds_of_server_are_read_with_secrets_from_the_environment(tmp_path: Path) -> None:
+    servers = read(
+        tmp_path,
+        {
+            "mcpServers": {
+                "book": {
+                    "type": "stdio",
+                    "command": "python",
+                    "args": ["-m", "book", "--key=${BOOK_KEY}"],
+                    "env": {"DB": "${DB:-./book.db}"},
+                    "cwd": "servers",
+                },
+                "crm": {"url": "https://${HOST}/mcp", "headers": {"Authorization": "Bearer ${TOKEN}"}},
+                "off": {"command": "x", "disabled": True, "env": {"A": "${NOT_SET}"}},
+            }
+        },
+        BOOK_KEY="k",
+        HOST="crm.test",
+        TOKEN="t0p",
+    )
+    assert servers == {
+        "book": StdioServer(
+            "book", sys.executable, ("-m", "book", "--key=k"), {"DB": "./book.db"}, tmp_path.absolute() / "servers"
+        ),
+        "crm": HttpServer("crm", "https://crm.test/mcp", {"Authorization": "Bearer t0p"}),
+    }
+    assert "t0p" not in repr(servers)
+    assert "key=k" not in repr(servers)
+
+
+@pytest.mark.parametrize(
+    ("server", "named"),
+    [
+        ({"command": "x", "env": {"K": "${NOPE}"}}, "mcpServers.s.env.K: the environment variable NOPE is not set"),
+        ({"url": "https://h", "headers": {"A": "${NOPE}"}}, "mcpServers.s.headers.A: the environment variable NOPE"),
+        ({"url": "https://h", "headers": {"A": "a\nb"}}, "mcpServers.s.headers.A: must be one line"),
+        ({"url": "ftp://h"}, "mcpServers.s.url: must start with http"),
+        ({"url": 1}, "mcpServers.s.url: must be a text"),
+        ({"url": "https://h", "type": "sse"}, "mcpServers.s.type: 'sse' is not supported"),
+        ({"url": "https://h", "type": "stdio"}, "mcpServers.s.type: 'stdio' is not supported"),
+        ({"url": "https://h", "args": []}, "mcpServers.s.args: is not known here"),
+        ({}, "mcpServers.s.command: must be a text"),
+        ({"command": ""}, "mcpServers.s.command: must not be empty"),
+        ({"command": "x", "args": "y"}, "mcpServers.s.args: must be a list"),
+        ({"command": "x", "args": ["y", 2]}, "mcpServers.s.args[1]: must be a text"),
+        ({"command": "x", "timeout": 3}, "mcpServers.s.timeout: is not known here"),
+        ([], "mcpServers.s: must be a JSON object"),
+    ],
+)
+def test_a_mistake_is_named_by_file_and_field(tmp_path: Path, server: object, named: str) -> None:
+    with pytest.raises(McpConfigError) as error:
+        read(tmp_path, {"mcpServers": {"s": server}})
+    assert str(error.value).startswith(f"{tmp_path / 'mcp.json'}:1: {named}")
+
+
+@pytest.mark.parametrize("label", ["a b", "a__b", "", "x" * 33])
+def test_a_server_needs_a_name_that_models_take(tmp_path: Path, label: str) -> None:
+    with pytest.raises(McpConfigError, match="a server's name has"):
+        read(tmp_path, {"mcpServers": {label: {"command": "x"}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("{\n,", "mcp.json:2: is not JSON"), ("[]", "the file: must be a JSON object"), ("{}", "mcpServers: must be")],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(McpConfigError, match=named):
+        read(tmp_path, text)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    for content in (b"\xff\xfe{}", b"[" * 200_000, b" " * (1 << 20) + b"{}"):
+        (tmp_path / "mcp.json").write_bytes(content)
+        with pytest.raises(McpConfigError, match=r"mcp\.json(:1)?: is"):
+            load_mcp_config(tmp_path / "mcp.json", {})
+    with pytest.raises(McpConfigError, match="cannot be read"):
+        load_mcp_config(tmp_path, {})
+
+
+def test_the_demonstration_file_is_good() -> None:
+    path = Path(__file__).parents[3] / "mcp.json"
+    assert set(load_mcp_config(path, {})) == {"bookings"}

@@ -1,0 +1,285 @@
+"""Python functions as tools: their schema, their arguments, their results, and their failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from gateway.tools.contract import ToolContext, ToolResult
+from gateway.tools.functions import BUILT_IN, MAX_THREADS, FunctionTool, from_function, is_marked, tool
+from sessions.errors import ToolFailed
+
+
+@dataclass
+class StoppedClock:
+    """Stands at one moment: 2026-11-20 14:00 UTC."""
+
+    wall: float = 1795183200.0
+
+    def now_ms(self) -> int:
+        return 0
+
+    def wall_s(self) -> float:
+        return self.wall
+
+
+CONTEXT = ToolContext("sess_1", "front-desk", {"number": "+4930"}, StoppedClock())
+
+
+def run(function_tool: FunctionTool, **arguments: Any) -> ToolResult:
+    async def main() -> ToolResult:
+        async with asyncio.timeout(5):
+            return await function_tool.run(arguments, CONTEXT)
+
+    return asyncio.run(main())
+
+
+def named(name: str) -> FunctionTool:
+    return next(one for one in BUILT_IN if one.name == name)
+
+
+class Size(StrEnum):
+    """Sizes."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Guest(BaseModel):
+    """A guest."""
+
+    name: str
+
+
+@tool
+async def order(
+    dish: str,
+    count: Annotated[int, Field(ge=1)],
+    context: ToolContext,
+    size: Size = Size.SMALL,
+    spicy: bool | None = None,
+    drink: Literal["water", "wine"] = "water",
+) -> str:
+    """Order a dish
+    for the table.
+
+    More words about it.
+
+    Args:
+        dish: What to bring,
+            as on the menu.
+        count (int): How many.
+
+    Returns:
+        A sentence.
+    """
+    return f"{count} {size} {dish} with {drink} for {context.caller['number']}"
+
+
+def test_the_schema_comes_from_hints_and_docstring() -> None:
+    made = from_function(order)
+    assert is_marked(order)
+    assert made.name == "order"
+    assert made.description == "Order a dish for the table. More words about it."
+    parameters: Any = made.spec.parameters
+    assert parameters["type"] == "object"
+    assert parameters["required"] == ["dish", "count"]
+    assert parameters["properties"]["dish"] == {"type": "string", "description": "What to bring, as on the menu."}
+    assert parameters["properties"]["count"] == {"type": "integer", "minimum": 1, "description": "How many."}
+    assert parameters["properties"]["drink"]["enum"] == ["water", "wine"]
+    assert "context" not in parameters["properties"]
+
+
+def test_a_function_gets_checked_arguments_and_the_call() -> None:
+    made = from_function(order)
+    assert run(made, dish="soup", count="2").text == "2 small soup with water for +4930"
+    assert run(made, dish="soup", count=1, size="large", drink="wine").text == "1 large soup with wine for +4930"
+    for wrong in ({"dish": "soup"}, {"dish": "soup", "count": 0}, {"dish": "x", "count": 1, "drink": "beer"}):
+        with pytest.raises(ToolFailed, match=r"order cannot take these arguments: (count|drink): "):
+            run(made, **wrong)
+
+
+def test_a_parameter_may_be_a_model_and_keeps_its_titles() -> None:
+    async def greet(guest: Guest, title: str = "Dr") -> str:
+        """Greet.
+
+        :param title: How to call them.
+        """
+        return f"{title} {guest.name}"
+
+    made = from_function(greet)
+    parameters: Any = made.parameters
+    assert parameters["properties"]["title"] == {"type": "string", "default": "Dr", "description": "How to call them."}
+    assert run(made, guest={"name": "Bell"}).text == "Dr Bell"
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (None, "Done."),
+        ("words", "words"),
+        ({"a": [1, 2]}, '{"a":[1,2]}'),
+        (3, "3"),
+        (Guest(name="Bell"), '{"name":"Bell"}'),
+    ],
+)
+def test_what_a_function_returns_becomes_text(returned: object, text: str) -> None:
+    async def give() -> object:
+        """Give."""
+        return returned
+
+    assert run(from_function(give)) == ToolResult(text, None, None)
+
+
+def test_a_function_may_return_a_whole_result() -> None:
+    async def leave() -> ToolResult:
+        """Leave."""
+        return ToolResult("Bye.", None, "hang_up")
+
+    assert run(from_function(leave)).then == "hang_up"
+
+
+def test_what_json_cannot_carry_is_a_failure() -> None:
+    async def give() -> object:
+        """Give."""
+        return object()
+
+    with pytest.raises(ToolFailed):
+        run(from_function(give))
+
+
+def test_a_plain_function_runs_in_a_thread() -> None:
+    def where() -> str:
+        """Where."""
+        return threading.current_thread().name
+
+    assert run(from_function(where)).text == "patchbay-tool"
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_exception_fails_the_call_and_keeps_its_words_out_of_the_log(
+    plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(number: str) -> str:
+        """Look."""
+        raise KeyError(number)
+
+    async def look_async(number: str) -> str:
+        """Look."""
+        raise KeyError(number)
+
+    with caplog.at_level(logging.ERROR), pytest.raises(ToolFailed) as failed:
+        run(from_function(look if plain else look_async), number="+4930123")
+    assert failed.value.message == "That did not work."
+    (logged,) = caplog.records
+    assert logged.__dict__["kind"] == "KeyError"
+    assert "test_tool_functions.py:" in logged.__dict__["place"]
+    assert "+4930123" not in str(logged.__dict__)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_function_refuses_in_its_own_words(plain: bool) -> None:
+    def look() -> str:
+        """Look."""
+        raise ToolFailed("We are out of soup.")
+
+    async def look_async() -> str:
+        """Look."""
+        raise ToolFailed("We are out of soup.")
+
+    with pytest.raises(ToolFailed, match="out of soup"):
+        run(from_function(look if plain else look_async))
+
+
+def test_functions_that_hang_do_not_take_all_threads() -> None:
+    let_go = threading.Event()
+
+    def wait() -> str:
+        """Wait."""
+        let_go.wait(5)
+        return "went on"
+
+    made = from_function(wait)
+
+    async def one() -> str:
+        return (await made.run({}, CONTEXT)).text
+
+    async def main() -> list[str]:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(one()) for _ in range(MAX_THREADS)]
+            await asyncio.wait(waiting, timeout=0.01)
+            with pytest.raises(ToolFailed, match="Too many"):
+                await made.run({}, CONTEXT)
+            let_go.set()
+            return [await text for text in waiting]
+
+    assert asyncio.run(main()) == ["went on"] * MAX_THREADS
+    assert run(made).text == "went on"
+
+
+def no_docstring() -> None:
+    pass
+
+
+def no_hint(x) -> None:  # type: ignore[no-untyped-def]
+    """Say."""
+
+
+def many(*x: int) -> None:
+    """Say."""
+
+
+def only_by_place(x: int, /) -> None:
+    """Say."""
+
+
+def no_json(x: threading.Event) -> None:
+    """Say."""
+
+
+def unknown(x: Nowhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Say."""
+
+
+def far_too_long_a_name_for_a_tool_that_a_model_can_call_without_any_trouble() -> None:
+    """Say."""
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong"),
+    [
+        (no_docstring, "needs a docstring"),
+        (no_hint, "needs a type hint for x"),
+        (many, "named parameters"),
+        (only_by_place, "named parameters"),
+        (no_json, "JSON cannot carry"),
+        (unknown, "cannot be resolved"),
+        (far_too_long_a_name_for_a_tool_that_a_model_can_call_without_any_trouble, "no name for a tool"),
+    ],
+)
+def test_a_function_that_cannot_be_a_tool_says_why(function: Any, wrong: str) -> None:
+    with pytest.raises(TypeError, match=wrong):
+        from_function(function)
+
+
+def test_hanging_up_asks_for_a_goodbye_first() -> None:
+    result = run(named("hang_up"))
+    assert result.then == "hang_up"
+    assert "goodbye" in result.text
+
+
+def test_the_current_time_is_the_clocks_in_the_zone_asked_for() -> None:
+    assert run(named("current_time"), timezone="Asia/Tokyo").text == (
+        "It is 23:00 on Friday, 20 November 2026 in Asia/Tokyo."
+    )
+    assert run(named("current_time")).text.endswith(" November 2026.")
+    for zone in ("Nowhere/Land", "../etc/passwd", "Europe", 3):
+        with pytest.raises(ToolFailed, match="timezone"):
+            run(named("current_time"), timezone=zone)

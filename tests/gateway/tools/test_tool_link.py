@@ -1,0 +1,349 @@
+"""A link keeps its server connected and its callers free, whatever the connection does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from gateway.tools.contract import ToolResult
+from gateway.tools.link import ConnectionGone, Link, LinkTimes, McpTool
+from sessions.errors import ToolFailed
+from sessions.ports import JsonObject
+from sessions.setup import ToolSpec
+
+TIMES = LinkTimes(
+    connect_ms=200,
+    goodbye_ms=20,
+    wait_ms=150,
+    wait_dead_ms=10,
+    first_retry_ms=1,
+    last_retry_ms=4,
+    refresh_ms=10_000,
+    settle_ms=1,
+)
+Step = Callable[[], Coroutine[Any, Any, ToolResult]]
+
+
+def tool(name: str, repeatable: bool) -> McpTool:
+    return McpTool(ToolSpec(name, "", {"type": "object"}), repeatable)
+
+
+async def fine() -> ToolResult:
+    return ToolResult("fine", None, None)
+
+
+async def gone() -> ToolResult:
+    raise ConnectionGone
+
+
+async def refuses() -> ToolResult:
+    raise ToolFailed("no", kind="protocol_error")
+
+
+async def hangs() -> ToolResult:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def hangs_whatever_comes() -> ToolResult:
+    """Like an SDK that swallows its cancellation."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    return ToolResult("too late", None, None)
+
+
+class Peer:
+    """A scripted server: each dial takes the next of `dials`, each call the next of `steps`; the last one stays."""
+
+    def __init__(self, *steps: Step, dials: tuple[str, ...] = ("up",)) -> None:
+        self.steps = list(steps) or [fine]
+        self.dials = list(dials)
+        self.dialled = 0
+        self.open = 0
+        self.calls: list[str] = []
+        self.offered: tuple[McpTool, ...] = (tool("read", True), tool("write", False))
+        self.lists = 0
+        self.answers_lists = True
+        self.look_again: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def dial(self) -> AsyncIterator[Peer]:
+        self.dialled += 1
+        match self.dials[0] if len(self.dials) == 1 else self.dials.pop(0):
+            case "down":
+                raise ExceptionGroup("unhandled errors", [ConnectionError("refused")])
+            case "silent":
+                await asyncio.Event().wait()
+            case "stubborn":
+                await hangs_whatever_comes()
+            case "cancels":  # the SDK cancels the task that opened a client whose connection is lost
+                asyncio.get_running_loop().call_later(0.005, asyncio.current_task().cancel)  # type: ignore[union-attr]
+        self.open += 1
+        try:
+            yield self
+        finally:
+            self.open -= 1
+
+    async def list_tools(self) -> tuple[McpTool, ...]:
+        self.lists += 1
+        if not self.answers_lists:
+            raise ConnectionGone
+        return self.offered
+
+    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
+        self.calls.append(tool)
+        step = self.steps[0] if len(self.steps) == 1 else self.steps.pop(0)
+        return await step()
+
+    async def listen(self, look_again: Callable[[], None]) -> None:
+        self.look_again = look_again
+        await asyncio.Event().wait()
+
+
+def with_link(peer: Peer, body: Callable[[Link], Coroutine[Any, Any, None]]) -> None:
+    """Run `body` beside a running link, and see it close."""
+
+    async def main() -> None:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            link = Link("peer", peer.dial, TIMES)
+            running = tasks.create_task(link.run())
+            try:
+                await body(link)
+            finally:
+                link.close()
+            await running
+
+    asyncio.run(main())
+
+
+class Moment:
+    """Lets every other task that is ready run once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():
+        await Moment()
+
+
+def test_a_call_reaches_the_server_and_the_server_is_let_go_at_the_end() -> None:
+    peer = Peer()
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        assert link.problem is None
+        assert set(link.tools) == {"read", "write"}
+        assert (await link.call("write", {}, 1000)).text == "fine"
+        assert peer.open == 1
+
+    with_link(peer, body)
+    assert (peer.open, peer.dialled) == (0, 1)
+
+
+def test_a_refusal_is_raised_and_costs_no_connection() -> None:
+    peer = Peer(refuses, fine)
+
+    async def body(link: Link) -> None:
+        with pytest.raises(ToolFailed, match="no") as refused:
+            await link.call("read", {}, 1000)
+        assert refused.value.kind == "protocol_error"
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert peer.dialled == 1
+
+
+def test_a_repeatable_call_that_was_lost_is_made_again_once() -> None:
+    peer = Peer(gone, fine)
+
+    async def body(link: Link) -> None:
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert (peer.calls, peer.dialled) == (["read", "read"], 2)
+
+
+def test_a_call_that_may_do_harm_twice_is_not_repeated() -> None:
+    peer = Peer(gone, fine)
+
+    async def body(link: Link) -> None:
+        with pytest.raises(ToolFailed, match="may or may not have been done"):
+            await link.call("write", {}, 1000)
+        assert (await link.call("write", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert peer.calls == ["write", "write"]
+
+
+def test_a_call_that_is_lost_twice_fails() -> None:
+    peer = Peer(gone)
+
+    async def body(link: Link) -> None:
+        with pytest.raises(ToolFailed) as lost:
+            await link.call("read", {}, 1000)
+        assert lost.value.kind == "protocol_error"
+
+    with_link(peer, body)
+    assert peer.calls == ["read", "read"]
+
+
+def test_a_caller_leaves_at_its_deadline_even_if_the_call_swallows_its_cancellation() -> None:
+    peer = Peer(hangs_whatever_comes, fine)
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await link.call("read", {}, 10)
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert peer.dialled == 1
+
+
+def test_a_caller_who_gave_up_makes_the_link_look_whether_its_peer_lives() -> None:
+    peer = Peer(hangs, fine)
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        peer.answers_lists = False
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await link.call("read", {}, 10)
+        await until(lambda: link.problem is not None)
+        peer.answers_lists = True
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert peer.dialled >= 2
+
+
+def test_calls_in_flight_when_the_connection_is_cancelled_are_lost_and_not_the_callers() -> None:
+    peer = Peer(hangs, fine, dials=("cancels", "up"))
+
+    async def body(link: Link) -> None:
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert (peer.calls, peer.dialled) == (["read", "read"], 2)
+
+
+def test_a_dead_server_fails_calls_soon_and_is_tried_again() -> None:
+    peer = Peer(dials=("down",) * 4 + ("up",))
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        assert link.problem == "ConnectionError: refused"
+        assert (await link.call("read", {}, 1000)).text == "fine"
+        assert link.problem is None
+
+    with_link(peer, body)
+    assert peer.dialled == 5
+
+
+def test_a_call_to_a_server_that_stays_dead_fails_with_http_error() -> None:
+    peer = Peer(dials=("down",))
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        with pytest.raises(ToolFailed) as failed:
+            await link.call("read", {}, 1000)
+        assert failed.value.kind == "http_error"
+
+    with_link(peer, body)
+    assert peer.calls == []
+
+
+@pytest.mark.parametrize("manner", ["silent", "stubborn"])
+def test_a_server_that_never_greets_is_given_up(manner: str) -> None:
+    peer = Peer(dials=(manner, "up"))
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        assert link.problem == "it did not answer in time"
+        await until(lambda: link.problem is None)
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+
+
+def test_closing_while_connecting_does_not_wait_for_the_server() -> None:
+    peer = Peer(dials=("silent",))
+
+    async def body(link: Link) -> None:
+        await until(lambda: peer.dialled == 1)
+
+    with_link(peer, body)
+    assert peer.open == 0
+
+
+def test_closing_drops_calls_in_flight() -> None:
+    peer = Peer(hangs)
+
+    async def call(link: Link) -> str:
+        with pytest.raises(ToolFailed) as dropped:
+            await link.call("write", {}, 1000)
+        return dropped.value.kind
+
+    async def main() -> str:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            link = Link("peer", peer.dial, TIMES)
+            tasks.create_task(link.run())
+            calling = tasks.create_task(call(link))
+            await until(lambda: bool(peer.calls))
+            link.close()
+            return await calling
+
+    assert asyncio.run(main()) == "protocol_error"
+
+
+def test_a_cancelled_link_says_goodbye_first() -> None:
+    peer = Peer()
+
+    async def main() -> None:
+        async with asyncio.timeout(5):
+            link = Link("peer", peer.dial, TIMES)
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(link.run())
+                await link.settled()
+                running.cancel()
+            assert peer.open == 0
+
+    asyncio.run(main())
+
+
+def test_a_hint_makes_the_link_list_the_tools_again() -> None:
+    peer = Peer()
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        peer.offered = (tool("new", True),)
+        await Moment()
+        peer.look_again()
+        await until(lambda: set(link.tools) == {"new"})
+
+    with_link(peer, body)
+    assert (peer.dialled, peer.lists) == (1, 2)
+
+
+def test_tools_stay_known_while_the_server_is_away() -> None:
+    peer = Peer(dials=("up", "down"))
+
+    async def body(link: Link) -> None:
+        await link.settled()
+        await Moment()
+        peer.answers_lists = False
+        peer.look_again()
+        await until(lambda: peer.dialled > 2)
+        assert link.problem is not None
+        assert set(link.tools) == {"read", "write"}
+
+    with_link(peer, body)

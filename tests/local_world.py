@@ -1,0 +1,178 @@
+"""What the tests of the embedded model share: the demo agent's dialogue, its parts, a listener's far side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from audio.formats import PCM16_24K, AudioFormat, AudioFrame
+from gateway.models.local.dialogue import compile_dialogue
+from gateway.models.local.engine import Parts, shared_parts
+from gateway.models.local.rules import Dialogue
+from gateway.realtime.brain import Brain, BrainFactory
+from sessions.errors import VoiceError
+from sessions.ports import JsonObject
+
+FRONT_DESK = Path(__file__).parent.parent / "agents" / "front-desk.yaml"
+FRAME_MS = 20
+
+
+def front_desk_offline() -> dict[str, Any]:
+    """The demo agent's `offline:` section, fresh."""
+    offline = yaml.safe_load(FRONT_DESK.read_text())["offline"]
+    assert isinstance(offline, dict)
+    return offline
+
+
+@cache
+def front_desk() -> Dialogue:
+    """The demo agent's dialogue."""
+    return compile_dialogue(front_desk_offline())
+
+
+def parts_or_skip() -> Parts:
+    """The loaded parts; skips the test where one is not installed."""
+    try:
+        return shared_parts()
+    except VoiceError as missing:
+        pytest.skip(str(missing))
+
+
+def spoken(text: str) -> bytes:
+    """A caller's sentence, PCM16 at 24 kHz, with a second of silence behind it."""
+    from gateway.models.local.voice import speak_pcm16_24k
+
+    return speak_pcm16_24k(text) + bytes(PCM16_24K.bytes_for_ms(1000))
+
+
+def frames(payload: bytes, format: AudioFormat = PCM16_24K) -> Iterator[AudioFrame]:
+    """Sound in frames of 20 ms."""
+    step = format.bytes_for_ms(FRAME_MS)
+    for begin in range(0, len(payload), step):
+        yield AudioFrame(payload[begin : begin + step], format, begin // format.sample_bytes)
+
+
+@dataclass
+class HeardBy:
+    """An ear that writes down what it is told, and asks for an answer when the caller has stopped."""
+
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    responses: list[KeptResponse] = field(default_factory=list)
+    brain: Brain | None = None
+    now_ms: int = 0
+    answers: bool = True
+
+    def speech_started(self, at_ms: int) -> str:
+        self.notes.append(("started", str(at_ms)))
+        for response in self.responses:
+            if not response.ended:
+                response.ended = True
+                assert self.brain is not None
+                self.brain.stopped(response.id)
+        return f"item_{len(self.notes)}"
+
+    def speech_stopped(self, at_ms: int) -> str:
+        self.notes.append(("stopped", str(at_ms)))
+        if self.answers:
+            self.ask()
+        return f"item_{len(self.notes)}"
+
+    def transcribed_part(self, item_id: str, text: str) -> None:
+        self.notes.append(("part", text))
+
+    def transcribed(self, item_id: str, text: str) -> None:
+        self.notes.append(("said", text))
+
+    def not_transcribed(self, item_id: str, code: str, message: str) -> None:
+        self.notes.append(("unclear", code))
+
+    def ask(self, request: JsonObject | None = None, *, text_only: bool = False) -> KeptResponse:
+        """Ask the brain for an answer."""
+        response = KeptResponse(f"resp_{len(self.responses)}", text_only)
+        self.responses.append(response)
+        assert self.brain is not None
+        self.brain.respond(response, request or {}, self.now_ms)
+        return response
+
+    @property
+    def said(self) -> list[str]:
+        """The caller's transcripts."""
+        return [text for what, text in self.notes if what == "said"]
+
+
+@dataclass
+class KeptResponse:
+    """A response that is kept instead of sent."""
+
+    id: str
+    text_only: bool = False
+    output_format: AudioFormat = PCM16_24K
+    metadata: JsonObject | None = None
+    text: str = ""
+    sound: bytes = b""
+    calls: list[tuple[str, str, str]] = field(default_factory=list)  # id, name, arguments
+    ended: bool = False
+    finished: bool = False
+
+    def say(self, text: str, pcm: bytes) -> None:
+        assert not self.ended, "the answer had ended"
+        self.text += text
+        self.sound += pcm
+
+    def call_tool(self, name: str, arguments: str) -> str:
+        call_id = f"call_{self.id}_{len(self.calls)}"
+        self.calls.append((call_id, name, arguments))
+        return call_id
+
+    def finish(self, usage: JsonObject | None = None) -> None:
+        self.ended = self.finished = True
+
+    def fail(self, code: str, message: str) -> None:
+        self.ended = True
+
+    def incomplete(self, reason: str) -> None:
+        self.ended = True
+
+
+class LocalCall:
+    """A call on one brain, in virtual time."""
+
+    def __init__(self, make: BrainFactory, *, by_hand: bool = False, format: str = "audio/pcm") -> None:
+        self.ear = HeardBy()
+        self.brain = self.ear.brain = make(self.ear)
+        detection: JsonObject | None = None if by_hand else {"type": "server_vad", "silence_duration_ms": 500}
+        self.brain.configured({"audio": {"input": {"format": {"type": format}, "turn_detection": detection}}})
+
+    def hear(self, payload: bytes, format: AudioFormat = PCM16_24K) -> None:
+        """The caller's sound, in real time."""
+        for frame in frames(payload, format):
+            self.brain.heard(frame, self.ear.now_ms)
+            self.advance(FRAME_MS)
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        end_ms = self.ear.now_ms + ms
+        while (due_ms := self.brain.deadline_ms) is not None and due_ms <= end_ms:
+            self.ear.now_ms = max(self.ear.now_ms, due_ms)
+            self.brain.on_time(self.ear.now_ms)
+        self.ear.now_ms = end_ms
+
+    def type(self, text: str, *, text_only: bool = False) -> KeptResponse:
+        """A typed message, and the answer to it."""
+        item: JsonObject = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+        self.brain.item_added(item, self.ear.now_ms)
+        return self.ear.ask(text_only=text_only)
+
+    def tool_gives(self, **result: object) -> KeptResponse:
+        """The last response's call has a result, and the answer to it."""
+        call_id = self.ear.responses[-1].calls[-1][0]
+        item = {"type": "function_call_output", "call_id": call_id, "output": json.dumps(result)}
+        self.brain.item_added(item, self.ear.now_ms)
+        return self.ear.ask()

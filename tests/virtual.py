@@ -1,0 +1,57 @@
+"""A stock asyncio loop in which no time passes while there is work, and any amount of it passes when there is none.
+
+Whole calls run on it in milliseconds. It never jumps while another thread is busy for us: what must wait for a thread
+is given inline parts instead (SQLite inline, MCP in process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+LONGEST_S = 4 * 3600.0  # of virtual time: a test that gets here hangs
+
+
+class _Jumping(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
+    """Instead of sleeping until the next timer, moves the loop's clock there."""
+
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            # Nothing is due, ever: only a thread or a socket could still wake us.
+            return super().select(1.0)
+        self.loop.jump(timeout)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose `time()` starts at 1000 s and jumps to the next timer when nothing is ready."""
+
+    def __init__(self) -> None:
+        selector = _Jumping()
+        super().__init__(selector)
+        selector.loop = self
+        self._virtual_s = 1000.0
+
+    def time(self) -> float:
+        """The virtual clock, in seconds."""
+        return self._virtual_s
+
+    def jump(self, seconds: float) -> None:
+        """Let this much time pass."""
+        self._virtual_s += max(seconds, 1e-6)
+        if self._virtual_s > LONGEST_S:
+            raise RuntimeError("hours of virtual time have passed: something waits for what never comes")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
