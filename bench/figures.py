@@ -1,0 +1,119 @@
+"""The figures that a run yields, as plain values that go through JSON and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a set of durations in ms lies. All zero where `count` is."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile of sorted values: a value that did occur. `share` above 0, up to 1."""
+    if not ordered:
+        raise ValueError("no values, no percentile")
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def spread(values_ms: Sequence[float]) -> Spread:
+    """The spread of values in any order."""
+    if not values_ms:
+        return Spread(0, 0.0, 0.0, 0.0, 0.0)
+    ordered = sorted(values_ms)
+    p50, p95, p99 = (round(percentile(ordered, share), 3) for share in (0.50, 0.95, 0.99))
+    return Spread(len(ordered), p50, p95, p99, round(ordered[-1], 3))
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value; of an even number, the mean of the two in the middle."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was seen while `calls` calls spoke for `seconds`.
+
+    `cpu_s` is the CPU time of the load and of each watched process in that time, `rss_mb` their memory at its end, and
+    `core_s` how long each named core was busy, whoever kept it so. The
+    set-up spreads hold the calls that were opened for this step: from the dial to `session.created`, to
+    `session.updated`, and to the first frame that came back.
+    """
+
+    calls: int
+    seconds: float
+    sent: int
+    lost: int
+    doubled: int
+    crossed: int
+    errors: int
+    failed: tuple[str, ...]
+    answers: int
+    round_trip_ms: Spread
+    slip_ms: Spread
+    created_ms: Spread
+    updated_ms: Spread
+    first_sound_ms: Spread
+    cpu_s: dict[str, float]
+    rss_mb: dict[str, float]
+    core_s: dict[str, float]
+
+    def busy(self, *names: str) -> float:
+        """The share of one core that these processes took together."""
+        return sum(self.cpu_s.get(name, 0.0) for name in names) / self.seconds
+
+    def others(self, core: str, *names: str) -> float:
+        """The share of a named core that went to processes other than these."""
+        return max(0.0, self.core_s.get(core, 0.0) / self.seconds - self.busy(*names))
+
+    def whole(self) -> bool:
+        """Whether every frame came back once, to the call that sent it, and no call fell."""
+        return not (self.lost or self.doubled or self.crossed or self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """Calls opened, configured and closed again, as fast as `workers` callers can."""
+
+    workers: int
+    seconds: float
+    set_ups: int
+    failed: tuple[str, ...]
+    updated_ms: Spread
+    cpu_s: dict[str, float]
+
+    @property
+    def a_second(self) -> float:
+        return self.set_ups / self.seconds
+
+
+_SPREADS = ("round_trip_ms", "slip_ms", "created_ms", "updated_ms", "first_sound_ms")
+
+
+def step_from_json(value: dict[str, Any]) -> Step:
+    """A step as `load.py` printed it."""
+    fields: dict[str, Any] = {name: Spread(**part) if name in _SPREADS else part for name, part in value.items()}
+    fields["failed"] = tuple(value["failed"])
+    return Step(**fields)
+
+
+def churn_from_json(value: dict[str, Any]) -> Churn:
+    """A churn as `load.py` printed it."""
+    return Churn(**{**value, "failed": tuple(value["failed"]), "updated_ms": Spread(**value["updated_ms"])})
+
+
+def to_json(value: Step | Churn) -> dict[str, Any]:
+    """The same as plain dicts."""
+    return asdict(value)

@@ -1,0 +1,69 @@
+"""The stand-in model as a server: `python -m bench model --port P`, at ws://127.0.0.1:P/v1/realtime."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import itertools
+import time
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse, ws_create_server
+from picows import WSUpgradeResponseWithListener as Upgraded
+
+from bench.model_events import ANSWER_FRAMES, ModelSession
+from bench.serving import raise_file_limit, run_on_uvloop, until_stopped
+
+SESSION_S = 3600
+
+
+class ModelSocket(WSListener):
+    """One connection: hands messages to its session and writes what comes back, in the same step."""
+
+    def __init__(self, session: ModelSession) -> None:
+        self._session = session
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        for message in self._session.opened():
+            transport.send(WSMsgType.TEXT, message)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.TEXT and frame.fin:
+            for message in self._session.receive(frame.get_payload_as_bytes()):
+                transport.send(WSMsgType.TEXT, message)
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif frame.msg_type in (WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY):
+            transport.disconnect()  # whoever cuts messages into pieces is not measured here
+
+
+async def serve(port: int, answer_frames: int = ANSWER_FRAMES) -> asyncio.Server:
+    """Listen on loopback; port 0 takes a free one."""
+    numbers = itertools.count(1)
+
+    def listener(request: WSUpgradeRequest) -> WSListener | Upgraded | None:
+        if request.path == b"/readyz":
+            return Upgraded(WSUpgradeResponse.create_ok_response(b"ready"), None)
+        if not request.path.startswith(b"/v1/realtime"):
+            return None
+        model = request.path.partition(b"model=")[2].partition(b"&")[0].decode() or "gpt-realtime"
+        return ModelSocket(ModelSession(next(numbers), model, int(time.time()) + SESSION_S, answer_frames))
+
+    return await ws_create_server(listener, "127.0.0.1", port, max_frame_size=16 << 20, backlog=1024)
+
+
+async def _main(port: int) -> None:
+    async with await serve(port):
+        await until_stopped()
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m bench model", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args(arguments)
+    raise_file_limit()
+    gc.disable()  # its pauses would be read as the server's
+    run_on_uvloop(_main(options.port))
+    return 0

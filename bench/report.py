@@ -1,0 +1,275 @@
+"""From the rounds of a run to its summary, its bounds and its table; pure.
+
+Every figure is the median over the rounds. A ratio or a difference to the floor is taken inside each round, where both
+ran beside each other, and its median over the rounds is what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.figures import Churn, Step, median
+
+CPU_RATIO = 1.8
+P99_OVER_FLOOR_MS = 3.0
+KNEE_CALLS = 220
+KNEE_P99_MS = 20.0
+MB_A_CALL = 0.3
+SET_UP_P95_MS = 15.0
+READY_CPU_S = 1.0
+SHARED = 0.10  # of a core that went to somebody else's work: past it the machine was not quiet
+FULL = 0.80  # of the load's core: past it the load may be what is slow
+FLOOR, SUBJECT = "relay", "patchbay"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One server with one number of calls, in one round; `direct` is the load without any server in between."""
+
+    server: str
+    step: Step
+    direct: Step
+    idle_rss_mb: float
+
+    @property
+    def cpu_ms(self) -> float:
+        """Core milliseconds of the server for one second of one call."""
+        return self.step.cpu_s["server"] * 1000 / (self.step.seconds * self.step.calls)
+
+    @property
+    def added_p50_ms(self) -> float:
+        return self.step.round_trip_ms.p50 - self.direct.round_trip_ms.p50
+
+    @property
+    def added_p99_ms(self) -> float:
+        return self.step.round_trip_ms.p99 - self.direct.round_trip_ms.p50
+
+    @property
+    def mb_a_call(self) -> float:
+        return (self.step.rss_mb["server"] - self.idle_rss_mb) / self.step.calls
+
+
+@dataclass
+class Round:
+    """What one pass over all servers gave."""
+
+    measured: list[Measured] = field(default_factory=list)
+    churns: dict[str, Churn] = field(default_factory=dict)
+    knees: dict[str, list[Step]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table. The two `others` are the worst of the rounds.
+
+    `cpu_ratio` and `p99_over_floor_ms` are None without a floor in the run.
+    """
+
+    server: str
+    calls: int
+    cpu_ms: float
+    cpu_ratio: float | None
+    added_p50_ms: float
+    added_p99_ms: float
+    p99_over_floor_ms: float | None
+    mb_a_call: float
+    created_p50_ms: float
+    created_p95_ms: float
+    updated_p50_ms: float
+    updated_p95_ms: float
+    first_sound_p95_ms: float
+    server_busy: float
+    load_busy: float
+    server_others: float
+    load_others: float
+    slip_p99_ms: float
+    sent: int
+    lost: int
+    doubled: int
+    crossed: int
+    errors: int
+    answers: int
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """The most calls at which every frame came back with p99 within the bound. `at_least`: the load or the last step
+    was the limit, not the server."""
+
+    server: str
+    calls: int
+    at_least: bool
+    why: str
+    server_busy: float
+    load_busy: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetUps:
+    """Calls opened, configured and closed in a second."""
+
+    server: str
+    a_second: float
+    p95_ms: float
+    load_busy: float
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that a run says. `ready_cpu_s` is None when it was not measured."""
+
+    lines: list[Line]
+    knees: list[Knee]
+    set_ups: list[SetUps]
+    ready_cpu_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One of the speeds to reach: what was asked, what was seen."""
+
+    name: str
+    asked: str
+    seen: str
+    met: bool
+
+
+def summarise(rounds: Sequence[Round], ready_cpu_s: Sequence[float]) -> Summary:
+    """The medians of the rounds."""
+    keys = list(dict.fromkeys((one.step.calls, one.server) for part in rounds for one in part.measured))
+    servers = list(dict.fromkeys(name for part in rounds for name in part.churns))
+    knees = list(dict.fromkeys(name for part in rounds for name in part.knees))
+    return Summary(
+        [_line(rounds, server, calls) for calls, server in sorted(keys, key=lambda key: key[0])],
+        [_knee(name, [part.knees[name] for part in rounds if part.knees.get(name)]) for name in knees],
+        [_set_ups(name, [part.churns[name] for part in rounds if name in part.churns]) for name in servers],
+        median(ready_cpu_s) if ready_cpu_s else None,
+    )
+
+
+def _line(rounds: Sequence[Round], server: str, calls: int) -> Line:
+    mine = [one for part in rounds for one in part.measured if (one.server, one.step.calls) == (server, calls)]
+    ratios, overs = [], []
+    for part in rounds:
+        found = {one.server: one for one in part.measured if one.step.calls == calls}
+        if server in found and FLOOR in found and server != FLOOR:
+            ratios.append(found[server].cpu_ms / found[FLOOR].cpu_ms)
+            overs.append(found[server].step.round_trip_ms.p99 - found[FLOOR].step.round_trip_ms.p99)
+    steps = [one.step for one in mine]
+    return Line(
+        server=server,
+        calls=calls,
+        cpu_ms=median([one.cpu_ms for one in mine]),
+        cpu_ratio=median(ratios) if ratios else None,
+        added_p50_ms=median([one.added_p50_ms for one in mine]),
+        added_p99_ms=median([one.added_p99_ms for one in mine]),
+        p99_over_floor_ms=median(overs) if overs else None,
+        mb_a_call=median([one.mb_a_call for one in mine]),
+        created_p50_ms=median([step.created_ms.p50 for step in steps]),
+        created_p95_ms=median([step.created_ms.p95 for step in steps]),
+        updated_p50_ms=median([step.updated_ms.p50 for step in steps]),
+        updated_p95_ms=median([step.updated_ms.p95 for step in steps]),
+        first_sound_p95_ms=median([step.first_sound_ms.p95 for step in steps]),
+        server_busy=median([step.busy("server") for step in steps]),
+        load_busy=median([step.busy("load", "model") for step in steps]),
+        server_others=max(step.others("server", "server") for step in steps),
+        load_others=max(step.others("load", "load", "model") for step in steps),
+        slip_p99_ms=median([step.slip_ms.p99 for step in steps]),
+        sent=sum(step.sent for step in steps),
+        lost=sum(step.lost for step in steps),
+        doubled=sum(step.doubled for step in steps),
+        crossed=sum(step.crossed for step in steps),
+        errors=sum(step.errors for step in steps),
+        answers=sum(step.answers for step in steps),
+        failed=_once(reason for step in steps for reason in step.failed),
+    )
+
+
+def find_knee(steps: Sequence[Step]) -> tuple[int, bool, str]:
+    """(calls, whether that is only a lower bound, why it ended there) from steps of rising numbers of calls."""
+    good = 0
+    for step in steps:
+        if not (step.whole() and step.round_trip_ms.count and step.round_trip_ms.p99 <= KNEE_P99_MS):
+            if step.busy("load", "model") > FULL:
+                return good, True, f"limited by the load, {step.busy('load', 'model'):.0%} busy at {step.calls}"
+            if step.whole():
+                return good, False, f"p99 {step.round_trip_ms.p99:.1f} ms at {step.calls}"
+            broken = ", ".join(step.failed) or f"{step.lost} of {step.sent} frames lost"
+            return good, False, f"{broken} at {step.calls}"
+        good = step.calls
+    return good, True, "the last step that was tried"
+
+
+def _knee(server: str, runs: Sequence[Sequence[Step]]) -> Knee:
+    # The median run, whole: its reason belongs to its number. Of two, the lower.
+    run = sorted(runs, key=lambda steps: find_knee(steps)[0])[(len(runs) - 1) // 2]
+    calls, at_least, why = find_knee(run)
+    last = next((step for step in run if step.calls == calls), run[0])
+    return Knee(server, calls, at_least, why, last.busy("server"), last.busy("load", "model"))
+
+
+def _set_ups(server: str, churns: Sequence[Churn]) -> SetUps:
+    return SetUps(
+        server,
+        median([one.a_second for one in churns]),
+        median([one.updated_ms.p95 for one in churns]),
+        median([(one.cpu_s["load"] + one.cpu_s["model"]) / one.seconds for one in churns]),
+        _once(reason for one in churns for reason in one.failed),
+    )
+
+
+def _once(reasons: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(reasons))
+
+
+def bounds(summary: Summary) -> list[Bound]:
+    """Every speed to reach that this run can judge, met or missed."""
+    found = []
+    for line in summary.lines:
+        if line.server != SUBJECT:
+            continue
+        where = f"at {line.calls} calls"
+        if line.cpu_ratio is not None:
+            ratio = f"{line.cpu_ratio:.2f} x"
+            found.append(Bound(f"CPU {where}", f"<= {CPU_RATIO} x floor", ratio, line.cpu_ratio <= CPU_RATIO))
+        if line.p99_over_floor_ms is not None:
+            over = line.p99_over_floor_ms
+            asked = f"<= floor + {P99_OVER_FLOOR_MS:g} ms"
+            found.append(Bound(f"p99 {where}", asked, f"floor {over:+.2f} ms", over <= P99_OVER_FLOOR_MS))
+        memory = Bound(
+            f"memory {where}", f"<= {MB_A_CALL} MB a call", f"{line.mb_a_call:.3f} MB", line.mb_a_call <= MB_A_CALL
+        )
+        set_up = line.updated_p95_ms
+        asked = f"p95 <= {SET_UP_P95_MS:g} ms"
+        found += [memory, Bound(f"set-up {where}", asked, f"{set_up:.1f} ms", set_up <= SET_UP_P95_MS)]
+        broken = [f"{count} {name}" for name in ("lost", "doubled", "crossed") if (count := getattr(line, name))]
+        broken += list(line.failed)
+        found.append(
+            Bound(f"frames {where}", "all back, once, to their caller", ", ".join(broken) or "all", not broken)
+        )
+    for knee in summary.knees:
+        if knee.server == SUBJECT:
+            seen = f"{'>= ' if knee.at_least else ''}{knee.calls} ({knee.why})"
+            asked = f">= {KNEE_CALLS} calls at p99 <= {KNEE_P99_MS:g} ms"
+            found.append(Bound("knee", asked, seen, knee.calls >= KNEE_CALLS))
+    if summary.ready_cpu_s is not None:
+        ready = summary.ready_cpu_s
+        found.append(Bound("ready", f"<= {READY_CPU_S} s of CPU", f"{ready:.2f} s", ready <= READY_CPU_S))
+    return found
+
+
+def as_json(
+    summary: Summary, rounds: Sequence[Round], machine: dict[str, Any], ready: Sequence[float]
+) -> dict[str, Any]:
+    """The whole run as plain values: what was concluded, and what it was concluded from."""
+    return {
+        "machine": machine,
+        "summary": asdict(summary),
+        "bounds": [asdict(bound) for bound in bounds(summary)],
+        "rounds": [asdict(part) for part in rounds],
+        "ready_cpu_s": list(ready),
+    }

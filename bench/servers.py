@@ -1,0 +1,169 @@
+"""The servers under measurement, and the bench around them: a model, a server, a load, each where it belongs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Churn, Step, churn_from_json, step_from_json
+from bench.processes import BenchFailed, Child, Children, clean_environment, free_port, rss_mb
+
+ROOT = Path(__file__).resolve().parent.parent
+RELAY = "relay"
+PATCHBAY = "patchbay"
+DIRECT = "direct"  # no server at all: the load talks to the model
+READY_S = 30.0
+SETTLE_S = 0.25
+SETTLE_SAMPLES = 8
+AGENT = """\
+name: bench
+model: openai/gpt-realtime
+instructions: x
+recording: on
+replay: off
+limits: {minutes: 60}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the processes are started. `server_environment` is added to the server's."""
+
+    server_command: tuple[str, ...]
+    server_environment: dict[str, str]
+    key: str | None
+    server_core: int
+    load_core: int
+
+
+@dataclass
+class Bench:
+    """A model and perhaps a server, up and ready."""
+
+    options: Options
+    children: Children
+    model: Child
+    server: Child | None
+    url: str
+    ready_cpu_s: float
+
+    def load(self, *arguments: str, timeout_s: float) -> dict[str, Any]:
+        """Run the load against what stands here; what it printed. Raises BenchFailed."""
+        watch = ["--watch", f"model={self.model.pid}"]
+        if self.server is not None:
+            watch += ["--watch", f"server={self.server.pid}"]
+        watch += ["--core", f"server={self.options.server_core}", "--core", f"load={self.options.load_core}"]
+        key = ["--key", self.options.key] if self.options.key and self.server is not None else []
+        command = [sys.executable, "-m", "bench", "load", "--url", self.url, *watch, *key, *arguments]
+        environment = clean_environment({"PYTHONPATH": str(ROOT)})
+        load = self.children.start("load", command, self.options.load_core, environment, subprocess.PIPE)
+        try:
+            printed, _ = load.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            load.stop(0.5)
+            raise load.fail(f"did not end within {timeout_s:.0f} s") from error
+        if self.server is not None and self.server.process.poll() is not None:
+            raise self.server.fail("ended under the load")
+        if load.process.returncode != 0:
+            raise load.fail(f"ended with code {load.process.returncode}")
+        try:
+            result: dict[str, Any] = json.loads(printed)
+        except ValueError as error:
+            raise load.fail("printed no figures") from error
+        return result
+
+    def steps(self, calls: list[int], seconds: float, warm_s: float, stop_p99_ms: float | None = None) -> list[Step]:
+        """Measure one number of calls after another."""
+        stop = [] if stop_p99_ms is None else ["--stop-p99-ms", str(stop_p99_ms)]
+        timeout_s = 30 + max(calls) / 40 + len(calls) * (seconds + warm_s + 3)
+        numbers = ",".join(str(number) for number in calls)
+        timing = ["--seconds", str(seconds), "--warm", str(warm_s)]
+        printed = self.load("--calls", numbers, *timing, *stop, timeout_s=timeout_s)
+        return [step_from_json(step) for step in printed["steps"]]
+
+    def churn(self, workers: int, seconds: float) -> Churn:
+        """Measure set-ups a second."""
+        printed = self.load("--churn", str(workers), "--seconds", str(seconds), timeout_s=seconds + 45)
+        return churn_from_json(printed["churn"])
+
+    def idle_rss_mb(self) -> float:
+        """The server's memory before the calls: after one call has come and gone, so that what is loaded once is in."""
+        self.steps([1], 0.5, 0.3)
+        if self.server is None:
+            return 0.0
+        lowest_mb = rss_mb(self.server.pid)
+        for _ in range(SETTLE_SAMPLES):  # work that the call has left behind must not pass for idle memory
+            time.sleep(SETTLE_S)
+            lowest_mb = min(lowest_mb, rss_mb(self.server.pid))
+        return lowest_mb
+
+
+@contextmanager
+def bench(server: str, options: Options) -> Iterator[Bench]:
+    """Start a fresh model and a fresh server with an empty data folder; end both and drop the folder afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        with Children(folder) as children:
+            model_port = free_port()
+            command = [sys.executable, "-m", "bench", "model", "--port", str(model_port)]
+            environment = clean_environment({"PYTHONPATH": str(ROOT)})
+            model = children.start("model", command, options.load_core, environment)
+            model.wait_ready(model_port, READY_S)
+            if server == DIRECT:
+                yield Bench(options, children, model, None, _url(model_port), 0.0)
+                return
+            port = free_port()
+            child = _start(server, options, children, port, model_port)
+            ready_cpu_s = child.wait_ready(port, READY_S)
+            yield Bench(options, children, model, child, _url(port), ready_cpu_s)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def patchbay_environment(folder: Path, port: int, model_port: int, extra: dict[str, str]) -> dict[str, str]:
+    """What Patchbay is told: recording and state on, the stand-in as its model. Writes the agent's file."""
+    agents = folder / "agents"
+    agents.mkdir()
+    (agents / "bench.yaml").write_text(AGENT)
+    return clean_environment(
+        {
+            "PYTHONPATH": str(ROOT),
+            "PATCHBAY_PORT": str(port),
+            "PATCHBAY_DATA_DIR": str(folder / "data"),
+            "PATCHBAY_AGENTS_DIR": str(agents),
+            "OPENAI_API_KEY": "bench",
+            "OPENAI_BASE_URL": f"ws://127.0.0.1:{model_port}/v1",
+            **extra,
+        }
+    )
+
+
+def _start(server: str, options: Options, children: Children, port: int, model_port: int) -> Child:
+    if server == RELAY:
+        command = [sys.executable, "-m", "bench", "relay", "--port", str(port), "--upstream", _url(model_port)]
+        environment = clean_environment({"PYTHONPATH": str(ROOT), **options.server_environment})
+        return children.start(server, command, options.server_core, environment)
+    if server == PATCHBAY:
+        environment = patchbay_environment(children.folder, port, model_port, options.server_environment)
+        return children.start(server, options.server_command, options.server_core, environment)
+    raise BenchFailed(f"there is no server named {server}")
+
+
+def _url(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/v1/realtime?model=bench"
+
+
+def cores() -> tuple[int, int]:
+    """The server's core, and the one for model and load; the same where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[min(1, len(allowed) - 1)]

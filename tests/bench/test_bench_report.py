@@ -1,0 +1,243 @@
+"""From steps to percentiles, medians, ratios, bounds and the table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.figures import Churn, Spread, Step, churn_from_json, median, percentile, spread, step_from_json, to_json
+from bench.report import Bound, Measured, Round, as_json, bounds, find_knee, summarise
+from bench.table import markdown, table
+
+MACHINE: dict[str, Any] = {
+    "date": "2026-01-02",
+    "cpu": "A CPU",
+    "cores": 2,
+    "python": "3.11.7",
+    "versions": {"picows": "2.3.1"},
+    "rounds": 3,
+    "seconds": 10.0,
+}
+
+
+def at(p50: float, p99: float) -> Spread:
+    return Spread(1000, p50, (p50 + p99) / 2, p99, p99)
+
+
+STEP = Step(
+    calls=40,
+    seconds=10.0,
+    sent=20_000,
+    lost=0,
+    doubled=0,
+    crossed=0,
+    errors=0,
+    failed=(),
+    answers=200,
+    round_trip_ms=at(0.3, 0.5),
+    slip_ms=at(0.02, 0.1),
+    created_ms=at(1.0, 2.0),
+    updated_ms=at(2.0, 4.0),
+    first_sound_ms=at(10.0, 20.0),
+    cpu_s={"load": 1.0, "model": 1.0, "server": 1.0},
+    rss_mb={"model": 30.0, "server": 50.0},
+    core_s={"server": 1.2, "load": 2.0},
+)
+CHURN = Churn(8, 5.0, 5000, (), at(3.0, 9.0), {"load": 2.0, "model": 1.0, "server": 5.0})
+DIRECT = replace(STEP, round_trip_ms=at(0.2, 0.3), cpu_s={"load": 1.0, "model": 1.0}, rss_mb={})
+
+
+def step(cpu_s: float = 1.0, p99_ms: float = 0.5, load_s: float = 1.0, **changed: Any) -> Step:
+    used = {"load": load_s, "model": 1.0, "server": cpu_s}
+    return replace(STEP, cpu_s=used, round_trip_ms=at(0.3, p99_ms), **changed)
+
+
+def measured(server: str, **changed: Any) -> Measured:
+    return Measured(server, step(**changed), DIRECT, idle_rss_mb=42.0)
+
+
+def missed(*rounds: Round, ready: tuple[float, ...] = ()) -> list[str]:
+    return [bound.name for bound in bounds(summarise(rounds, ready)) if not bound.met]
+
+
+def beside_floor(**changed: Any) -> Round:
+    return Round([measured("relay"), measured("patchbay", **changed)])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50.0), (0.95, 95.0), (0.99, 99.0), (1.0, 100.0), (0.001, 1.0)])
+def test_a_percentile_is_a_value_that_occurred(share: float, expected: float) -> None:
+    assert percentile([float(value) for value in range(1, 101)], share) == expected
+
+
+def test_one_slow_frame_in_fifty_is_the_p99() -> None:
+    seen = spread([40.0, *[1.0] * 49])
+    assert (seen.p50, seen.p95, seen.p99, seen.max) == (1.0, 1.0, 40.0, 40.0)
+
+
+def test_no_values_have_no_percentile_and_an_empty_spread() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 0.5)
+    assert spread([]) == Spread(0, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("values", "expected"), [([3.0, 1.0, 2.0], 2.0), ([4.0, 1.0], 2.5), ([7.0], 7.0)])
+def test_the_median_is_the_middle(values: list[float], expected: float) -> None:
+    assert median(values) == expected
+
+
+def test_figures_survive_json() -> None:
+    told = replace(STEP, failed=("2 x OSError: refused",))
+    assert step_from_json(json.loads(json.dumps(to_json(told)))) == told
+    assert churn_from_json(json.loads(json.dumps(to_json(CHURN)))) == CHURN
+
+
+@pytest.mark.parametrize("flaw", [{"lost": 1}, {"doubled": 1}, {"crossed": 1}, {"failed": ("1 x dropped",)}])
+def test_a_step_with_a_flaw_is_not_whole(flaw: dict[str, Any]) -> None:
+    assert STEP.whole()
+    assert not step(**flaw).whole()
+
+
+def test_other_work_on_a_core_is_what_the_measured_processes_did_not_take() -> None:
+    assert STEP.others("server", "server") == pytest.approx(0.02)
+    assert STEP.others("load", "load", "model") == 0.0
+    assert STEP.others("nowhere", "server") == 0.0
+
+
+def test_a_machine_that_was_not_quiet_is_told_of_once_it_was_so_in_any_round() -> None:
+    summary = summarise([beside_floor(), beside_floor(core_s={"server": 4.0, "load": 2.0}), beside_floor()], [])
+    assert "patchbay at 40 calls: other work took up to 30% of the server's core" in markdown(summary, MACHINE, [])
+
+
+def test_figures_of_one_server_are_per_call_and_above_the_direct_line() -> None:
+    one = measured("patchbay")
+    assert one.cpu_ms == pytest.approx(2.5)
+    assert one.added_p50_ms == pytest.approx(0.1)
+    assert one.added_p99_ms == pytest.approx(0.3)
+    assert one.mb_a_call == pytest.approx(0.2)
+
+
+def test_a_ratio_is_taken_inside_its_round() -> None:
+    slow_machine = Round([measured("relay", cpu_s=2.0), measured("patchbay", cpu_s=3.0)])
+    fast_machine = Round([measured("relay", cpu_s=1.0), measured("patchbay", cpu_s=1.4)])
+    lines = {line.server: line for line in summarise([slow_machine, fast_machine, fast_machine], []).lines}
+    assert lines["patchbay"].cpu_ratio == pytest.approx(1.4)
+    assert lines["patchbay"].cpu_ms == pytest.approx(3.5)
+    assert lines["relay"].cpu_ratio is None
+
+
+def test_lost_frames_of_every_round_are_told() -> None:
+    summary = summarise([beside_floor(), beside_floor(lost=3), beside_floor()], [])
+    assert [line.lost for line in summary.lines if line.server == "patchbay"] == [3]
+
+
+def test_a_run_within_every_bound_misses_none() -> None:
+    part = beside_floor()
+    part.knees["patchbay"] = [step(calls=180), step(calls=220), step(calls=260, p99_ms=30.0)]
+    assert missed(part, ready=(0.8, 0.9, 1.4)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"cpu_s": 1.81}, "CPU at 40 calls"),
+        ({"p99_ms": 3.6}, "p99 at 40 calls"),
+        ({"rss_mb": {"server": 54.1}}, "memory at 40 calls"),
+        ({"updated_ms": at(10.0, 21.0)}, "set-up at 40 calls"),
+        ({"lost": 1}, "frames at 40 calls"),
+        ({"crossed": 1}, "frames at 40 calls"),
+        ({"failed": ("1 x dropped",)}, "frames at 40 calls"),
+    ],
+)
+def test_each_bound_is_missed_by_name(changed: dict[str, Any], name: str) -> None:
+    assert missed(beside_floor(**changed)) == [name]
+
+
+def test_bounds_themselves_are_still_met() -> None:
+    assert missed(beside_floor(cpu_s=1.8, p99_ms=3.5, rss_mb={"server": 54.0})) == []
+
+
+def test_a_slow_start_is_missed_by_its_median() -> None:
+    assert missed(beside_floor(), ready=(0.9, 1.1, 1.2)) == ["ready"]
+    assert missed(beside_floor(), ready=(0.9, 0.95, 9.0)) == []
+
+
+def test_a_low_knee_is_missed_even_if_the_load_was_the_limit() -> None:
+    part = beside_floor()
+    part.knees["patchbay"] = [step(calls=180), step(calls=220, p99_ms=30.0, load_s=8.0)]
+    assert missed(part) == ["knee"]
+
+
+def test_without_a_floor_nothing_is_said_about_it() -> None:
+    names = {bound.name for bound in bounds(summarise([Round([measured("patchbay")])], []))}
+    assert names == {"memory at 40 calls", "set-up at 40 calls", "frames at 40 calls"}
+
+
+def test_the_floor_alone_has_no_bounds() -> None:
+    assert bounds(summarise([Round([measured("relay")])], [])) == []
+
+
+def test_the_knee_ends_where_the_delay_passes_its_bound() -> None:
+    steps = [step(calls=180), step(calls=220), step(calls=260, p99_ms=20.1)]
+    assert find_knee(steps) == (220, False, "p99 20.1 ms at 260")
+
+
+def test_the_knee_ends_at_the_first_lost_frame() -> None:
+    calls, at_least, why = find_knee([step(calls=180), step(calls=220, lost=2)])
+    assert (calls, at_least, why) == (180, False, "2 of 20000 frames lost at 220")
+
+
+def test_a_knee_of_the_load_is_only_a_lower_bound() -> None:
+    calls, at_least, why = find_knee([step(calls=180), step(calls=220, p99_ms=25.0, load_s=7.5)])
+    assert (calls, at_least) == (180, True)
+    assert why == "limited by the load, 85% busy at 220"
+
+
+def test_a_knee_that_was_not_reached_is_only_a_lower_bound() -> None:
+    assert find_knee([step(calls=180), step(calls=220)]) == (220, True, "the last step that was tried")
+
+
+def test_a_server_that_fails_at_once_has_no_knee() -> None:
+    assert find_knee([step(calls=180, failed=("180 x OSError: refused",))])[0] == 0
+
+
+def test_the_knee_of_a_run_is_its_median_round() -> None:
+    rounds = [Round(knees={"relay": [step(calls=180), *more]}) for more in ([], [step(calls=220)], [step(calls=220)])]
+    assert summarise(rounds, []).knees[0].calls == 220
+
+
+def test_a_table_is_even() -> None:
+    assert table(["a", "bb"], [["ccc", "d"]]) == "| a   | bb |\n| --- | -- |\n| ccc | d  |"
+
+
+def test_the_report_tells_what_went_wrong() -> None:
+    part = Round([measured("relay"), measured("patchbay", crossed=2, answers=0, load_s=8.0)], {"relay": CHURN})
+    part.knees["relay"] = [step(calls=180), step(calls=220, p99_ms=30.0, load_s=8.0)]
+    summary = summarise([part], [0.7])
+    text = markdown(summary, MACHINE, bounds(summary))
+    for told in (
+        "2 frames in another's call",
+        "no answer ended",
+        "the load's core was 90% busy",
+        ">= 180",
+        "limited by the load, 90% busy at 220",
+        "0.70 s of CPU time",
+        "**no**",
+        "A CPU, 2 cores, Python 3.11.7",
+    ):
+        assert told in text
+
+
+def test_the_json_holds_the_rounds_it_was_made_from() -> None:
+    part = Round([measured("relay")], {"relay": CHURN}, {"relay": [STEP]})
+    result = json.loads(json.dumps(as_json(summarise([part], []), [part], MACHINE, [])))
+    assert result["rounds"][0]["measured"][0]["step"]["sent"] == 20_000
+    assert result["machine"] == MACHINE
+    assert result["summary"]["lines"][0]["server"] == "relay"
+
+
+def test_a_bound_says_what_was_asked_and_seen() -> None:
+    found = bounds(summarise([beside_floor(cpu_s=2.0)], []))
+    assert found[0] == Bound("CPU at 40 calls", "<= 1.8 x floor", "2.00 x", met=False)
