@@ -1,0 +1,34 @@
+"""The `openai` package mints a client secret, connects with it, and asks to see the agent's own tools at work."""
+
+from __future__ import annotations
+
+import json
+
+from client_voice import Visit
+from openai import AsyncOpenAI
+
+visit = Visit()
+
+
+async def main() -> None:
+    server = AsyncOpenAI(api_key=visit.key, base_url=f"{visit.url}/v1")
+    secret = await server.realtime.client_secrets.create(
+        expires_after={"anchor": "created_at", "seconds": 60}, session={"type": "realtime", "model": visit.agent}
+    )
+    visit.notes.secret = json.loads(secret.model_dump_json())
+    browser = AsyncOpenAI(api_key=secret.value, base_url=f"{visit.url}/v1")
+    async with browser.realtime.connect(model=visit.agent, extra_query={"server_tools": "show"}) as connection:
+        content = [{"type": "input_text", "text": "Good day."}]
+        item = {"type": "message", "role": "user", "content": content}
+        await connection.conversation.item.create(item=item)  # type: ignore[arg-type]
+        await connection.response.create()
+        answered = False
+        while not answered:
+            text = await connection.recv_bytes()
+            visit.notes.events.append(json.loads(text))
+            event = connection.parse_event(text)
+            if event.type == "response.done":
+                answered = any(item.type == "message" for item in event.response.output or [])
+
+
+visit.run(main)

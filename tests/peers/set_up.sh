@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs what the clients in tests/peers need, beside the gateway's own .venv. What cannot be had is skipped by the tests.
+set -u
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python3}
+[ -x .venv-peers/bin/python ] || "$python" -m venv .venv-peers
+.venv-peers/bin/python -m pip install -q -r tests/peers/requirements.txt || echo "peers: Python clients could not be installed"
+.venv/bin/python -m pip install -q playwright==1.65.2 || echo "peers: playwright could not be installed"
+if command -v npm >/dev/null; then
+  npm install --silent --no-audit --no-fund --no-package-lock --prefix tests/peers/node || echo "peers: npm clients could not be installed"
+fi
+exit 0

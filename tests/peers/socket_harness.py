@@ -1,0 +1,202 @@
+"""A server of ours in this process, and bare TCP as its client, for the tests of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import uvloop
+from fastapi import FastAPI
+
+from gateway.auth.requests import Refusal, UpgradeRequest
+from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
+from gateway.sockets import Socket
+from gateway.upgrade import Accepted, MediaRoute
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], loop: str = "uvloop") -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(10):
+            await main()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(bounded())
+
+
+class Ear:
+    """A receiver that keeps what it hears; `echo` sends it back, `fail_on` raises for one text."""
+
+    def __init__(self, *, echo: bool = False, fail_on: bytes | None = None) -> None:
+        self.echo = echo
+        self.fail_on = fail_on
+        self.socket: Socket | None = None
+        self.heard: list[tuple[str, bytes]] = []
+        self.ends: list[tuple[int, str]] = []
+        self.faults: list[BaseException] = []
+        self.changed = asyncio.Event()
+
+    def opened(self, socket: Socket) -> None:
+        self.socket = socket
+        self.changed.set()
+
+    def text(self, message: bytes) -> None:
+        assert self.socket is not None
+        self.heard.append(("text", message))
+        self.changed.set()
+        if message == self.fail_on:
+            raise RuntimeError("the receiver failed")
+        if self.echo:
+            self.socket.send_text(message)
+
+    def binary(self, message: bytes) -> None:
+        assert self.socket is not None
+        self.heard.append(("binary", message))
+        self.changed.set()
+        if self.echo:
+            self.socket.send_binary(message)
+
+    def lost(self, code: int, reason: str) -> None:
+        self.ends.append((code, reason))
+        self.changed.set()
+
+    async def until(self, true: Callable[[], object]) -> None:
+        while not true():
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def end(self) -> tuple[int, str]:
+        await self.until(lambda: self.ends)
+        return self.ends[0]
+
+
+def route_to(ear: Ear, **extra: Any) -> MediaRoute[str]:
+    async def admit(request: UpgradeRequest) -> str | Refusal:
+        return "admitted"
+
+    given: dict[str, Any] = {
+        "path": "/media",
+        "admit": admit,
+        "accept": lambda admission, request: Accepted(ear, ear.faults.append),
+        "abandon": lambda admission: None,
+    }
+    return MediaRoute(**{**given, **extra})
+
+
+@asynccontextmanager
+async def serving(
+    routes: Sequence[MediaRoute[Any]], *, calls: LiveCalls | None = None, drain: Drain | None = None, **options: Any
+) -> AsyncIterator[PatchbayServer]:
+    app = FastAPI()
+
+    @app.get("/hello")
+    async def hello() -> dict[str, str]:
+        return {"hello": "there"}
+
+    given = ServerOptions(port=0, **options)
+    server = PatchbayServer(app, routes, drain=drain or Drain(), calls=calls, options=given)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield server
+        finally:
+            while _raws:
+                writer = _raws.pop().writer
+                writer.close()
+                writer.transport.abort()
+                with suppress(OSError, TimeoutError):
+                    await asyncio.wait_for(writer.wait_closed(), 2)
+            server.stop()
+            server.stop()
+            await task
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True, reserved: int = 0, masked: bool = True) -> bytes:
+    first = (0x80 if fin else 0) | reserved << 4 | opcode
+    bit = 0x80 if masked else 0
+    if len(payload) < 126:
+        head = struct.pack("!BB", first, bit | len(payload))
+    elif len(payload) < 65536:
+        head = struct.pack("!BBH", first, bit | 126, len(payload))
+    else:
+        head = struct.pack("!BBQ", first, bit | 127, len(payload))
+    if not masked:
+        return head + payload
+    mask = os.urandom(4)
+    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
+def upgrade_head(path: str = "/media", **changed: str | None) -> bytes:
+    fields: dict[str, str | None] = {
+        "host": "127.0.0.1",
+        "upgrade": "websocket",
+        "connection": "keep-alive, Upgrade",  # as Firefox writes it
+        "sec-websocket-version": "13",
+        "sec-websocket-key": KEY,
+        **{name.replace("_", "-"): value for name, value in changed.items()},
+    }
+    lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+_raws: list[Raw] = []  # to be cut when the server goes, as uvloop insists
+
+
+class Raw:
+    """A client that speaks bare TCP."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, port: int) -> Raw:
+        made = cls(*await asyncio.open_connection("127.0.0.1", port))
+        _raws.append(made)
+        return made
+
+    @classmethod
+    async def upgraded(cls, port: int) -> Raw:
+        raw = await cls.connect(port)
+        status, _ = await raw.ask(upgrade_head())
+        assert status == 101
+        return raw
+
+    async def ask(self, head: bytes) -> tuple[int, str]:
+        """Status and the whole head of the answer."""
+        self.writer.write(head)
+        answer = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        return int(answer.split(" ")[1]), answer
+
+    def send(self, *frames: bytes) -> None:
+        self.writer.write(b"".join(frames))
+
+    async def next_frame(self) -> tuple[int, bytes]:
+        """Opcode and payload of one unmasked, whole frame."""
+        first, second = await self.reader.readexactly(2)
+        size = second & 0x7F
+        if size == 126:
+            size = int.from_bytes(await self.reader.readexactly(2), "big")
+        elif size == 127:
+            size = int.from_bytes(await self.reader.readexactly(8), "big")
+        return first & 0xF, await self.reader.readexactly(size)
+
+    async def close_code(self) -> int:
+        while True:
+            opcode, payload = await self.next_frame()
+            if opcode == 8:
+                return int.from_bytes(payload[:2], "big")
+
+    async def eof(self) -> bool:
+        try:
+            return await self.reader.read() is not None
+        except ConnectionResetError:
+            return True

@@ -1,0 +1,203 @@
+"""`patchbay call` with human recordings, against the embedded and a scripted model: heard, answered, kept, deleted."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peers.server_house import ROOT, Server, environment, serving
+
+from audio.formats import PCM16_24K, AudioFrame
+from audio.levels import FrameTime, LevelTrack
+from audio.wav import read_wav
+
+RECORDINGS = ROOT.parent / "shared" / "recordings"
+ASTERISK = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
+needs_recordings = pytest.mark.skipif(
+    not RECORDINGS.is_dir(), reason="the shared recordings are not beside the project"
+)
+needs_asterisk = pytest.mark.skipif(
+    not ASTERISK.is_dir(), reason="install Debian's asterisk-core-sounds-en-wav for human telephone prompts"
+)
+needs_local = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnxruntime", "pocketsphinx", "espeakng_loader")),
+    reason="install patchbay[local] and silero-vad for the embedded model",
+)
+ECHO = """
+model: scripted/scripts/echo.yaml
+greeting: Hello there.
+instructions: Listen.
+recording: on
+"""
+SCRIPT = """
+pace: real
+ms_per_word: 150
+voice_gate: 300
+turns: []
+otherwise: {hears: Something was said., say: "ANSWER", after_ms: 100}
+"""
+ANSWER = "I have heard you well and shall go on about it for so long that you may want to interrupt me."
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the demo agent, and one that answers anything."""
+    folder = tmp_path_factory.mktemp("recordings")
+    shutil.copytree(ROOT / "agents", folder / "agents")
+    (folder / "agents" / "scripts").mkdir(exist_ok=True)
+    (folder / "agents" / "echo.yaml").write_text(ECHO)
+    (folder / "agents" / "scripts" / "echo.yaml").write_text(SCRIPT.replace("ANSWER", ANSWER))
+    shutil.copy(ROOT / "mcp.json", folder)
+    with serving(folder) as server:
+        until = time.monotonic() + 20
+        while not all(agent["available"] for agent in server.ask("/api/v1/agents")[1]["agents"]):
+            assert time.monotonic() < until, "the embedded model was not loaded in time"
+            time.sleep(0.1)
+        yield server
+
+
+def call(server: Server, agent: str, *arguments: str, save: Path) -> dict[str, Any]:
+    """Be a caller; the report."""
+    command = [sys.executable, "-m", "gateway.cli", "call", agent, *arguments, "--url", server.url, "--json"]
+    done = subprocess.run(
+        [*command, "--save", str(save)],
+        cwd=server.folder,
+        env=environment(server.folder, {}),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.stdout, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def audible(pcm: bytes) -> bool:
+    """Whether there is sound above the gate anywhere in a 24 kHz track."""
+    step = PCM16_24K.bytes_for_ms(100)
+    for start in range(0, len(pcm), step * 600):
+        track = LevelTrack(PCM16_24K, FrameTime.BEGIN)
+        for at in range(start, min(start + step * 600, len(pcm)), step):
+            track.feed(AudioFrame(pcm[at : at + step], PCM16_24K, at // 2), at // 48)
+        if track.first_audible_ms() is not None:
+            return True
+    return False
+
+
+@needs_recordings
+def test_a_human_recording_is_answered_and_its_record_is_kept_and_deleted(desk: Server, tmp_path: Path) -> None:
+    turns = [str(RECORDINGS / f"room-booking-{name}.wav") for name in ("book_a_room", "today", "230pm")]
+    report = call(desk, "echo", *turns, save=tmp_path / "call.wav")
+    assert [turn["error"] for turn in report["turns"]] == [None, None, None]
+    assert all(turn["answer"] == ANSWER for turn in report["turns"])
+    assert all(turn["latency_ms"] is not None and 300 < turn["latency_ms"] < 3000 for turn in report["turns"])
+    format, tracks = read_wav(tmp_path / "call.wav")
+    assert format == PCM16_24K
+    assert len(tracks) == 2
+    assert all(audible(track) for track in tracks)
+    session_id = report["session_id"]
+    session = kept(desk, session_id)
+    assert session["end_reason"] == "caller_hung_up"
+    assert len(session["latencies_ms"]) == 3
+    assert [said(turn, "caller") for turn in desk.turns(session_id)[1:]] == ["Something was said."] * 3
+    with urllib.request.urlopen(f"{desk.url}/api/v1/sessions/{session_id}/recording", timeout=5) as answer:
+        sound = answer.read()
+        assert answer.headers["content-type"] in ("audio/flac", "audio/wav")
+    assert len(sound) > 10_000
+    assert desk.ask(f"/api/v1/sessions/{session_id}", method="DELETE")[0] == 200
+    assert desk.ask(f"/api/v1/sessions/{session_id}/recording")[0] == 404
+
+
+@needs_recordings
+def test_a_recording_can_barge_in(desk: Server, tmp_path: Path) -> None:
+    turns = [str(RECORDINGS / f"room-booking-{name}.wav") for name in ("book_a_room", "today")]
+    report = call(desk, "echo", *turns, "--barge-in", "2:200", save=tmp_path / "call.wav")
+    assert report["turns"][0]["interrupted"] is True
+    assert report["turns"][1]["answer"] == ANSWER
+    interrupted = desk.turns(report["session_id"])[1]
+    assert interrupted["interrupted"] is True
+    spoken = next(entry for entry in interrupted["entries"] if entry["speaker"] == "agent")
+    assert spoken["heard"] == "reported"
+    assert spoken["heard_ms"] < 1500
+
+
+@needs_asterisk
+def test_telephone_prompts_are_answered(desk: Server, tmp_path: Path) -> None:
+    names = ("vm-goodbye", "conf-onlyperson")
+    turns = [str(ASTERISK / f"{name}.wav") for name in names if (ASTERISK / f"{name}.wav").is_file()]
+    assert turns, "the sound package lacks the prompts that this test plays"
+    report = call(desk, "echo", *turns, save=tmp_path / "call.wav")
+    assert all(turn["error"] is None and turn["latency_ms"] is not None for turn in report["turns"])
+
+
+@needs_recordings
+@needs_local
+def test_what_is_no_booking_is_answered_with_a_question_and_books_nothing(desk: Server, tmp_path: Path) -> None:
+    report = call(desk, "front-desk", str(RECORDINGS / "weather_question.wav"), save=tmp_path / "call.wav")
+    [turn] = report["turns"]
+    assert turn["error"] is None
+    assert turn["answer"]
+    assert turn["tools"] == []
+
+
+@needs_local
+def test_a_table_is_booked_by_voice(desk: Server, tmp_path: Path) -> None:
+    words = ("I want to book a table", "two people", "tomorrow at seven pm", "Robinson", "yes please")
+    texts = [argument for word in words for argument in ("--text", word)]
+    report = call(desk, "front-desk", *texts, save=tmp_path / "call.wav")
+    tools = [tool for turn in report["turns"] for tool in turn["tools"]]
+    assert [tool["name"] for tool in tools] == ["book_table"], report
+    arguments = json.loads(tools[0]["arguments"])
+    assert (arguments["party_size"], arguments["time"]) == (2, "19:00")
+    with sqlite3.connect(desk.folder / "data" / "bookings.db") as bookings:
+        rows = bookings.execute("select * from bookings").fetchall()
+    assert any(arguments["name"] in row and "19:00" in row for row in rows)
+
+
+def test_a_call_that_is_refused_says_why(desk: Server, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway.cli", "call", "nobody", "text:hello", "--url", desk.url]
+    (tmp_path / "silence.wav").write_bytes(wav_of_silence())
+    command[5] = str(tmp_path / "silence.wav")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(desk.folder, {}), capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert "There is no such agent" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def wav_of_silence() -> bytes:
+    """A tenth of a second."""
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 4836, b"WAVE", b"fmt ", 16, 1, 1, 24000, 48000, 2, 16, b"data", 4800
+    )
+    return head + bytes(4800)
+
+
+def kept(server: Server, session_id: str) -> dict[str, Any]:
+    """The session, once its recording is made."""
+    until = time.monotonic() + 15
+    while True:
+        session: dict[str, Any] = server.ended(session_id)
+        if session["recording"]["state"] == "ready":
+            return session
+        assert time.monotonic() < until, session
+        time.sleep(0.1)
+
+
+def said(turn: Any, speaker: str) -> str:
+    """The words of one side in a turn."""
+    return " ".join(
+        entry["text"] for entry in turn["entries"] if entry["kind"] == "said" and entry["speaker"] == speaker
+    )

@@ -1,0 +1,88 @@
+"""Recordings made by the real program beside the server: several at once, one that fails, one that is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import soundfile
+
+from audio.formats import PCMU_8K, AudioFrame
+from gateway.recording.blobs import FolderBlobs
+from gateway.recording.finisher import Finisher, FinishJob
+from gateway.recording.spool import CallSpool
+from gateway.recording.tracks import TracksHeader
+from gateway.recording.writer import Sink, SpoolWriter
+from sessions.documents import RecordingInfo, RecordingState
+from sessions.stores.contract import SessionKey
+
+
+def spooled(folder: Path, session_id: str) -> None:
+    header = TracksHeader("default", session_id, stereo=True, keep_tracks=False)
+    spool = CallSpool(SpoolWriter(inline=True), Sink(folder), header, started_ms=0)
+    for number in range(100):
+        spool.caller(AudioFrame(b"\x10" * 160, PCMU_8K, number * 160), number * 20)
+    spool.close(2000)
+
+
+def job(folder: Path, session_id: str, made: dict[str, RecordingInfo]) -> FinishJob:
+    return FinishJob(
+        key=SessionKey("default", session_id),
+        folder=folder / session_id,
+        stereo=True,
+        keep_tracks=False,
+        complete=True,
+        played=(),
+        on_done=lambda info: made.__setitem__(session_id, info),
+    )
+
+
+def test_calls_are_made_into_files_by_one_program_and_a_broken_one_harms_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        blobs = FolderBlobs(tmp_path / "blobs")
+        finisher = Finisher(blobs)
+        made: dict[str, RecordingInfo] = {}
+        for number in range(5):
+            if number != 2:
+                spooled(tmp_path / f"s{number}", f"s{number}")
+            else:
+                (tmp_path / "s2").mkdir()
+                (tmp_path / "s2" / "tracks.jsonl").write_bytes(b"nonsense\n")
+            finisher.submit(job(tmp_path, f"s{number}", made))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            tasks.create_task(finisher.run())
+            await finisher.work_off()
+            while len(made) < 5:
+                await asyncio.sleep(0.01)
+            finisher.close()
+        assert made.pop("s2").state is RecordingState.FAILED
+        assert (tmp_path / "s2").is_dir()
+        for session_id, info in made.items():
+            assert (info.state, info.duration_ms, info.complete) == (RecordingState.READY, 2000, True)
+            path = blobs.local_path("default", session_id, info.stereo or "")
+            assert path is not None
+            assert soundfile.info(path).frames == 16_000
+            assert not (tmp_path / session_id).exists()
+
+    asyncio.run(main())
+
+
+def test_a_finisher_that_is_cut_off_leaves_the_spool_for_the_next(tmp_path: Path) -> None:
+    async def main() -> None:
+        made: dict[str, RecordingInfo] = {}
+        spooled(tmp_path / "s1", "s1")
+        finisher = Finisher(FolderBlobs(tmp_path / "blobs"))
+        finisher.submit(job(tmp_path, "s1", made))
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(finisher.run())
+            while not (tmp_path / "s1" / "job.json").exists():
+                await asyncio.sleep(0.001)
+            running.cancel()
+        assert made == {}
+        again = Finisher(FolderBlobs(tmp_path / "blobs"))
+        again.submit(job(tmp_path, "s1", made))
+        async with asyncio.timeout(60):
+            await again.work_off()
+        assert made["s1"].state is RecordingState.READY
+
+    asyncio.run(main())

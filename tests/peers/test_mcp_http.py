@@ -1,0 +1,243 @@
+"""The pool against real MCP servers over streamable HTTP: killed, restarted, frozen, locked, or not MCP at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.tools.config import HttpServer
+from gateway.tools.link import LinkTimes
+from gateway.tools.pool import McpPool
+from sessions.errors import ToolFailed
+from sessions.ports import JsonObject
+
+pytestmark = pytest.mark.sockets
+ROOT = Path(__file__).parents[2]
+TIMES = LinkTimes(connect_ms=3000, wait_ms=5000, first_retry_ms=50, last_retry_ms=200, settle_ms=20)
+EVENING: JsonObject = {"date": "tomorrow", "time": "7 pm", "party_size": 2}
+
+SLOW = """
+import asyncio, sys
+from mcp.server.mcpserver import MCPServer
+server = MCPServer("slow", log_level="CRITICAL")
+async def hang() -> str:
+    open(sys.argv[2], "w").close()
+    await asyncio.sleep(60)
+    return ""
+server.add_tool(hang)
+server.run("streamable-http", port=int(sys.argv[1]))
+"""
+
+
+class Process:
+    """A server process on a port of its own, started again on the same one."""
+
+    def __init__(self, *command: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._command = [part.replace("PORT", str(self.port)) for part in command]
+        self._running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    def start(self) -> None:
+        self._running = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def signal(self, number: int) -> None:
+        assert self._running is not None
+        os.kill(self._running.pid, number)
+
+    def kill(self) -> None:
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+            self._running = None
+
+
+@pytest.fixture
+def bookings(tmp_path: Path) -> Iterator[Process]:
+    database = str(tmp_path / "bookings.db")
+    process = Process(sys.executable, "-m", "mcp_servers.bookings", "--http", "--port", "PORT", "--db", database)
+    process.start()
+    yield process
+    process.kill()
+
+
+def with_pool(server: HttpServer, body: Callable[[McpPool], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        pool = McpPool({"http": server}, times=TIMES)
+        async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
+            await pool.start()
+            tasks.create_task(pool.run())
+            try:
+                await body(pool)
+            finally:
+                pool.close()
+
+    asyncio.run(main())
+
+
+def to(process: Process) -> HttpServer:
+    return HttpServer("http", process.url, {})
+
+
+async def connected(pool: McpPool) -> None:
+    async with asyncio.timeout(15):
+        while pool.problem("http") is not None:
+            await asyncio.sleep(0.02)
+
+
+async def failure(pool: McpPool, tool: str, arguments: JsonObject, deadline_ms: int) -> tuple[str, float]:
+    begin = time.monotonic()
+    with pytest.raises(ToolFailed) as failed:
+        await pool.call("http", tool, arguments, deadline_ms)
+    return failed.value.kind, time.monotonic() - begin
+
+
+def test_a_booking_is_made_and_refused_over_http(bookings: Process) -> None:
+    async def body(pool: McpPool) -> None:
+        await connected(pool)
+        booked = await pool.call("http", "book_table", {**EVENING, "name": "Ada"}, 5000)
+        assert json.loads(booked.text)["booking_id"] == 1
+        refused = await pool.call("http", "cancel_booking", {"booking_id": 7}, 5000)
+        assert (refused.text, refused.error) == (
+            '{"error": "There is no booking number 7.", "alternatives": []}',
+            "tool_execution_error",
+        )
+
+    with_pool(to(bookings), body)
+
+
+def test_many_calls_share_one_connection(bookings: Process) -> None:
+    async def body(pool: McpPool) -> None:
+        await connected(pool)
+        async with asyncio.TaskGroup() as tasks:
+            calls = [
+                tasks.create_task(pool.call("http", "book_table", {**EVENING, "name": f"Guest {number}"}, 10_000))
+                for number in range(12)
+            ]
+        booked = [call.result() for call in calls if call.result().error is None]
+        tables = [json.loads(result.text)["table"] for result in booked]
+        assert sorted(tables) == list(range(1, 9))
+
+    with_pool(to(bookings), body)
+
+
+def test_a_restarted_server_is_found_again(bookings: Process) -> None:
+    async def body(pool: McpPool) -> None:
+        await connected(pool)
+        bookings.kill()
+        bookings.start()
+        # Read only, so the pool may ask again once the new process answers.
+        found = await pool.call("http", "find_tables", EVENING, 10_000)
+        assert json.loads(found.text)["free"] is True
+        bookings.kill()
+        kind, took_s = await failure(pool, "book_table", {**EVENING, "name": "Ada"}, 1000)
+        assert kind in ("protocol_error", "http_error", "timeout")
+        assert took_s < 1.5
+        assert "find_tables" in {tool.name for tool in pool.tools("http")}
+        bookings.start()
+        await connected(pool)
+        assert (await pool.call("http", "book_table", {**EVENING, "name": "Ada"}, 5000)).error is None
+
+    with_pool(to(bookings), body)
+
+
+def test_a_server_killed_in_mid_call_fails_that_call_at_once(tmp_path: Path) -> None:
+    script, called = tmp_path / "slow.py", tmp_path / "called"
+    script.write_text(SLOW)
+    slow = Process(sys.executable, str(script), "PORT", str(called))
+    slow.start()
+
+    async def body(pool: McpPool) -> None:
+        await connected(pool)
+        async with asyncio.TaskGroup() as tasks:
+            call = tasks.create_task(failure(pool, "hang", {}, 20_000))
+            while not called.exists():
+                await asyncio.sleep(0.01)
+            slow.kill()
+            kind, took_s = await call
+        assert kind == "protocol_error"
+        assert took_s < 5
+
+    try:
+        with_pool(to(slow), body)
+    finally:
+        slow.kill()
+
+
+def test_a_frozen_server_costs_each_call_its_deadline(bookings: Process) -> None:
+    async def body(pool: McpPool) -> None:
+        await connected(pool)
+        bookings.signal(signal.SIGSTOP)
+        for _ in range(2):
+            kind, took_s = await failure(pool, "find_tables", EVENING, 300)
+            assert kind == "timeout"
+            assert took_s < 1
+        bookings.signal(signal.SIGCONT)
+        assert (await pool.call("http", "find_tables", EVENING, 10_000)).error is None
+
+    with_pool(to(bookings), body)
+
+
+def test_a_dead_address_fails_soon() -> None:
+    nobody = Process("unused")
+
+    async def body(pool: McpPool) -> None:
+        problems = await pool.settled(5000)
+        assert problems["http"].startswith("ConnectError")
+        await asyncio.sleep(1)  # several attempts
+        kind, took_s = await failure(pool, "find_tables", EVENING, 8000)
+        assert kind == "http_error"
+        assert took_s < 1
+
+    with_pool(to(nobody), body)
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, body: bytes) -> None:
+    head_in = await reader.readuntil(b"\r\n\r\n")
+    for line in head_in.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            await reader.readexactly(int(line.split(b":")[1]))
+    writer.write(f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "problem"),
+    [
+        ("401 Unauthorized", b"", "HTTP 401"),
+        ("503 Busy", b"come back", "HTTP 503"),
+        ("200 OK\r\nContent-Type: text/html", b"<html>", "MCPError"),
+        ("200 OK\r\nContent-Type: application/json", b"{{{", "MCPError"),
+        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc": "2.0", "id": 999, "result": {}}', "in time"),
+    ],
+)
+def test_an_address_that_does_not_speak_mcp_is_named(head: str, body: bytes, problem: str) -> None:
+    async def main() -> str:
+        server = await asyncio.start_server(lambda r, w: _answer(r, w, head, body), "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+        times = LinkTimes(connect_ms=1500, first_retry_ms=60_000)
+        pool = McpPool({"odd": HttpServer("odd", url, {"Authorization": "Bearer t"})}, times=times)
+        async with asyncio.timeout(20), server, asyncio.TaskGroup() as tasks:
+            tasks.create_task(pool.run())
+            problems = await pool.settled(10_000)
+            pool.close()
+        return problems["odd"]
+
+    assert problem in asyncio.run(main())

@@ -1,0 +1,253 @@
+"""The client's side of a socket, against the `websockets` library, our own server, and bare TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peers.socket_harness import Ear, frame, route_to, run, serving
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from gateway.auth.requests import Refusal, UpgradeRequest
+from gateway.dial import DialFailed, dial
+from gateway.sockets import SocketLimits
+from sessions.errors import LegLost
+
+pytestmark = pytest.mark.sockets
+BOTH = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+@BOTH
+def test_a_dialled_socket_carries_messages_both_ways(loop: str) -> None:
+    async def main() -> None:
+        seen: list[Request] = []
+
+        async def look(connection: ServerConnection, request: Request) -> Response | None:
+            seen.append(request)
+            return None
+
+        async with serve(
+            echo, "127.0.0.1", 0, process_request=look, subprotocols=[Subprotocol("realtime")], compression=None
+        ) as server:
+            port = server.sockets[0].getsockname()[1]
+            ear = Ear()
+            socket = await dial(
+                f"http://127.0.0.1:{port}/v1/realtime?model=a b",
+                ear,
+                headers={"Authorization": "Bearer key"},
+                subprotocols=["realtime"],
+            )
+            assert ear.socket is socket
+            assert (socket.subprotocol, socket.peer, socket.closed) == ("realtime", "127.0.0.1", False)
+            socket.send_text("ü".encode())
+            socket.send_binary(b"\x00" * 100_000)
+            await ear.until(lambda: len(ear.heard) == 2)
+            assert ear.heard == [("text", "ü".encode()), ("binary", b"\x00" * 100_000)]
+            assert socket.unsent_bytes == 0
+            socket.close(1000, "done")
+            assert await ear.end() == (1000, "done")
+        assert seen[0].path == "/v1/realtime?model=a%20b"
+        assert seen[0].headers["Authorization"] == "Bearer key"
+        assert seen[0].headers["Host"] == f"127.0.0.1:{port}"
+
+    run(main, loop)
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"), [(401, False), (403, False), (404, False), (429, True), (503, True), (301, False)]
+)
+def test_a_refusal_carries_its_status_and_no_secret(status: int, retryable: bool) -> None:
+    async def main() -> None:
+        async def refuse(connection: ServerConnection, request: Request) -> Response:
+            return Response(status, http.HTTPStatus(status).phrase, Headers({"Location": "http://evil.example"}), b"x")
+
+        async with serve(echo, "127.0.0.1", 0, process_request=refuse) as server:
+            port = server.sockets[0].getsockname()[1]
+            ear = Ear()
+            with pytest.raises(LegLost) as caught:
+                await dial(f"ws://127.0.0.1:{port}/p?api-key=hush", ear, headers={"api-key": "hush"})
+        assert isinstance(caught.value, DialFailed)
+        assert (caught.value.status, caught.value.retryable) == (status, retryable)
+        assert "hush" not in str(caught.value) + caught.value.message + caught.value.public
+        assert (ear.ends, ear.socket) == ([], None)
+
+    run(main)
+
+
+def test_our_own_refusals_are_read() -> None:
+    async def main() -> None:
+        async def admit(request: UpgradeRequest) -> str | Refusal:
+            return Refusal(403, "no", "No.")
+
+        async with serving([route_to(Ear(), admit=admit)]) as server:
+            with pytest.raises(DialFailed) as caught:
+                await dial(f"ws://127.0.0.1:{server.bound_port}/media", Ear())
+        assert caught.value.status == 403
+
+    run(main)
+
+
+async def _answer(answer: bytes) -> asyncio.Server:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    return await asyncio.start_server(talk, "127.0.0.1", 0)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("answer", "retryable"), [(b"", True), (b"SSH-2.0-x\r\n\r\n", False), (b"HTTP/1.1 101 Hi\r\n\r\n", False)]
+)
+def test_what_is_no_websocket_server_fails_the_dial(answer: bytes, retryable: bool, loop: str) -> None:
+    async def main() -> None:
+        async with await _answer(answer) as server:
+            with pytest.raises(DialFailed) as caught:
+                await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", Ear())
+        assert (caught.value.retryable, caught.value.status) == (retryable, None)
+
+    run(main, loop)
+
+
+@BOTH
+def test_nobody_there_and_nobody_answering_can_be_tried_again(loop: str) -> None:
+    async def main() -> None:
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(DialFailed, match="in time") as caught:
+                await dial(f"ws://127.0.0.1:{port}", Ear(), timeout_s=0.1)
+            assert caught.value.retryable
+        with pytest.raises(DialFailed, match="cannot connect") as caught:
+            await dial(f"ws://127.0.0.1:{port}", Ear())
+        assert caught.value.retryable
+
+    run(main, loop)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "ws://", "ws://user:hush@x/", "ws://[hush", "nonsense hush"])
+def test_an_address_that_cannot_work_is_our_mistake_and_not_repeated(url: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError) as caught:
+            await dial(url, Ear())
+        assert "hush" not in str(caught.value)
+
+    run(main)
+
+
+def test_a_header_cannot_smuggle_another() -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError):
+            await dial("ws://127.0.0.1:1", Ear(), headers={"a": "b\r\nhost: evil"})
+
+    run(main)
+
+
+@BOTH
+def test_servers_that_break_the_rules_are_told(loop: str) -> None:
+    async def main() -> None:
+        for sent, code in (
+            (frame(1, b"\xff", masked=False), 1007),
+            (frame(1, b"masked"), 1002),
+            (frame(2, b"x" * 2000, masked=False), 1009),
+        ):
+
+            async def talk(connection: ServerConnection, sent: bytes = sent) -> None:
+                connection.transport.write(sent)
+                await connection.wait_closed()
+
+            async with serve(talk, "127.0.0.1", 0) as server:
+                ear = Ear()
+                port = server.sockets[0].getsockname()[1]
+                await dial(f"ws://127.0.0.1:{port}", ear, limits=SocketLimits(max_message_bytes=1000))
+                assert (await ear.end())[0] == code
+                assert ear.heard == []
+
+    run(main, loop)
+
+
+def test_a_server_that_goes_away_is_reported_with_its_code() -> None:
+    async def main() -> None:
+        async def talk(connection: ServerConnection) -> None:
+            await connection.close(4001, "session over")
+
+        async with serve(talk, "127.0.0.1", 0) as server:
+            ear = Ear()
+            await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", ear)
+            assert await ear.end() == (4001, "session over")
+            assert len(ear.ends) == 1
+
+    run(main)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*command, *names, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
+
+
+@BOTH
+def test_tls_carries_the_same_on_both_sides(loop: str, certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+
+    async def main() -> None:
+        far = Ear(echo=True)
+        requests: list[UpgradeRequest] = []
+
+        async def admit(request: UpgradeRequest) -> str | Refusal:
+            requests.append(request)
+            return "admitted"
+
+        limits = SocketLimits(max_message_bytes=2_000_000)
+        options: dict[str, Any] = {"tls_cert": str(cert), "tls_key": str(key), "loop": loop}
+        async with serving([route_to(far, admit=admit, limits=limits)], **options) as server:
+            near = Ear()
+            trusting = ssl.create_default_context(cafile=str(cert))
+            url = f"wss://127.0.0.1:{server.bound_port}/media"
+            socket = await dial(url, near, ssl_context=trusting)
+            socket.send_binary(b"\x01" * 1_000_000)
+            socket.send_text(b"short")
+            await near.until(lambda: len(near.heard) == 2)
+            assert near.heard == [("binary", b"\x01" * 1_000_000), ("text", b"short")]
+            socket.send_binary(b"x" * 2_000_001)
+            assert (await near.end())[0] == 1009
+            assert (await far.end())[0] == 1009
+            assert requests[0].secure
+            with pytest.raises(DialFailed, match="TLS") as caught:
+                await dial(url, Ear())
+            assert not caught.value.retryable
+
+    run(main, loop)
