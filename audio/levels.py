@@ -15,6 +15,7 @@ from math import ceil, inf
 import numpy as np
 
 from audio.formats import AudioFormat, AudioFrame, Coding
+from audio.runs import FrameRun
 
 WINDOW_MS = 5
 # Root mean square of 16-bit samples, -45 dB of full scale. Telephone networks hold speech near -26 dB (ITU-T G.100),
@@ -106,6 +107,16 @@ class LevelTrack:
         self._waiting.append(payload)
         self._waiting_at_ms.append(at_ms)
         self._waiting_bytes += payload_bytes
+        if self._waiting_bytes >= self._measure_bytes:
+            self._take_in()
+
+    def feed_run(self, run: FrameRun) -> None:
+        """Take frames that `at_ms` are the moments of, as `feed` takes one. Raises ValueError for another format."""
+        if run.format is not self.format and run.format != self.format:
+            raise ValueError(f"{run.format} frames came to a track of {self.format}")
+        self._waiting += run.payloads
+        self._waiting_at_ms += run.at_ms
+        self._waiting_bytes += run.payload_bytes
         if self._waiting_bytes >= self._measure_bytes:
             self._take_in()
 

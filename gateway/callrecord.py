@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from audio.formats import AudioFrame
+from audio.runs import FrameRun
 from gateway.recording.eventlog import Source
 from gateway.recording.recorder import CallRecording, Recorder
 from sessions.call import Call
@@ -89,6 +90,22 @@ class CallRecord:
             self._spool.agent(frame, item_id, now_ms)
         if self._events is not None:
             self._events.sound(Source.MODEL, item_id, frame, now_ms)
+
+    def caller_run(self, run: FrameRun) -> None:
+        """Sound of the caller, frame by frame as it came."""
+        if self._spool is not None:
+            self._spool.caller_run(run)
+        if self._events is not None:
+            for frame, at_ms in run.frames():
+                self._events.sound(Source.CALLER, "caller", frame, at_ms)
+
+    def agent_run(self, run: FrameRun, item_id: str) -> None:
+        """Speech of the agent, frame by frame as it came."""
+        if self._spool is not None:
+            self._spool.agent_run(run, item_id)
+        if self._events is not None:
+            for frame, at_ms in run.frames():
+                self._events.sound(Source.MODEL, item_id, frame, at_ms)
 
     def started(self, call: Call, now_ms: int) -> None:
         """The call begins."""

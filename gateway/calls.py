@@ -17,6 +17,7 @@ from gateway.callers.leg import CallerLeg
 from gateway.callrecord import CallRecord
 from gateway.model_line import ModelLine
 from gateway.models.leg import ModelConnector
+from gateway.straight import StraightWays
 from gateway.tool_jobs import ToolJobs
 from gateway.tools.contract import ToolContext
 from gateway.tools.toolbox import Toolbox
@@ -56,8 +57,8 @@ log = logging.getLogger(__name__)
 UNSENT_CANCEL_BYTES = 8 * 1024 * 1024
 UNSENT_CHECK_FRAMES = 32  # asking the transport costs more than sending a frame
 GOODBYE_S = 5.0
-# Events that bring no deadline nearer: four of five that come during an answer, and each look at all deadlines is 3 µs.
-_NO_DEADLINE = frozenset({CallerAudio, AgentAudio, AgentText, CallerTranscribed, ModelPassed})
+# Events that ask nothing of the sound before them, bring no deadline nearer and bend no lane: most of an answer's.
+_QUIET = frozenset({AgentText, CallerTranscribed, ModelPassed})
 
 
 class RunningCall:
@@ -79,6 +80,7 @@ class RunningCall:
         "_timer",
         "_timer_ms",
         "_tools",
+        "_ways",
     )
 
     def __init__(
@@ -98,7 +100,8 @@ class RunningCall:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._leg: CallerLeg | None = None
-        self._line = ModelLine(connector, clock, context.session_id, self.from_model, self.fault)
+        self._ways = StraightWays(call, record, clock.now_ms, self._mind_unsent)
+        self._line = ModelLine(connector, clock, context.session_id, self.from_model, self.fault, self._ways.from_model)
         self._tools = ToolJobs(toolbox, context, self.from_tool)
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -115,6 +118,7 @@ class RunningCall:
     def attach(self, leg: CallerLeg) -> None:
         """Give the call its caller's leg, once, before it runs."""
         self._leg = leg
+        leg.lane = self._ways.from_caller
 
     async def run(self) -> None:
         """Own the call's lifetime: return when it has ended, raise what broke it. Nothing of it outlives this."""
@@ -127,6 +131,7 @@ class RunningCall:
                 finally:
                     if self._timer is not None:
                         self._timer.cancel()
+                    self._ways.end()
                     self._line.drop()
                     self._tools.stop_all()
         finally:
@@ -174,6 +179,7 @@ class RunningCall:
         try:
             now_ms = self._clock.now_ms()
             if type(event) is CallerAudio:
+                self._ways.settle()
                 record = self._record.caller_sound
                 record(event.frame, now_ms)
                 if not self._busy:
@@ -185,6 +191,7 @@ class RunningCall:
                         self._busy = False
                         if self._later:
                             self._catch_up(now_ms)
+                        self._look()
                     return
             self._take(event, now_ms)
         except Exception as fault:
@@ -196,6 +203,7 @@ class RunningCall:
         try:
             now_ms = self._clock.now_ms()
             if type(event) is AgentAudio and not self._busy:
+                self._ways.settle()
                 speech = self._call.agent_sound(event, now_ms)
                 if speech is not None:
                     self._busy = True
@@ -203,6 +211,7 @@ class RunningCall:
                     self._busy = False
                     if self._later:
                         self._catch_up(now_ms)
+                    self._look()
                     return
             self._take(event, now_ms)
         except Exception as fault:
@@ -223,15 +232,19 @@ class RunningCall:
             self._later.append(event)
             return
         self._busy = True
-        arm = type(event) not in _NO_DEADLINE
+        quiet = type(event) in _QUIET
         try:
+            if not quiet:
+                self._ways.settle()
             self._perform(self._call.on_event(event, now_ms), now_ms)
             while self._later:
-                arm = True
+                quiet = False
+                self._ways.settle()
                 self._perform(self._call.on_event(self._later.popleft(), now_ms), now_ms)
         finally:
             self._busy = False
-        if arm:
+        if not quiet:
+            self._look()
             self._arm()
 
     def _on_timer(self) -> None:
@@ -239,11 +252,18 @@ class RunningCall:
         now_ms = self._clock.now_ms()
         self._busy = True
         try:
+            self._ways.settle()
             self._perform(self._call.on_time(now_ms), now_ms)
         finally:
             self._busy = False
         self._catch_up(now_ms)
+        self._look()
         self._arm()
+
+    def _look(self) -> None:
+        """Which way is straight, after what has just happened?"""
+        if not self._ended.done():
+            self._ways.look(self._leg, self._line.leg)
 
     def _arm(self) -> None:
         """Wake up at the call's nearest deadline. A timer that is early is kept: waking too soon is harmless."""
@@ -307,8 +327,13 @@ class RunningCall:
         record(command.frame, command.item_id, now_ms)
         leg.do(command)
         self._played_frames += 1
-        if self._played_frames % UNSENT_CHECK_FRAMES == 0 and leg.unsent_bytes > UNSENT_CANCEL_BYTES:
-            self._perform(self._call.too_much_unsent(), now_ms)
+        if self._played_frames % UNSENT_CHECK_FRAMES == 0:
+            self._mind_unsent(leg)
+
+    def _mind_unsent(self, leg: CallerLeg) -> None:
+        """Speech that nobody takes is not to be made."""
+        if leg.unsent_bytes > UNSENT_CANCEL_BYTES:
+            self._perform(self._call.too_much_unsent(), self._clock.now_ms())
 
     def _close_legs(self) -> None:
         broke = self._ended.done() and not self._ended.cancelled() and self._ended.exception() is not None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from gateway.lane import Lane
 from gateway.models.leg import ModelConnector, ModelLeg
 from sessions.commands import DialModel
 from sessions.errors import LegLost
@@ -16,9 +17,20 @@ log = logging.getLogger(__name__)
 
 
 class ModelLine:
-    """One model leg at a time. `deliver` gets its events, `fault` what our own code raises on the way."""
+    """One model leg at a time. `deliver` gets its events, `fault` what our own code raises, `lane` its sound first."""
 
-    __slots__ = ("_attempt", "_clock", "_connector", "_deliver", "_dialling", "_early", "_fault", "_session_id", "leg")
+    __slots__ = (
+        "_attempt",
+        "_clock",
+        "_connector",
+        "_deliver",
+        "_dialling",
+        "_early",
+        "_fault",
+        "_lane",
+        "_session_id",
+        "leg",
+    )
 
     def __init__(
         self,
@@ -27,8 +39,10 @@ class ModelLine:
         session_id: str,
         deliver: Callable[[ModelEvent], None],
         fault: Callable[[BaseException], None],
+        lane: Lane,
     ) -> None:
         self.leg: ModelLeg | None = None
+        self._lane = lane
         self._connector = connector
         self._clock = clock
         self._session_id = session_id
@@ -73,6 +87,7 @@ class ModelLine:
         try:
             async with asyncio.timeout(limit_s):
                 self.leg = await self._connector.dial(command.setup, attempt, deliver, self._fault)
+                self.leg.lane = self._lane
                 early, self._early = self._early, []
                 for event in early:
                     deliver(event)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from audio.runs import FrameRun
 from sessions import answering, caller_side, due, line, model_side
 from sessions.commands import Command, DropModel, PassToModel, Play, Relay, SaveTurn, SendAudio, StopTool
 from sessions.events import (
@@ -104,6 +105,29 @@ class Call:
         if state.line is not Line.OPEN:
             return None
         return model_side.speech(state, event, now_ms)
+
+    @property
+    def hears_straight(self) -> bool:
+        """Whether caller sound goes to the model whatever it is: `caller_run` may then be told of it later."""
+        return self._state.line is Line.OPEN and self._state.end_reason is None
+
+    @property
+    def speaks_straight(self) -> tuple[str, str] | None:
+        """The response and the item whose speech goes to the caller whatever it is, `agent_run` being told later."""
+        state = self._state
+        if state.live_item is None or state.line is not Line.OPEN or state.watch.listening or self.end_reason:
+            return None
+        return state.live_response, state.live_item
+
+    def caller_run(self, run: FrameRun) -> None:
+        """Take sound that went straight to the model. Told before any other event that came after it."""
+        if self._state.end_reason is None:
+            caller_side.run(self._state, run)
+
+    def agent_run(self, item_id: str, run: FrameRun) -> None:
+        """Take speech of an item that went straight to the caller. Told before any other event that came after it."""
+        if self._state.end_reason is None:
+            model_side.run(self._state, item_id, run)
 
     def on_time(self, now_ms: int) -> list[Command]:
         """Do what is due. An early call is harmless."""

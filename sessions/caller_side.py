@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audio.runs import FrameRun
 from sessions import line
 from sessions.commands import (
     CancelResponse,
@@ -43,6 +44,16 @@ def sound(state: CallState, event: CallerAudio, now_ms: int) -> SendAudio | None
         return command
     state.held.sound(command)
     return None
+
+
+def run(state: CallState, run: FrameRun) -> None:
+    """Caller sound that has gone to the model already, frame by frame as it came: measured."""
+    format = run.format
+    meter = state.meter
+    if format.rate_hz != meter.caller_rate_hz:
+        meter.caller_rate(format.rate_hz)
+    meter.caller_samples += run.samples
+    state.watch.caller_track(format).feed_run(run)
 
 
 def committed(state: CallState, event: CallerCommitted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audio.runs import FrameRun
 from sessions import answering, line
 from sessions.commands import (
     CancelResponse,
@@ -160,6 +161,15 @@ def speech(state: CallState, event: AgentAudio, now_ms: int) -> Play | None:
     return Play(event.response_id, event.item_id, frame, event.wire)
 
 
+def run(state: CallState, item_id: str, run: FrameRun) -> None:
+    """Speech that has gone to the caller already, of an item that sounds and whose first sound has been heard."""
+    state.ledger.sent_run(item_id, run)
+    meter = state.meter
+    if run.format.rate_hz != meter.agent_rate_hz:
+        meter.agent_rate(run.format.rate_hz)
+    meter.agent_samples += run.samples
+
+
 def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
     """Another item begins to sound. False if its sound is not to go the usual way: its response was cut short."""
     frame = event.frame
@@ -170,7 +180,7 @@ def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
             state.out.append(Play(event.response_id, event.item_id, frame, event.wire))
         return False
     if state.responses.get(event.response_id):
-        state.live_item = event.item_id
+        state.live_item, state.live_response = event.item_id, event.response_id
     else:
         state.settle_at_ms = now_ms  # its response is over, or unknown: nothing else will note what was heard of it
     return True

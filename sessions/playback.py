@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from audio.runs import FrameRun
 from sessions.record import Heard, PlayedSpan
 
 MARKS_LAG_MS = 1_000  # the last mark of an item is waited for so long after the item should have ended
@@ -74,6 +75,17 @@ class PlaybackLedger:
         if not item.cut:  # else it is late sound: sent, never heard
             self._plays_until_ms = starts_ms + samples * 1000 / rate_hz
         return starts_ms
+
+    def sent_run(self, item_id: str, run: FrameRun) -> None:
+        """Note speech of an item, each frame sent when it arrived."""
+        rate_hz, sample_bytes = run.format.rate_hz, run.format.sample_bytes
+        starts_ms = self.sent(item_id, run.samples, rate_hz, run.at_ms[0])
+        if self._items[item_id].cut:
+            return
+        until_ms = starts_ms
+        for payload, at_ms in zip(run.payloads, run.at_ms, strict=True):
+            until_ms = (until_ms if until_ms > at_ms else at_ms) + len(payload) // sample_bytes * 1000 / rate_hz
+        self._plays_until_ms = until_ms
 
     def sent_unheard(self, item_id: str, samples: int, rate_hz: int, now_ms: int) -> None:
         """Note speech sent now that will not be played: the response it belongs to was cut short."""

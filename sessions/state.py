@@ -169,6 +169,7 @@ class CallState:
     silenced: set[str] = field(default_factory=set)  # those cut short: what they still send is not heard
     cancelled: str | None = None  # the response that was cancelled because nobody takes its speech
     live_item: str | None = None  # the item whose speech goes straight on
+    live_response: str = ""  # the response that it belongs to
     progress_ms: int = 0  # when the running response last brought something that is not sound
     untaken: set[str] = field(default_factory=set)  # tool outputs sent that the model has not acknowledged
     seeded: set[str] = field(default_factory=set)  # those told with their call, which may never be acknowledged

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from audio.formats import PCM16_24K
+from audio.runs import FrameRun
 from gateway.callrecord import CallFacts, CallRecord
 from gateway.calls import RunningCall
 from gateway.clock import LoopClock
 from gateway.ids import CountingIds
+from gateway.lane import CLOSED, Lane, SoundSource
 from gateway.live import CallBoard, LiveCall
 from gateway.models.leg import ModelLeg
 from gateway.recording.blobs import FolderBlobs
@@ -56,11 +58,18 @@ class Phone:
         self.closed: list[tuple[int, str]] = []
         self.unsent_bytes = 0
         self.breaks = False
+        self.lane: Lane = CLOSED
 
     def do(self, command: CallerCommand) -> None:
         if self.breaks:
             raise RuntimeError("the leg broke")
         self.told.append(command)
+
+    def source(self) -> SoundSource | None:
+        return None
+
+    def straight(self, response_id: str) -> Callable[[bytes], None] | None:
+        return None
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
@@ -71,6 +80,7 @@ class Model:
 
     def __init__(self) -> None:
         self.dials = 0
+        self.lane: Lane = CLOSED
         self.sent: list[ModelCommand] = []
         self.closed = 0
         self.given_up = 0
@@ -105,6 +115,15 @@ class Model:
 
     def close(self) -> None:
         self.closed += 1
+
+    def straight(self) -> Callable[[bytes], None] | None:
+        return None
+
+    def went(self, run: FrameRun) -> None:
+        raise AssertionError("nothing goes straight to this model")
+
+    def source(self, response_id: str, item_id: str) -> SoundSource | None:
+        return None
 
     @property
     def dropped_ms(self) -> int:

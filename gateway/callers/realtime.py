@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
+from gateway.lane import CLOSED, SoundSource
 from gateway.sockets import Socket
 from sessions.commands import CallerCommand, EndCall, Play
 from sessions.errors import WireError
@@ -24,6 +25,7 @@ class RealtimeCallerLeg:
         "_log",
         "_socket",
         "_view",
+        "lane",
     )
 
     def __init__(
@@ -38,6 +40,7 @@ class RealtimeCallerLeg:
         self._deliver = deliver
         self._log = log
         self._socket: Socket | None = None
+        self.lane = CLOSED
 
     def opened(self, socket: Socket) -> None:
         """The socket is open: the client is greeted by the protocol before the model's leg exists."""
@@ -46,6 +49,9 @@ class RealtimeCallerLeg:
 
     def text(self, message: bytes) -> None:
         """One message."""
+        if self.lane.carry(message):
+            self._codec.strikes = 0
+            return
         try:
             sound = self._codec.read_sound(message)
             if sound is not None:
@@ -92,6 +98,16 @@ class RealtimeCallerLeg:
         """Close the socket, if it is open."""
         if self._socket is not None:
             self._socket.close(code, reason)
+
+    def source(self) -> SoundSource | None:
+        """The caller's sound as the next messages bring it."""
+        return self._codec.source
+
+    def straight(self, response_id: str) -> Callable[[bytes], None] | None:
+        """The socket's own way out, where the client sees the response's messages as they come."""
+        if self._socket is None or not self._view.unchanged(response_id):
+            return None
+        return self._socket.send_text
 
     @property
     def unsent_bytes(self) -> int:

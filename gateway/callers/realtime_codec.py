@@ -12,12 +12,13 @@ from typing import assert_never
 
 import orjson
 
-from audio.formats import AudioFrame
+from audio.runs import SoundStream
 from gateway.callers.realtime_view import ClientView
+from gateway.lane import SoundSource
 from gateway.realtime import client_events as client
 from gateway.realtime import server_events
 from gateway.realtime.owners import filtered_response, item_allowed
-from gateway.realtime.scan import plain_append, scan_append
+from gateway.realtime.scan import PLAIN, SoundPattern, scan_append
 from gateway.realtime.session import EffectiveSession
 from sessions.errors import WireError
 from sessions.events import (
@@ -48,16 +49,15 @@ class Read:
 
 
 class RealtimeCallerCodec:
-    """Reads one client's messages; keeps its session, and counts what is malformed."""
+    """Reads one client's messages; keeps its session, and counts what is malformed. Sound may bypass it: `source`."""
 
     __slots__ = (
-        "_format",
         "_ids",
         "_may_set",
-        "_samples",
-        "_strikes",
         "_view",
         "session",
+        "source",
+        "strikes",
         "voice_used",
     )
 
@@ -66,15 +66,14 @@ class RealtimeCallerCodec:
         self._view = view
         self._ids = ids
         self._may_set = may_set
-        self._format = session.input_format
-        self._samples = 0
-        self._strikes = 0
+        self.source = SoundSource(PLAIN, SoundStream(session.input_format))  # the caller's sound, as it comes now
+        self.strikes = 0  # malformed messages in a row
         self.voice_used = False  # after the first speech, the voice stays
 
     @property
     def exhausted(self) -> bool:
         """Too many messages in a row were malformed, or of no type that we know."""
-        return self._strikes >= MAX_STRIKES
+        return self.strikes >= MAX_STRIKES
 
     def opening(self) -> bytes:
         """The session's first message."""
@@ -82,36 +81,37 @@ class RealtimeCallerCodec:
 
     def read_sound(self, text: bytes) -> CallerAudio | None:
         """The quick way for sound, which goes on as the bytes that came. None: not surely sound, so `read` it."""
-        payload = plain_append(text, self._format.sample_bytes)
-        if payload is None:
+        source = self.source
+        stream = source.stream
+        payload = source.pattern.payload(text)
+        if payload is None or len(payload) % stream.format.sample_bytes:
             audio = scan_append(text)
             if audio is None:
                 return None
             try:
-                payload = client.decode_append(audio, self._format)
+                payload = client.decode_append(audio, stream.format)
             except WireError:
-                client.read_client_event(text, self._format)  # raises the same, with the message's own event_id
+                client.read_client_event(text, stream.format)  # raises the same, with the message's own event_id
                 raise
-        self._strikes = 0
-        frame = AudioFrame(payload, self._format, self._samples)
-        self._samples += len(payload) // self._format.sample_bytes
-        return CallerAudio(frame, text)
+            source.pattern = SoundPattern.learn(text, b"audio", audio) or source.pattern
+        self.strikes = 0
+        return CallerAudio(stream.frame(payload), text)
 
     def read(self, text: bytes) -> Read:
         """Read any message. Raises WireError for one that breaks the protocol; the caller answers with `problem`."""
-        event = client.read_client_event(text, self._format)
+        event = client.read_client_event(text, self.source.stream.format)
         read = self._taken(event, text)
         if isinstance(event, client.UnknownClientEvent):
-            self._strikes += 1  # the model may know it and answers it; ten in a row are nonsense all the same
+            self.strikes += 1  # the model may know it and answers it; ten in a row are nonsense all the same
         else:
-            self._strikes = 0
+            self.strikes = 0
         return read
 
     def _taken(self, event: client.ClientEvent, text: bytes) -> Read:
         wire = Wire("realtime", text, event.parsed)
         match event:
             case client.AudioAppend():
-                return Read(self._sound(event.payload, text))
+                return Read(CallerAudio(self.source.stream.frame(event.payload), text))
             case client.SessionUpdate():
                 return self._update(event)
             case client.AudioCommit():
@@ -135,14 +135,8 @@ class RealtimeCallerCodec:
 
     def problem(self, error: WireError) -> bytes:
         """The answer to a malformed message."""
-        self._strikes += 1
+        self.strikes += 1
         return server_events.error_for(self._ids.new("event"), error)
-
-    def _sound(self, payload: bytes, text: bytes) -> CallerAudio:
-        self._strikes = 0
-        frame = AudioFrame(payload, self._format, self._samples)
-        self._samples += frame.samples
-        return CallerAudio(frame, text)
 
     def _update(self, event: client.SessionUpdate) -> Read:
         try:
@@ -151,9 +145,10 @@ class RealtimeCallerCodec:
             error.event_id = event.event_id
             raise
         self.session = session
-        if session.input_format != self._format:
-            self._samples = self._samples * session.input_format.rate_hz // self._format.rate_hz
-            self._format = session.input_format
+        before = self.source.stream
+        if session.input_format != before.format:
+            samples = before.samples * session.input_format.rate_hz // before.format.rate_hz
+            self.source.stream = SoundStream(session.input_format, samples)
         updated = server_events.session_updated(self._ids.new("event"), session.as_client_sees())
         return Read(SettingsChanged(session.setup()), (updated,))
 

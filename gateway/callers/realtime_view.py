@@ -123,10 +123,14 @@ class ClientView:
         if wire is None:
             place = response_events.Place(command.response_id, command.item_id, 0)
             return response_events.audio_delta(self._event_id(), place, command.frame.payload)
-        seen = self._responses.get(command.response_id)
-        if seen is None or not seen.hidden:
+        if self.unchanged(command.response_id):
             return wire
-        return _indexed(orjson.loads(wire), seen)
+        return _indexed(orjson.loads(wire), self._responses[command.response_id])
+
+    def unchanged(self, response_id: str) -> bool:
+        """Whether this client sees the speech of a response in the very messages that bring it."""
+        seen = self._responses.get(response_id)
+        return seen is None or not seen.hidden
 
     def _relay(self, command: Relay) -> tuple[bytes, ...]:
         wire = getattr(command.event, "wire", None)

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from audio.runs import FrameRun
 from gateway.alarm import Alarm
+from gateway.lane import CLOSED, Lane
 from gateway.models.leg import ModelLeg
 from gateway.models.realtime_codec import RealtimeModelCodec
 from gateway.realtime.server import RealtimeServer
@@ -49,6 +51,7 @@ class InProcessLeg:
         fault: Callable[[BaseException], None],
         attempt: int,
     ) -> None:
+        self.lane: Lane = CLOSED  # what is said in the process goes no straight way: it is read as it is made
         self._codec = codec
         self._clock = clock
         self._deliver = deliver
@@ -82,6 +85,15 @@ class InProcessLeg:
         self._inbox.clear()
         self._alarm.close()
         self._server.close()
+
+    def straight(self) -> None:
+        """An engine takes commands only."""
+
+    def went(self, run: FrameRun) -> None:
+        """Never called: there is no straight way."""
+
+    def source(self, response_id: str, item_id: str) -> None:
+        """As above."""
 
     @property
     def dropped_ms(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from audio.runs import FrameRun
+from gateway.lane import Lane, SoundSource
 from sessions.commands import ModelCommand
 from sessions.events import ModelEvent
 from sessions.setup import ModelSetup
@@ -13,12 +15,26 @@ from sessions.setup import ModelSetup
 class ModelLeg(Protocol):
     """An open connection to a model; synchronous, as sound must not wait."""
 
+    lane: Lane  # is offered the leg's sound before the leg reads it, while the leg is open
+
     def send(self, command: ModelCommand) -> None:
         """Carry a command out: write it to the socket at once."""
         ...
 
     def close(self) -> None:
         """Close the connection; no event comes after this. Harmless when it is closed."""
+        ...
+
+    def straight(self) -> Callable[[bytes], None] | None:
+        """Where a caller's messages can be written as they are, until the next event; None where they cannot."""
+        ...
+
+    def went(self, run: FrameRun) -> None:
+        """Caller's sound was written straight."""
+        ...
+
+    def source(self, response_id: str, item_id: str) -> SoundSource | None:
+        """The speech of an item as the next messages bring it, for the lane; None where it is to be read one by one."""
         ...
 
     @property

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from audio.runs import FrameRun
 from gateway.dial import dial
+from gateway.lane import CLOSED, SoundSource
 from gateway.models.leg import ModelLeg
 from gateway.models.realtime_codec import RealtimeModelCodec
 from gateway.sockets import Socket
@@ -78,9 +80,11 @@ class RealtimeModelLeg:
         "_holder",
         "_malformed",
         "_socket",
+        "lane",
     )
 
     def __init__(self, codec: RealtimeModelCodec, deliver: Callable[[ModelEvent], None]) -> None:
+        self.lane = CLOSED
         self._codec = codec
         self._deliver = deliver
         self._socket: Socket | None = None
@@ -95,6 +99,9 @@ class RealtimeModelLeg:
 
     def text(self, message: bytes) -> None:
         """One message of the model's."""
+        if self.lane.carry(message):
+            self._malformed = 0
+            return
         try:
             event = self._codec.decode(message)
         except WireError as problem:
@@ -156,9 +163,25 @@ class RealtimeModelLeg:
         for held in self._holder.take():
             socket.send_text(self._codec.sound(held))
 
+    def straight(self) -> Callable[[bytes], None] | None:
+        """The socket's own way out, while the network takes what it is given."""
+        socket = self._socket
+        if socket is None or self._holder.waiting or socket.unsent_bytes > CONGESTED_BYTES:
+            return None
+        return socket.send_text
+
+    def went(self, run: FrameRun) -> None:
+        """Caller's sound was written straight."""
+        self._codec.went(run)
+
+    def source(self, response_id: str, item_id: str) -> SoundSource | None:
+        """The speech of an item as the next messages bring it."""
+        return self._codec.source(response_id, item_id)
+
     def close(self) -> None:
         """Close the connection; nothing is delivered any more."""
         self._closed = True
+        self.lane = CLOSED
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.close()

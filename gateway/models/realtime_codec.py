@@ -14,12 +14,14 @@ from typing import TypeVar, assert_never
 import orjson
 import pybase64
 
-from audio.formats import PCM16_24K, AudioFormat, AudioFrame
+from audio.formats import PCM16_24K, AudioFormat
+from audio.runs import FrameRun, SoundStream
+from gateway.lane import SoundSource
 from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_of, whole_of
 from gateway.models.realtime_writing import OWN_PREFIX, Writer, holds, with_server_vad, without
 from gateway.models.sound_positions import SoundPositions
 from gateway.realtime.client_events import check_depth
-from gateway.realtime.scan import PLAIN_APPEND, DeltaTemplate, decode_audio, scan_delta
+from gateway.realtime.scan import PLAIN_APPEND, Delta, SoundPattern, decode_audio, scan_delta
 from gateway.realtime.wire_formats import FORMATS
 from sessions.commands import (
     AddToolOutput,
@@ -76,9 +78,17 @@ Known = TypeVar("Known")
 class _Track:
     """The sound of one item."""
 
-    format: AudioFormat
-    samples: int = 0
+    stream: SoundStream
     half: bytes = b""  # of a sample that the next message completes
+
+
+@dataclass(frozen=True, slots=True)
+class _Sounding:
+    """Whose sound the newest message with sound carried, and how such messages look."""
+
+    response_id: str
+    item_id: str
+    pattern: SoundPattern
 
 
 class RealtimeModelCodec:
@@ -96,7 +106,7 @@ class RealtimeModelCodec:
         "_semantic_vad",
         "_session",
         "_setup_id",
-        "_template",
+        "_sounding",
         "_told",
         "_tracks",
         "_voids",
@@ -121,7 +131,7 @@ class RealtimeModelCodec:
         self._asked_format = PCM16_24K
         self._formats: dict[str, AudioFormat] = {}  # by response
         self._tracks: dict[str, _Track] = {}  # by item
-        self._template: DeltaTemplate | None = None  # of the newest message with sound
+        self._sounding: _Sounding | None = None
         self._worded: dict[str, bool] = {}  # items that have had words in pieces
         self._called: dict[str, bool] = {}  # function calls that were told to the call
         self._told: set[str] = set()  # items of the past: the client knows them
@@ -132,14 +142,14 @@ class RealtimeModelCodec:
 
     def decode(self, text: bytes) -> ModelEvent | None:
         """What one message means; None for what is not the call's business. Raises WireError."""
-        template = self._template
-        if template is not None:
-            payload = template.sound(text)
+        sounding = self._sounding
+        if sounding is not None:
+            payload = sounding.pattern.payload(text)
             if payload is not None:
-                return self._sounded(template.response_id, template.item_id, payload, text)
+                return self._sounded(sounding.response_id, sounding.item_id, payload, text)
         delta = scan_delta(text)
         if delta is not None:
-            self._template = DeltaTemplate.learn(text, delta)
+            self._sounding = _sounding(text, delta)
             return self._speech(delta.response_id, delta.item_id, delta.audio, text)
         parsed = _read_object(text)
         kind = text_of(parsed, "type")
@@ -165,16 +175,23 @@ class RealtimeModelCodec:
     def _sounded(self, response_id: str, item_id: str, payload: bytes, text: bytes) -> AgentAudio:
         track = self._tracks.get(item_id)
         if track is None:
-            track = _Track(self._formats.get(response_id, self._format))
+            track = _Track(SoundStream(self._formats.get(response_id, self._format)))
             _remember(self._tracks, item_id, track)
-        format = track.format
-        if track.half or len(payload) % format.sample_bytes:
+        sample_bytes = track.stream.format.sample_bytes
+        if track.half or len(payload) % sample_bytes:
             payload = track.half + payload
-            whole = len(payload) - len(payload) % format.sample_bytes
+            whole = len(payload) - len(payload) % sample_bytes
             payload, track.half = payload[:whole], payload[whole:]
-        frame = AudioFrame(payload, format, track.samples)
-        track.samples += len(payload) // format.sample_bytes
-        return AgentAudio(response_id, item_id, frame, text)
+        return AgentAudio(response_id, item_id, track.stream.frame(payload), text)
+
+    def source(self, response_id: str, item_id: str) -> SoundSource | None:
+        """The speech of an item, as its next message will bring it; None where that cannot be foretold."""
+        sounding, track = self._sounding, self._tracks.get(item_id)
+        if sounding is None or track is None or track.half:
+            return None
+        if sounding.item_id != item_id or sounding.response_id != response_id:
+            return None
+        return SoundSource(sounding.pattern, track.stream)
 
     def _session_updated(self, parsed: JsonObject) -> ModelReady | None:
         self._format = _output_format(parsed.get("session")) or self._asked_format
@@ -305,6 +322,10 @@ class RealtimeModelCodec:
         encoded: bytes = pybase64.b64encode(command.frame.payload)
         return PLAIN_APPEND + encoded + b'"}'
 
+    def went(self, run: FrameRun) -> None:
+        """Caller's sound went to the model past this codec."""
+        self._positions.went(run)
+
     def _configure(self, command: Configure) -> bytes:
         setup = command.setup
         self._asked_format = setup.output_format
@@ -341,6 +362,11 @@ def _read_object(text: bytes) -> JsonObject:
         raise WireError("the model's message is not a JSON object", code="invalid_event")
     check_depth(parsed, text)
     return parsed
+
+
+def _sounding(text: bytes, delta: Delta) -> _Sounding | None:
+    pattern = SoundPattern.learn(text, b"delta", delta.audio)
+    return None if pattern is None else _Sounding(delta.response_id, delta.item_id, pattern)
 
 
 def _output_format(holder: Json) -> AudioFormat | None:

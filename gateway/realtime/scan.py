@@ -6,15 +6,14 @@ escapes every quote delimits a string, so the key found is the message's own, an
 the two functions do not fit they answer with None, and the message is then parsed whole.
 
 Neither looks into the base64: `decode_audio` does, and a message whose sound it refuses is malformed either way.
-Quicker still, and as exact: `plain_append` for the one form that the SDKs write, and `DeltaTemplate` for a message that
-differs from one that was read before in its event's id and its sound only. Validated base64 holds no quote.
+Quicker still, and as exact: `SoundPattern`, for a message that differs from one that was read before in its event's id
+and its sound only. Validated base64 holds no quote.
 Source: OpenAI Realtime API reference, the client event and the server event of these names.
 """
 
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,16 +24,16 @@ from sessions.errors import WireError
 
 APPEND_KEYS = frozenset({"type", "audio", "event_id"})
 MAX_REST_BYTES = 4096  # all but the sound; a longer rest is no shape that we know
-MAX_PLAIN_BYTES = 1024 * 1024  # 16 s of PCM16 at 24 kHz; what is longer is in no hurry
+MAX_PATTERN_BYTES = 128 * 1024  # 2 s of PCM16 at 24 kHz; what is longer is in no hurry
 
-# The whole message but its base64, as the SDKs write it: the check is then one comparison at each end.
+# The whole message but its base64, as most write it.
 PLAIN_APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 PLAIN_END = b'"}'
 DELTA_TYPE = b'"response.output_audio.delta"'
 ID_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
+_ID = b'"event_id"'
 _decode = pybase64.b64decode
-_PLAIN_HEAD_BYTES = len(PLAIN_APPEND)
 
 
 class Delta(NamedTuple):
@@ -47,58 +46,60 @@ class Delta(NamedTuple):
     audio: bytes
 
 
-def plain_append(text: bytes, sample_bytes: int) -> bytes | None:
-    """The payload of an append in the SDKs' own form; None: it is another message, or one to be complained about."""
-    if not text.startswith(PLAIN_APPEND) or not text.endswith(PLAIN_END) or len(text) > MAX_PLAIN_BYTES:
-        return None
-    try:
-        payload: bytes = _decode(text[_PLAIN_HEAD_BYTES:-2], validate=True)
-    except ValueError:
-        return None
-    return None if len(payload) % sample_bytes else payload
+class SoundPattern(NamedTuple):
+    """The bytes of a message around the places that differ from one to the next: its sound, and its event's id."""
 
-
-@dataclass(frozen=True, slots=True)
-class DeltaTemplate:
-    """The bytes of a delta around the two places that differ from one message to the next."""
-
-    response_id: str
-    item_id: str
-    head: bytes  # up to the event's id, or to the sound where there is none
-    middle: bytes | None  # from the event's id to the sound; None where there is no id
-    tail: bytes
+    head: bytes  # up to the event's id where that stands first, else to the sound
+    middle: bytes | None  # from an id that stands first to the sound
+    behind: bytes | None  # from the sound to an id that stands behind it
+    tail: bytes  # from there to the end
 
     @classmethod
-    def learn(cls, text: bytes, delta: Delta) -> DeltaTemplate | None:
-        """What `scan_delta` has just read, as a pattern; None where the message is not of a shape for it."""
-        begin = _value_of(text, b"delta")
-        head, tail = text[:begin], text[begin + len(delta.audio) :]
-        if b'"event_id"' not in text:
-            return cls(delta.response_id, delta.item_id, head, None, tail)
-        id_begin = _value_of(head, b"event_id")
-        id_end = head.find(b'"', id_begin)
-        if id_begin < 0 or id_end < 0 or text.count(b'"event_id"') != 1:
+    def learn(cls, text: bytes, key: bytes, audio: bytes) -> SoundPattern | None:
+        """What the scan has just read under `key`, as a pattern; None where the message is not of a shape for it."""
+        begin = _value_of(text, key)
+        head, tail = text[:begin], text[begin + len(audio) :]
+        if _ID not in text:
+            return cls(head, None, None, tail)
+        if text.count(_ID) != 1:
             return None
-        return cls(delta.response_id, delta.item_id, head[:id_begin], head[id_end:], tail)
+        where = head if _ID in head else tail
+        id_begin = _value_of(where, b"event_id")
+        id_end = where.find(b'"', id_begin)
+        if id_begin < 0 or id_end < 0:
+            return None
+        if where is head:
+            return cls(head[:id_begin], head[id_end:], None, tail)
+        return cls(head, None, tail[:id_begin], tail[id_end:])
 
-    def sound(self, text: bytes) -> bytes | None:
-        """The payload of a message of this pattern; None for any other, and for sound that is not valid base64."""
-        if not text.startswith(self.head):
+    def payload(self, text: bytes) -> bytes | None:
+        """The sound of a message of this pattern; None for any other, and for sound that is not valid base64."""
+        head, middle, behind, tail = self
+        if not text.startswith(head) or not text.endswith(tail) or len(text) > MAX_PATTERN_BYTES:
             return None
-        begin = len(self.head)
-        if self.middle is not None:
+        begin, end = len(head), len(text) - len(tail)
+        if middle is not None:
             id_end = text.find(b'"', begin)
-            if not text.startswith(self.middle, id_end) or text[begin:id_end].translate(None, ID_BYTES):
+            if not text.startswith(middle, id_end) or text[begin:id_end].translate(None, ID_BYTES):
                 return None
-            begin = id_end + len(self.middle)
-        end = len(text) - len(self.tail)
-        if begin > end or not text.endswith(self.tail):
+            begin = id_end + len(middle)
+        if behind is not None:
+            id_begin = text.rfind(b'"', begin, end) + 1
+            if text[id_begin:end].translate(None, ID_BYTES):
+                return None
+            end = id_begin - len(behind)
+            if not text.startswith(behind, end):
+                return None
+        if begin > end:
             return None
         try:
             payload: bytes = _decode(text[begin:end], validate=True)
         except ValueError:
             return None
         return payload
+
+
+PLAIN = SoundPattern(PLAIN_APPEND, None, None, PLAIN_END)
 
 
 def scan_append(text: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ there is much.
 from __future__ import annotations
 
 from audio.formats import AudioFormat, AudioFrame
+from audio.runs import FrameRun
 from gateway.recording.tracks import (
     AGENT,
     AGENT_FILE,
@@ -65,11 +66,7 @@ class CallSpool:
         if (
             frame.start_sample != track.next_sample
             or (frame.format is not track.format and frame.format != track.format)
-            or (
-                not -DRIFT_MAX_MS
-                <= at_ms - track.at_ms - (frame.start_sample - track.start_sample) * 1000 // track.rate_hz
-                <= DRIFT_MAX_MS
-            )
+            or not track.in_time(frame.start_sample, at_ms)
         ):
             self._begin(track, None, frame, at_ms)
         payload = frame.payload
@@ -96,6 +93,33 @@ class CallSpool:
         track.waiting_bytes += payload_bytes
         if at_ms >= self._due_ms or track.waiting_bytes >= BLOCK_BYTES:
             self._hand_over(at_ms)
+
+    def caller_run(self, run: FrameRun) -> None:
+        """Take frames of the caller that followed each other, each with the time of its arrival."""
+        track = self._caller
+        last_sample = run.start_sample + run.samples - len(run.payloads[-1]) // run.format.sample_bytes
+        in_time = track.in_time(run.start_sample, run.at_ms[0]) and track.in_time(last_sample, run.at_ms[-1])
+        if in_time and track.goes_on(run):
+            self._take_run(track, run)
+            return
+        for frame, at_ms in run.frames():  # there is a gap somewhere in it
+            self.caller(frame, at_ms)
+
+    def agent_run(self, run: FrameRun, item_id: str) -> None:
+        """Take frames of an item of the agent that followed each other."""
+        track = self._agent
+        if item_id == track.item_id and track.goes_on(run):
+            self._take_run(track, run)
+            return
+        for frame, at_ms in run.frames():
+            self.agent(frame, item_id, at_ms)
+
+    def _take_run(self, track: _Track, run: FrameRun) -> None:
+        track.next_sample += run.samples
+        track.waiting += run.payloads
+        track.waiting_bytes += run.payload_bytes
+        if run.at_ms[-1] >= self._due_ms or track.waiting_bytes >= BLOCK_BYTES:
+            self._hand_over(run.at_ms[-1])
 
     def tick(self, at_ms: int) -> None:
         """Hand over what has waited long enough, in a call where nothing sounds."""
@@ -190,6 +214,15 @@ class _Track:
         self.at_ms = at_ms
         self.rate_hz = run.format.rate_hz
         self.sample_bytes = run.format.sample_bytes
+
+    def in_time(self, start_sample: int, at_ms: int) -> bool:
+        """Whether sound from this sample on came when the run so far makes one expect it."""
+        drift_ms = at_ms - self.at_ms - (start_sample - self.start_sample) * 1000 // self.rate_hz
+        return -DRIFT_MAX_MS <= drift_ms <= DRIFT_MAX_MS
+
+    def goes_on(self, run: FrameRun) -> bool:
+        """Whether these frames follow on what came before, in the same format."""
+        return run.start_sample == self.next_sample and run.format == self.format
 
     def forget_run(self) -> None:
         """Make the next frame begin a new run."""

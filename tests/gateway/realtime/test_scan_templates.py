@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.realtime.scan import DeltaTemplate, decode_audio, plain_append, scan_append, scan_delta
+from gateway.realtime.scan import PLAIN, SoundPattern, decode_audio, scan_append, scan_delta
 from sessions.errors import WireError
 
 SOUND = base64.b64encode(bytes(range(240))).decode()
@@ -23,20 +23,50 @@ def delta(event_id: str | None = "event_1", sound: str = SOUND, **more: object) 
     return json.dumps({**fields, "delta": sound}, separators=(",", ":")).encode()
 
 
-def learnt(text: bytes) -> DeltaTemplate:
+def learnt(text: bytes) -> SoundPattern:
     found = scan_delta(text)
     assert found is not None
-    template = DeltaTemplate.learn(text, found)
-    assert template is not None
-    return template
+    pattern = SoundPattern.learn(text, b"delta", found.audio)
+    assert pattern is not None
+    return pattern
 
 
-def test_a_template_reads_the_next_message_with_another_id_and_other_sound() -> None:
-    template = learnt(delta())
-    assert (template.response_id, template.item_id) == ("resp_1", "item_1")
-    assert template.sound(delta("event_another-1", "AAAA")) == bytes(3)
-    assert template.sound(delta("event_2", "")) == b""
-    assert learnt(delta(None)).sound(delta(None, "AAAA")) == bytes(3)
+def append(sound: str = SOUND, *, spaced: bool = False, **more: object) -> bytes:
+    separators = (", ", ": ") if spaced else (",", ":")
+    return json.dumps({"type": "input_audio_buffer.append", "audio": sound, **more}, separators=separators).encode()
+
+
+def learnt_append(text: bytes) -> SoundPattern:
+    found = scan_append(text)
+    assert found is not None
+    pattern = SoundPattern.learn(text, b"audio", found)
+    assert pattern is not None
+    return pattern
+
+
+def test_a_pattern_reads_the_next_message_with_another_id_and_other_sound() -> None:
+    pattern = learnt(delta())
+    assert pattern.payload(delta("event_another-1", "AAAA")) == bytes(3)
+    assert pattern.payload(delta("event_2", "")) == b""
+    assert learnt(delta(None)).payload(delta(None, "AAAA")) == bytes(3)
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+@pytest.mark.parametrize("first", [{}, {"event_id": "event_1"}])
+def test_whatever_a_client_writes_its_next_append_is_read_by_pattern(spaced: bool, first: dict[str, str]) -> None:
+    pattern = learnt_append(append(spaced=spaced, **first))
+    following = {"event_id": "another-2"} if first else {}
+    assert pattern.payload(append("AAAA", spaced=spaced, **following)) == bytes(3)
+    assert pattern.payload(append("AAAA", spaced=not spaced, **following)) is None
+    assert pattern.payload(append("AAAA", spaced=spaced, **({} if first else {"event_id": "e"}))) is None
+
+
+def test_an_id_in_front_of_the_type_is_no_hindrance() -> None:
+    def message(event_id: str, sound: str) -> bytes:
+        fields = {"event_id": event_id, "type": "input_audio_buffer.append", "audio": sound}
+        return json.dumps(fields).encode()
+
+    assert learnt_append(message("e1", SOUND)).payload(message("another", "AAAA")) == bytes(3)
 
 
 @pytest.mark.parametrize(
@@ -54,28 +84,34 @@ def test_a_template_reads_the_next_message_with_another_id_and_other_sound() -> 
         delta()[:-2] + b"}",
         delta(sound="")[:-3] + b'"}',
         delta() + b" ",
+        delta(sound="A" * 4 * 40_000),
         b"",
     ],
 )
-def test_a_template_leaves_what_differs_elsewhere(text: bytes) -> None:
-    assert learnt(delta()).sound(text) is None
+def test_a_pattern_leaves_what_differs_elsewhere(text: bytes) -> None:
+    assert learnt(delta()).payload(text) is None
 
 
-def test_no_template_is_learnt_where_the_id_stands_behind_the_sound_or_twice() -> None:
-    for text in (delta(None)[:-1] + b',"event_id":"e"}', delta(more={"event_id": "x"})):
-        found = scan_delta(text)
-        assert found is not None
-        assert DeltaTemplate.learn(text, found) is None
+def test_no_pattern_is_learnt_where_the_id_stands_twice() -> None:
+    text = delta(more={"event_id": "x"})
+    found = scan_delta(text)
+    assert found is not None
+    assert SoundPattern.learn(text, b"delta", found.audio) is None
 
 
-@given(data=st.data())
-def test_whatever_a_template_reads_the_scan_reads_alike(data: st.DataObject) -> None:
-    template = learnt(delta())
-    text = bytearray(delta("event_2"))
+@given(data=st.data(), behind=st.booleans())
+def test_whatever_a_pattern_reads_the_scan_reads_alike(data: st.DataObject, behind: bool) -> None:
+    def message(event_id: str) -> bytes:
+        return delta(None)[:-1] + b',"event_id":"%b"}' % event_id.encode() if behind else delta(event_id)
+
+    pattern = learnt(message("event_1"))
+    text = bytearray(message("event_2"))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(text) - 1))
-        text[at : at + data.draw(st.integers(0, 2))] = data.draw(st.sampled_from([b'"', b"\\", b"}", b",", b"A", b"="]))
-    payload = template.sound(bytes(text))
+        text[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b'"', b"\\", b"}", b",", b"A", b"=", b'","event_id":"'])
+        )
+    payload = pattern.payload(bytes(text))
     if payload is not None:
         found = scan_delta(bytes(text))
         assert found is not None
@@ -85,17 +121,16 @@ def test_whatever_a_template_reads_the_scan_reads_alike(data: st.DataObject) -> 
 
 def test_a_plain_append_is_read_and_anything_odd_is_left_to_those_who_complain() -> None:
     head = b'{"type":"input_audio_buffer.append","audio":"'
-    assert plain_append(head + b'AAAA"}', 1) == bytes(3)
-    for odd in (head + b'AAAA"}', head + b"AAAA"):
-        assert plain_append(odd, 2) is None  # half a sample; cut short
+    assert PLAIN.payload(head + b'AAAA"}') == bytes(3)
+    assert PLAIN.payload(head + b"AAAA") is None
     for audio in (b"AA=A", b'AAAA","event_id":"e', b"AAA\\u0041", "ÄAAA".encode(), b"A"):
-        assert plain_append(head + audio + b'"}', 1) is None
+        assert PLAIN.payload(head + audio + b'"}') is None
 
 
 @given(audio=st.text(alphabet='A=/+"\\,:{} é', max_size=12))
 def test_whatever_a_plain_append_reads_the_scan_reads_alike(audio: str) -> None:
     text = b'{"type":"input_audio_buffer.append","audio":"' + audio.encode() + b'"}'
-    payload = plain_append(text, 1)
+    payload = PLAIN.payload(text)
     if payload is not None:
         found = scan_append(text)
         assert found is not None

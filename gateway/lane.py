@@ -1,0 +1,114 @@
+"""The straight way of sound, one lane each way: written out in the callback that brought it, told to the call in runs.
+
+Between two things that happen in a call most frames are alike: the same shape of message, of the same stream, to a
+socket that takes it. Such a message is known by its pattern, its sound is decoded (which is its check), and the very
+bytes go on at once. What the call, the ledger and the recording make of it can wait until something happens that asks
+for it, or half a second: they get the frames with the times at which they came, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from audio.formats import PCM16_24K
+from audio.runs import FrameRun, SoundStream
+from gateway.realtime.scan import SoundPattern
+
+MAX_FRAMES = 25  # that wait to be told
+MAX_WAIT_MS = 500
+
+
+@dataclass(slots=True)
+class SoundSource:
+    """Where a lane's sound comes from: how its messages look, and the stream that they carry, which the lane counts."""
+
+    pattern: SoundPattern
+    stream: SoundStream
+
+
+class Lane:
+    """Sound in one direction, while its way is straight. A lane that is closed has nothing waiting."""
+
+    __slots__ = (
+        "_at_ms",
+        "_due_ms",
+        "_full",
+        "_now_ms",
+        "_payload_of",
+        "_payloads",
+        "_sample_bytes",
+        "_send",
+        "_start_sample",
+        "_stream",
+    )
+
+    def __init__(self, now_ms: Callable[[], int], full: Callable[[], None]) -> None:
+        """`full` is called when enough waits: to tell the call of it, and to see whether the way is still straight."""
+        self._now_ms = now_ms
+        self._full = full
+        self._send: Callable[[bytes], None] | None = None
+        self._payload_of: Callable[[bytes], bytes | None] = _nothing
+        self._sample_bytes = 1
+        self._stream = SoundStream(PCM16_24K)
+        self._start_sample = 0  # of the first frame that waits
+        self._payloads: list[bytes] = []
+        self._at_ms: list[int] = []
+        self._due_ms = 0
+
+    def open(self, source: SoundSource, send: Callable[[bytes], None]) -> None:
+        """From now on messages of this source go straight to `send`. Nothing may be waiting."""
+        self._payload_of = source.pattern.payload
+        self._stream = source.stream
+        self._sample_bytes = source.stream.format.sample_bytes
+        self._send = send
+
+    def close(self) -> None:
+        """No message goes straight. Nothing may be waiting."""
+        self._send = None
+        self._payload_of = _nothing
+
+    def retire(self) -> None:
+        """Close for good: whoever opened it is forgotten, so that nothing keeps the call alive."""
+        self.close()
+        self._full = _idle
+
+    def carry(self, message: bytes) -> bool:
+        """Send a message straight on, if it is sound of this lane. False: it is to be read the usual way."""
+        send = self._send
+        if send is None:
+            return False
+        payload = self._payload_of(message)
+        if payload is None or len(payload) % self._sample_bytes:
+            return False
+        send(message)
+        at_ms = self._now_ms()
+        payloads = self._payloads
+        if not payloads:
+            self._due_ms = at_ms + MAX_WAIT_MS
+            self._start_sample = self._stream.samples
+        payloads.append(payload)
+        self._at_ms.append(at_ms)
+        self._stream.samples += len(payload) // self._sample_bytes
+        if at_ms >= self._due_ms or len(payloads) >= MAX_FRAMES:
+            self._full()
+        return True
+
+    def take(self) -> FrameRun | None:
+        """What waits to be told; None where nothing does."""
+        payloads = self._payloads
+        if not payloads:
+            return None
+        at_ms, self._payloads, self._at_ms = self._at_ms, [], []
+        return FrameRun(payloads, at_ms, self._stream.format, self._start_sample, sum(map(len, payloads)))
+
+
+def _nothing(message: bytes) -> None:
+    return None
+
+
+def _idle() -> None:
+    return None
+
+
+CLOSED = Lane(lambda: 0, _idle)  # for a leg that has no call
