@@ -128,6 +128,14 @@ _OPEN = _State.OPEN  # to look a member up takes as long as to compare it
 _NO_GUARD = Guard(log_fault)
 
 
+def _unsendable(kind: WSMsgType, message: bytes) -> None:
+    return None
+
+
+def _nothing_unsent() -> int:
+    return 0
+
+
 class PicowsSocket(WSListener):
     """A `Socket`, and the picows listener that feeds its receiver."""
 
@@ -145,6 +153,8 @@ class PicowsSocket(WSListener):
         self._end: tuple[int, str] | None = None
         self._ws: WSTransport | None = None
         self._line: Line | None = None
+        self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # the transports' own methods, while it is open
+        self._unsent: Callable[[], int] = _nothing_unsent
         self.agreed: str | None = None  # the subprotocol, known before the handshake ends
 
     @property
@@ -153,7 +163,7 @@ class PicowsSocket(WSListener):
 
     @property
     def unsent_bytes(self) -> int:
-        return 0 if self._line is None else self._line.get_write_buffer_size()
+        return self._unsent()
 
     @property
     def peer(self) -> str:
@@ -164,16 +174,15 @@ class PicowsSocket(WSListener):
         return self.agreed
 
     def send_text(self, message: bytes) -> None:
-        if self._state is _OPEN and self._ws is not None and self._line is not None:
-            self._ws.send(_TEXT, message)
-            unsent_bytes = self._line.get_write_buffer_size
-            if unsent_bytes() > self._max_unsent_bytes:
+        if self._state is _OPEN:
+            self._send(_TEXT, message)
+            if self._unsent() > self._max_unsent_bytes:
                 self._close_overloaded()
 
     def send_binary(self, message: bytes) -> None:
-        if self._state is _OPEN and self._ws is not None and self._line is not None:
-            self._ws.send(_BINARY, message)
-            if self._line.get_write_buffer_size() > self._max_unsent_bytes:
+        if self._state is _OPEN:
+            self._send(_BINARY, message)
+            if self._unsent() > self._max_unsent_bytes:
                 self._close_overloaded()
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
@@ -192,7 +201,9 @@ class PicowsSocket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._ws = transport
-        self._line = transport.underlying_transport  # type: ignore[assignment]
+        line: Line = transport.underlying_transport  # type: ignore[assignment]
+        self._line = line
+        self._send, self._unsent = transport.send, line.get_write_buffer_size
         self._state = _State.OPEN
         with self._guard:
             self._receiver.opened(self)
@@ -203,18 +214,18 @@ class PicowsSocket(WSListener):
             if kind is _CLOSE and self._line is not None:
                 self._line.close()
             return
-        plain = frame.fin and not (self._assembler.joining or frame.rsv1 or frame.rsv2 or frame.rsv3)
-        if plain and (kind is _TEXT or kind is _BINARY):
-            message = frame.get_payload_as_bytes()
-            if kind is _BINARY:
+        if frame.fin and not (self._assembler.joining or frame.rsv1 or frame.rsv2 or frame.rsv3):
+            if kind is _TEXT:
+                message = frame.get_payload_as_bytes()
+                if message.isascii() or is_utf8(message):
+                    try:  # the guard written out: a `with` costs two calls, and this is every message
+                        self._receiver.text(message)
+                    except Exception as fault:
+                        self._fault(fault)
+                    return
+            elif kind is _BINARY:
                 with self._guard:
-                    self._receiver.binary(message)
-                return
-            if message.isascii() or is_utf8(message):
-                try:  # the guard written out: a `with` costs two calls, and this is every message
-                    self._receiver.text(message)
-                except Exception as fault:
-                    self._fault(fault)
+                    self._receiver.binary(frame.get_payload_as_bytes())
                 return
         self._take_odd(frame)
 
@@ -254,6 +265,7 @@ class PicowsSocket(WSListener):
             self._receiver.lost(int(code), reason)
         self._guard = _NO_GUARD  # its own reports to us, and would keep us and our receiver alive
         self._ws = self._line = None
+        self._send, self._unsent = _unsendable, _nothing_unsent
 
     def pause_writing(self) -> None:
         """Not relied on: CPython 3.12 and 3.13 forget it after `writelines`, which picows uses."""

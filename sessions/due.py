@@ -7,6 +7,7 @@ from sessions.events import ModelLost
 from sessions.responses import Origin
 from sessions.state import CallState, Line
 
+SETTLE_AGAIN_MS = 1_000
 GOODBYES = {
     "length_limit": "The call has reached its longest duration.",
     "idle_limit": "The call was silent for too long.",
@@ -93,4 +94,9 @@ def _falls_silent_at(state: CallState) -> int:
 def _settle(state: CallState, now_ms: int) -> None:
     state.talk.settle(state.ledger, now_ms)
     until_ms = state.ledger.plays_until_ms
-    state.settle_at_ms = until_ms if until_ms > now_ms else None
+    if until_ms <= now_ms:
+        state.settle_at_ms = None
+    elif state.queue.active is None:
+        state.settle_at_ms = until_ms
+    else:  # each frame that comes puts it off by its own length
+        state.settle_at_ms = max(until_ms, now_ms + SETTLE_AGAIN_MS)

@@ -134,9 +134,9 @@ class ClientView:
 
     def _relay(self, command: Relay) -> tuple[bytes, ...]:
         wire = getattr(command.event, "wire", None)
-        if not isinstance(wire, Wire):
+        if type(wire) is not Wire:
             return ()
-        if isinstance(command.event, ResponseStarted):
+        if type(command.event) is ResponseStarted:
             shown_first = wire.parsed.get("response")
             response = shown_first if isinstance(shown_first, Mapping) else {}
             self._responses[command.event.response_id] = _Seen(response)
@@ -155,7 +155,7 @@ class ClientView:
         if seen is None:
             return (wire.text,)
         item = parsed.get("item")
-        if isinstance(item, Mapping) and self._is_server_call(item):
+        if isinstance(item, dict) and self._is_server_call(item):
             return self._tool_item(kind, parsed, item, seen)
         item_id = parsed.get("item_id")
         if self.order.is_hidden(item_id):
@@ -169,10 +169,10 @@ class ClientView:
     def _of_conversation(self, kind: str, wire: Wire) -> tuple[bytes, ...]:
         parsed = wire.parsed
         item = parsed.get("item")
-        item_id = str(item.get("id") if isinstance(item, Mapping) else parsed.get("item_id"))
-        if isinstance(item, Mapping) and self._is_server_call(item):
+        item_id = str(item.get("id") if isinstance(item, dict) else parsed.get("item_id"))
+        if isinstance(item, dict) and self._is_server_call(item):
             return self._tool_in_conversation(kind, parsed, item_id)
-        ours = isinstance(item, Mapping) and item.get("call_id") in self._hidden_calls
+        ours = isinstance(item, dict) and item.get("call_id") in self._hidden_calls
         if ours or item_id.startswith(HIDDEN_PREFIX) or self.order.is_hidden(item_id):
             if kind == "conversation.item.added":
                 self.order.add(item_id, _previous(parsed), hidden=True)
@@ -203,7 +203,7 @@ class ClientView:
             return wire.text
         visible: list[Json] = []
         for item in output:
-            if not isinstance(item, Mapping) or not self._is_server_call(item):
+            if not isinstance(item, dict) or not self._is_server_call(item):
                 visible.append(item)
             elif self._show:
                 visible.append(_mcp_call(str(item.get("id")), str(item.get("name")), item.get("arguments")))
@@ -244,7 +244,7 @@ class ClientView:
 
     def _tool_in_conversation(self, kind: str, parsed: JsonObject, item_id: str) -> tuple[bytes, ...]:
         item = parsed.get("item")
-        assert isinstance(item, Mapping)
+        assert isinstance(item, dict)
         if kind != "conversation.item.added":
             return ()
         before = self.order.add(item_id, _previous(parsed), hidden=not self._show)

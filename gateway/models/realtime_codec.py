@@ -214,8 +214,9 @@ class RealtimeModelCodec:
 
     def _noted(self, kind: str, event: ModelEvent | None) -> ModelEvent | None:
         """The event as it is with all that was read before."""
-        if isinstance(event, AgentText):
-            _remember(self._worded, event.item_id, True)
+        if type(event) is AgentText:  # most of what is not sound
+            if event.item_id not in self._worded:
+                _remember(self._worded, event.item_id, True)
         elif isinstance(event, ResponseStarted):
             return self._response_started(event)
         elif isinstance(event, ToolWanted):
@@ -244,7 +245,7 @@ class RealtimeModelCodec:
     def _of_conversation(self, kind: str, event: ModelEvent | None) -> ModelEvent | None:
         wire = getattr(event, "wire", None)
         item = wire.parsed.get("item") if isinstance(wire, Wire) else None
-        item_id = item.get("id") if isinstance(item, Mapping) else None
+        item_id = item.get("id") if isinstance(item, dict) else None
         if not isinstance(item_id, str) or item_id not in self._told:
             return event
         if kind == "conversation.item.done":

@@ -70,7 +70,7 @@ def whole_of(holder: JsonObject, key: str) -> int:
 def object_of(holder: JsonObject, key: str) -> JsonObject:
     """An object that must be there."""
     value = holder.get(key)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise WireError(f"the model's {str(holder.get('type', 'message'))[:64]} has no {key!r}", param=key)
     return value
 

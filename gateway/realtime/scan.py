@@ -14,6 +14,7 @@ Source: OpenAI Realtime API reference, the client event and the server event of 
 from __future__ import annotations
 
 import binascii
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -46,13 +47,16 @@ class Delta(NamedTuple):
     audio: bytes
 
 
-class SoundPattern(NamedTuple):
-    """The bytes of a message around the places that differ from one to the next: its sound, and its event's id."""
+class SoundPattern:
+    """The bytes of a message around the places that differ from one to the next: its sound, and its event's id.
 
-    head: bytes  # up to the event's id where that stands first, else to the sound
-    middle: bytes | None  # from an id that stands first to the sound
-    behind: bytes | None  # from the sound to an id that stands behind it
-    tail: bytes  # from there to the end
+    `payload` reads a message: the sound of one of this pattern; None for any other, and for sound that is not base64.
+    """
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Callable[[bytes], bytes | None]) -> None:
+        self.payload = payload
 
     @classmethod
     def learn(cls, text: bytes, key: bytes, audio: bytes) -> SoundPattern | None:
@@ -60,7 +64,7 @@ class SoundPattern(NamedTuple):
         begin = _value_of(text, key)
         head, tail = text[:begin], text[begin + len(audio) :]
         if _ID not in text:
-            return cls(head, None, None, tail)
+            return cls(_reader(head, tail))
         if text.count(_ID) != 1:
             return None
         where = head if _ID in head else tail
@@ -69,28 +73,16 @@ class SoundPattern(NamedTuple):
         if id_begin < 0 or id_end < 0:
             return None
         if where is head:
-            return cls(head[:id_begin], head[id_end:], None, tail)
-        return cls(head, None, tail[:id_begin], tail[id_end:])
+            return cls(_reader_behind_id(head[:id_begin], head[id_end:], tail))
+        return cls(_reader_before_id(head, tail[:id_begin], tail[id_end:]))
 
-    def payload(self, text: bytes) -> bytes | None:
-        """The sound of a message of this pattern; None for any other, and for sound that is not valid base64."""
-        head, middle, behind, tail = self
-        if not text.startswith(head) or not text.endswith(tail) or len(text) > MAX_PATTERN_BYTES:
-            return None
-        begin, end = len(head), len(text) - len(tail)
-        if middle is not None:
-            id_end = text.find(b'"', begin)
-            if not text.startswith(middle, id_end) or text[begin:id_end].translate(None, ID_BYTES):
-                return None
-            begin = id_end + len(middle)
-        if behind is not None:
-            id_begin = text.rfind(b'"', begin, end) + 1
-            if text[id_begin:end].translate(None, ID_BYTES):
-                return None
-            end = id_begin - len(behind)
-            if not text.startswith(behind, end):
-                return None
-        if begin > end:
+
+def _reader(head: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
+    """Reads HEAD sound TAIL. Here and below what is fixed is bound once: this runs for every frame."""
+    begin, end, least = len(head), -len(tail), len(head) + len(tail)
+
+    def read(text: bytes) -> bytes | None:
+        if not text.startswith(head) or not text.endswith(tail) or not least <= len(text) <= MAX_PATTERN_BYTES:
             return None
         try:
             payload: bytes = _decode(text[begin:end], validate=True)
@@ -98,8 +90,51 @@ class SoundPattern(NamedTuple):
             return None
         return payload
 
+    return read
 
-PLAIN = SoundPattern(PLAIN_APPEND, None, None, PLAIN_END)
+
+def _reader_behind_id(head: bytes, middle: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
+    """Reads HEAD id MIDDLE sound TAIL."""
+    id_begin, middle_bytes, tail_bytes = len(head), len(middle), len(tail)
+
+    def read(text: bytes) -> bytes | None:
+        if not text.startswith(head) or not text.endswith(tail) or len(text) > MAX_PATTERN_BYTES:
+            return None
+        id_end = text.find(b'"', id_begin)
+        begin, end = id_end + middle_bytes, len(text) - tail_bytes
+        if begin > end or text[id_end:begin] != middle or text[id_begin:id_end].translate(None, ID_BYTES):
+            return None
+        try:
+            payload: bytes = _decode(text[begin:end], validate=True)
+        except ValueError:
+            return None
+        return payload
+
+    return read
+
+
+def _reader_before_id(head: bytes, behind: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
+    """Reads HEAD sound BEHIND id TAIL."""
+    begin, behind_bytes, tail_bytes = len(head), len(behind), len(tail)
+
+    def read(text: bytes) -> bytes | None:
+        if not text.startswith(head) or not text.endswith(tail) or len(text) > MAX_PATTERN_BYTES:
+            return None
+        id_end = len(text) - tail_bytes
+        id_begin = text.rfind(b'"', begin, id_end) + 1
+        end = id_begin - behind_bytes
+        if end < begin or text[end:id_begin] != behind or text[id_begin:id_end].translate(None, ID_BYTES):
+            return None
+        try:
+            payload: bytes = _decode(text[begin:end], validate=True)
+        except ValueError:
+            return None
+        return payload
+
+    return read
+
+
+PLAIN = SoundPattern(_reader(PLAIN_APPEND, PLAIN_END))
 
 
 def scan_append(text: bytes) -> bytes | None:
