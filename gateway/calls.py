@@ -262,7 +262,9 @@ class RunningCall:
 
     def _look(self) -> None:
         """Which way is straight, after what has just happened?"""
-        if not self._ended.done():
+        if self._ended.done():
+            self._ways.end()
+        else:
             self._ways.look(self._leg, self._line.leg)
 
     def _arm(self) -> None:

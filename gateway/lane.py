@@ -41,11 +41,15 @@ class Lane:
         "_send",
         "_start_sample",
         "_stream",
+        "settle",
     )
 
-    def __init__(self, now_ms: Callable[[], int], full: Callable[[], None]) -> None:
-        """`full` is called when enough waits: to tell the call of it, and to see whether the way is still straight."""
+    def __init__(self, now_ms: Callable[[], int], settle: Callable[[], None], full: Callable[[], None]) -> None:
+        """`settle` tells the call of all that waits, here and in the other lane; `full`, called when that is enough,
+        also sees whether the way is still straight.
+        """
         self._now_ms = now_ms
+        self.settle = settle
         self._full = full
         self._send: Callable[[bytes], None] | None = None
         self._payload_of: Callable[[bytes], bytes | None] = _nothing
@@ -68,10 +72,15 @@ class Lane:
         self._send = None
         self._payload_of = _nothing
 
+    @property
+    def closed(self) -> bool:
+        """Whether every message is to be read the usual way."""
+        return self._send is None
+
     def retire(self) -> None:
         """Close for good: whoever opened it is forgotten, so that nothing keeps the call alive."""
         self.close()
-        self._full = _idle
+        self.settle = self._full = _idle
 
     def carry(self, message: bytes) -> bool:
         """Send a message straight on, if it is sound of this lane. False: it is to be read the usual way."""
@@ -111,4 +120,4 @@ def _idle() -> None:
     return None
 
 
-CLOSED = Lane(lambda: 0, _idle)  # for a leg that has no call
+CLOSED = Lane(lambda: 0, _idle, _idle)  # for a leg that has no call

@@ -45,7 +45,7 @@ def set_up_logging(level: str) -> None:
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
-    for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "picows"):
+    for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "aiofastnet", "picows"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It tells of every start and stop in colours; `patchbay.server` tells what matters.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -25,8 +25,8 @@ class StraightWays:
         self._leg: CallerLeg | None = None
         self._model: ModelLeg | None = None
         self._spoken = ""  # the item whose speech goes straight
-        self.from_caller = Lane(now_ms, self._full)
-        self.from_model = Lane(now_ms, self._full)
+        self.from_caller = Lane(now_ms, self.settle, self._full)
+        self.from_model = Lane(now_ms, self.settle, self._full)
 
     def settle(self) -> None:
         """Tell the call of all sound that was carried: before it hears of anything that asks for it."""

@@ -59,6 +59,7 @@ class RealtimeCallerLeg:
                 deliver(sound)
                 return
             if self._log is not None:
+                self.lane.settle()  # the log has all in the order of arrival
                 self._log("caller", message)
             read = self._codec.read(message)
         except WireError as error:
@@ -116,6 +117,7 @@ class RealtimeCallerLeg:
 
     def _send(self, message: bytes) -> None:
         if self._log is not None:
+            self.lane.settle()
             self._log("gateway", message)
         if self._socket is not None:
             self._socket.send_text(message)

@@ -1,0 +1,321 @@
+"""The lanes of a call: whatever comes in whatever order, a call with them is the call without them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import orjson
+from call_rig import SETUP, NoServers, Rig, later
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from virtual import run
+
+from gateway.callers.realtime import RealtimeCallerLeg
+from gateway.callers.realtime_codec import RealtimeCallerCodec
+from gateway.callers.realtime_view import ClientView
+from gateway.callrecord import CallRecord
+from gateway.calls import RunningCall
+from gateway.ids import CountingIds
+from gateway.lane import CLOSED, MAX_FRAMES, MAX_WAIT_MS
+from gateway.models.openai_realtime import RealtimeModelLeg
+from gateway.models.realtime_codec import RealtimeModelCodec
+from gateway.realtime.session import AgentSide, EffectiveSession
+from gateway.recording.eventlog import EVENTS_FILE, Logged, Source, read_event_log
+from gateway.recording.tracks import AGENT_FILE, CALLER_FILE, INDEX_FILE, read_index, stretches
+from gateway.tools.contract import ToolContext
+from gateway.tools.toolbox import Toolbox
+from sessions.agent import ReplayPolicy, TurnDetection
+from sessions.call import Call
+from sessions.commands import Configure
+from sessions.events import ModelEvent
+from sessions.setup import ModelSetup
+from sessions.state import CallRules
+from sessions.stores.contract import SessionKey
+
+EXAMPLES = int(os.environ.get("PATCHBAY_EXAMPLES", "0"))
+FRAME_MS = 20
+LOUD = b"\x10\x20\xf0\xdf" * 240
+
+
+class MemorySocket:
+    """Keeps what is sent."""
+
+    closed, unsent_bytes, peer, subprotocol = False, 0, "127.0.0.1", None
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def send_text(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def send_binary(self, message: bytes) -> None:
+        raise AssertionError("the protocol has no binary messages")
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        self.closed = True
+
+
+class Line:
+    """A call between two sockets in memory, and a model that the test plays."""
+
+    def __init__(self, folder: Path, *, lanes: bool, replay: ReplayPolicy) -> None:
+        self.rig = rig = Rig(folder, {}, recording=False)
+        self.lanes = lanes
+        self.client, self.service = MemorySocket(), MemorySocket()
+        key, now_ms = SessionKey("default", "sess_2"), rig.clock.now_ms()
+        kept = rig.recorder.begin(
+            key, recording=True, replay=replay, agent="desk", version="1", formats={}, started_ms=now_ms
+        )
+        assert kept is not None
+        self.folder = kept.sink.folder
+        record = CallRecord(rig.facts, rig.saved.append, rig.recorder, kept, rig.clock)
+        rules = CallRules({}, None, client_plays=True, length_ms=3_600_000, idle_ms=None)
+        self.call = Call(rules, SETUP, CountingIds(), now_ms)
+        self.running = RunningCall(
+            self.call,
+            self,
+            Toolbox([], NoServers(), {}),
+            ToolContext("sess_2", "desk", {}, rig.clock),
+            record,
+            rig.clock,
+            lambda: None,
+        )
+        side = AgentSide("Be brief.", (), None, None, TurnDetection(), None, None)
+        view = ClientView(CountingIds(), frozenset(), show_tools=False)
+        session = EffectiveSession.for_agent(side, "sess_2", 2_000_000_000, "desk")
+        codec = RealtimeCallerCodec(session, view, CountingIds(), frozenset())
+        self.leg = RealtimeCallerLeg(codec, view, self.running.from_caller, record.log)
+        self.leg.opened(self.client)
+        self.running.attach(self.leg)
+        self.model: RealtimeModelLeg | None = None
+        self.answers = self.events = 0
+        self.open = False
+
+    async def dial(
+        self,
+        setup: ModelSetup,
+        attempt: int,
+        deliver: Callable[[ModelEvent], None],
+        fault: Callable[[BaseException], None],
+    ) -> RealtimeModelLeg:
+        """As a connector does."""
+        self.model = RealtimeModelLeg(RealtimeModelCodec(CountingIds(), speaks_given_text=False), deliver)
+        self.model.opened(self.service)
+        self.model.send(Configure(setup))
+        return self.model
+
+    async def connect(self) -> None:
+        """Let the dial happen, and the model be ready."""
+        for _ in range(10):
+            await later(0)
+        assert self.model is not None
+        if not self.lanes:
+            self.leg.lane = self.model.lane = CLOSED
+        self.tell("session.updated", session={})
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """The model says something."""
+        assert self.model is not None
+        self.events += 1
+        self.model.text(orjson.dumps({"type": kind, "event_id": f"event_{self.events}", **fields}))
+
+    @property
+    def place(self) -> dict[str, Any]:
+        return {
+            "response_id": f"resp_{self.answers}",
+            "item_id": f"item_a{self.answers}",
+            "output_index": 0,
+            "content_index": 0,
+        }
+
+    def caller_frame(self, index: int, shape: str) -> None:
+        sound = base64.b64encode(LOUD if index % 50 < 30 else bytes(960)).decode()
+        message: dict[str, Any] = {"type": "input_audio_buffer.append", "audio": sound}
+        if shape == "id behind":
+            message["event_id"] = f"mine_{index}"
+        elif shape == "id first":
+            message = {"event_id": f"mine_{index}", **message}
+        elif shape == "half":
+            message["audio"] = base64.b64encode(b"odd").decode()
+        elif shape == "no base64":
+            message["audio"] = "####"
+        self.leg.text(orjson.dumps(message))
+
+    def agent_frame(self, index: int, payload_bytes: int) -> None:
+        sound = (LOUD if index % 7 else bytes(960))[:payload_bytes]
+        self.tell("response.output_audio.delta", **self.place, delta=base64.b64encode(sound).decode())
+
+    def begin(self) -> None:
+        self.answers += 1
+        self.open = True
+        self.tell("response.created", response={"id": f"resp_{self.answers}", "status": "in_progress"})
+        item = {"id": f"item_a{self.answers}", "type": "message", "role": "assistant", "content": []}
+        self.tell("response.output_item.added", response_id=f"resp_{self.answers}", output_index=0, item=item)
+
+    def end(self) -> None:
+        self.open = False
+        usage = {"input_token_details": {"audio_tokens": 5}, "output_token_details": {"audio_tokens": 7}}
+        response = {"id": f"resp_{self.answers}", "status": "completed", "output": [], "usage": usage}
+        self.tell("response.done", response=response)
+
+    def do(self, step: tuple[Any, ...], index: int) -> None:
+        """One thing that happens."""
+        match step:
+            case ("caller", shape):
+                self.caller_frame(index, shape)
+            case ("agent", payload_bytes):
+                self.agent_frame(index, payload_bytes)
+            case ("answer",):
+                self.end() if self.open else self.begin()
+            case ("words",):
+                self.tell("response.output_audio_transcript.delta", **self.place, delta="word ")
+            case ("speech", "began"):
+                self.tell("input_audio_buffer.speech_started", item_id=f"item_u{index}", audio_start_ms=index * 5)
+            case ("speech", "ended"):
+                self.tell("input_audio_buffer.speech_stopped", item_id=f"item_u{index - 1}", audio_end_ms=index * 5)
+            case ("truncate", heard_ms):
+                cut = {"item_id": f"item_a{self.answers}", "content_index": 0, "audio_end_ms": heard_ms}
+                self.leg.text(orjson.dumps({"type": "conversation.item.truncate", **cut}))
+            case ("format", kind):
+                sound = {"audio": {"input": {"format": {"type": kind}}}}
+                self.leg.text(orjson.dumps({"type": "session.update", "session": {"type": "realtime", **sound}}))
+            case _:
+                raise AssertionError(step)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("caller"), st.sampled_from(["plain"] * 6 + ["id behind", "id first", "half", "no base64"])),
+    st.tuples(st.just("agent"), st.sampled_from([960] * 6 + [480, 959, 0])),
+    st.tuples(st.just("talk"), st.integers(1, 60)),
+    st.tuples(st.just("pass"), st.sampled_from([1, 19, 20, 70, 300, 1500, 9000])),
+    st.sampled_from([("answer",), ("words",), ("speech", "began"), ("speech", "ended")]),
+    st.tuples(st.just("truncate"), st.sampled_from([0, 40, 5000])),
+    st.tuples(st.just("format"), st.sampled_from(["audio/pcmu", "audio/pcm"])),
+)
+
+
+def logged(folder: Path, replay: ReplayPolicy) -> dict[str, list[Logged]]:
+    """The event log by whose line it is; among those of one millisecond the order of the sides is not promised."""
+    if replay is ReplayPolicy.OFF:
+        return {}
+    _, lines = read_event_log(folder / EVENTS_FILE)
+    return {f"log of {source}": [line for line in lines if line.source is source] for source in Source}
+
+
+def told(folder: Path, steps: list[tuple[Any, ...]], *, lanes: bool, replay: ReplayPolicy) -> dict[str, Any]:
+    """All that a call with these steps leaves behind and sends."""
+
+    async def whole() -> dict[str, Any]:
+        line = Line(folder, lanes=lanes, replay=replay)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line.running.run())
+            await line.connect()
+            for index, step in enumerate(steps):
+                if step[0] == "pass":
+                    await later(step[1] / 1000)
+                elif step[0] == "talk":  # both sides, in real time
+                    for frame in range(step[1]):
+                        line.caller_frame(frame, "plain")
+                        line.agent_frame(frame, 960)
+                        await later(FRAME_MS / 1000)
+                else:
+                    line.do(step, index)
+            line.running.hang_up("test_over")
+        return {
+            "caller": (line.folder / CALLER_FILE).read_bytes() if (line.folder / CALLER_FILE).exists() else b"",
+            "agent": (line.folder / AGENT_FILE).read_bytes() if (line.folder / AGENT_FILE).exists() else b"",
+            **logged(line.folder, replay),
+            "client": line.client.sent,
+            "service": line.service.sent,
+            "documents": line.rig.saved,
+            "played": line.call.played(line.rig.clock.now_ms()),
+            "summary": line.call.summary(line.rig.clock.now_ms()),
+        }
+
+    return run(whole())
+
+
+def in_a_folder(
+    steps: list[tuple[Any, ...]], *, lanes: bool, replay: ReplayPolicy = ReplayPolicy.OFF
+) -> dict[str, Any]:
+    with TemporaryDirectory() as folder:
+        return told(Path(folder), steps, lanes=lanes, replay=replay)
+
+
+@settings(max_examples=EXAMPLES or 60, deadline=None)
+@given(steps=st.lists(STEPS, max_size=25), replay=st.sampled_from(ReplayPolicy))
+def test_a_call_with_lanes_is_the_call_without(steps: list[tuple[Any, ...]], replay: ReplayPolicy) -> None:
+    steps = [("answer",), ("talk", 3), *steps]
+    straight, usual = (in_a_folder(steps, lanes=lanes, replay=replay) for lanes in (True, False))
+    for name, expected in usual.items():
+        assert straight[name] == expected, name
+
+
+def test_the_lanes_are_used() -> None:
+    """Else the test above compares a thing with itself."""
+
+    async def whole(folder: Path) -> None:
+        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line.running.run())
+            await line.connect()
+            line.begin()
+            for frame in range(8):  # the first is read the usual way, and so is the answer until it is audible
+                line.caller_frame(frame, "plain")
+                line.agent_frame(frame, 960)
+                await later(FRAME_MS / 1000)
+            assert line.model is not None
+            assert not line.leg.lane.closed
+            assert not line.model.lane.closed
+            line.end()
+            assert (line.leg.lane.closed, line.model.lane.closed) == (False, True)
+            line.running.hang_up("test_over")
+            assert line.leg.lane.closed
+
+    with TemporaryDirectory() as folder:
+        run(whole(Path(folder)))
+
+
+def test_sound_is_told_of_within_half_a_second_though_nothing_else_happens() -> None:
+    async def whole(folder: Path) -> None:
+        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line.running.run())
+            await line.connect()
+            heard_ms = []
+            for frame in range(1 + 2 * MAX_FRAMES):
+                line.caller_frame(frame, "plain")
+                await later(FRAME_MS / 1000)
+                heard_ms.append(line.call.summary(0).caller_audio_ms)
+            lags_ms = [(1 + frame) * FRAME_MS - known_ms for frame, known_ms in enumerate(heard_ms)]
+            assert 0 < max(lags_ms) <= MAX_WAIT_MS
+            line.running.hang_up("test_over")
+        assert line.call.summary(0).caller_audio_ms == (1 + 2 * MAX_FRAMES) * FRAME_MS
+
+    with TemporaryDirectory() as folder:
+        run(whole(Path(folder)))
+
+
+def test_a_pause_between_two_frames_of_a_lane_is_kept_in_the_recording() -> None:
+    async def whole(folder: Path) -> list[tuple[int, int]]:
+        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line.running.run())
+            await line.connect()
+            for frame in range(12):
+                line.caller_frame(frame, "plain")
+                await later(0.3 if frame == 5 else FRAME_MS / 1000)
+            line.running.hang_up("test_over")
+        _, runs = read_index(line.folder / INDEX_FILE)
+        found = stretches(runs, "caller", (line.folder / CALLER_FILE).stat().st_size)
+        return [(one.run.at_ms, one.samples) for one in found]
+
+    with TemporaryDirectory() as folder:
+        (first_ms, before), (second_ms, after) = run(whole(Path(folder)))
+    assert (before, after, second_ms - first_ms) == (6 * 480, 6 * 480, 5 * FRAME_MS + 300)
