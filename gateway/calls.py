@@ -34,7 +34,6 @@ from sessions.commands import (
     Relay,
     RunTool,
     SaveTurn,
-    SendAudio,
     StopTool,
 )
 from sessions.events import (
@@ -213,6 +212,13 @@ class RunningCall:
                         self._catch_up(now_ms)
                     self._look()
                     return
+            elif type(event) is ModelPassed and not self._busy and self._leg is not None and self._call.passes(now_ms):
+                self._busy = True
+                self._leg.do(Relay(event))
+                self._busy = False
+                if self._later:
+                    self._catch_up(now_ms)
+                return
             self._take(event, now_ms)
         except Exception as fault:
             self._busy = False
@@ -282,13 +288,11 @@ class RunningCall:
 
     def _perform(self, commands: list[Command], now_ms: int) -> None:
         for command in commands:
-            if type(command) is SendAudio:
-                if self._line.leg is not None:
-                    self._line.leg.send(command)
+            if type(command) is Relay:
+                if self._leg is not None:
+                    self._leg.do(command)
             elif type(command) is Play:
                 self._play(command, now_ms)
-            elif type(command) is Relay:
-                self._tell_caller(command)
             elif isinstance(command, JobCommand):
                 self._start_job(command)
             elif isinstance(command, ModelCommand):

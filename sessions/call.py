@@ -129,6 +129,14 @@ class Call:
         if self._state.end_reason is None:
             model_side.run(self._state, item_id, run)
 
+    def passes(self, now_ms: int) -> bool:
+        """What `on_event` does with a `ModelPassed`: whether it is to be relayed, which is all that follows from it."""
+        state = self._state
+        if state.line is not Line.OPEN or state.end_reason is not None:
+            return False
+        state.progress_ms = now_ms
+        return True
+
     def on_time(self, now_ms: int) -> list[Command]:
         """Do what is due. An early call is harmless."""
         if self._state.over():

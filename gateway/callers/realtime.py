@@ -8,7 +8,7 @@ from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
 from gateway.lane import CLOSED, SoundSource
 from gateway.sockets import Socket
-from sessions.commands import CallerCommand, EndCall, Play
+from sessions.commands import CallerCommand, EndCall, Play, Relay
 from sessions.errors import WireError
 from sessions.events import CallerEvent, HungUp
 
@@ -90,7 +90,7 @@ class RealtimeCallerLeg:
             if self._socket is not None:
                 self._socket.send_text(self._view.play(command))
             return
-        for message in self._view.encode(command):
+        for message in self._view.relay(command.event) if type(command) is Relay else self._view.encode(command):
             self._send(message)
         if type(command) is EndCall:
             self.close(CLOSE_CODES.get(command.reason, 1000), command.message)

@@ -28,7 +28,7 @@ from sessions.commands import (
     ToolRunning,
     Truncated,
 )
-from sessions.events import ResponseStarted, Wire
+from sessions.events import ModelEvent, ResponseStarted, Wire
 from sessions.ports import Ids, Json, JsonObject
 
 SERVER_LABEL = "patchbay"  # what the agent's own tools are called towards clients that see them
@@ -74,7 +74,7 @@ class ClientView:
             case Play():
                 return (self.play(command),)
             case Relay():
-                return self._relay(command)
+                return self.relay(command.event)
             case ToolRunning():
                 return self._tool_running(command)
             case ToolEnded():
@@ -132,14 +132,15 @@ class ClientView:
         seen = self._responses.get(response_id)
         return seen is None or not seen.hidden
 
-    def _relay(self, command: Relay) -> tuple[bytes, ...]:
-        wire = getattr(command.event, "wire", None)
+    def relay(self, event: ModelEvent) -> tuple[bytes, ...]:
+        """The messages for one event of the model's: its own, as this client may see it."""
+        wire = getattr(event, "wire", None)
         if type(wire) is not Wire:
             return ()
-        if type(command.event) is ResponseStarted:
+        if type(event) is ResponseStarted:
             shown_first = wire.parsed.get("response")
             response = shown_first if isinstance(shown_first, Mapping) else {}
-            self._responses[command.event.response_id] = _Seen(response)
+            self._responses[event.response_id] = _Seen(response)
         kind = str(wire.parsed.get("type", ""))
         if kind == "response.done":
             return (self._done(wire),)
