@@ -245,11 +245,17 @@ class PicowsSocket(WSListener):
             case Violation(code, reason):
                 self.close(code, reason)
                 self._state = _State.BROKEN
+                self.broken_soon()
 
-    def parsed(self) -> None:
-        """After picows has worked through what came while a close frame of ours is out: whose was it, and why?"""
+    def broken_soon(self) -> None:
+        """The peer broke the protocol: end the line once picows has worked through what came."""
+        asyncio.get_running_loop().call_soon(self._broken)
+
+    def _broken(self) -> None:
+        """A close frame is out for what the peer did: ours, or picows' own. Whose was it, and why?"""
         if self._state is _State.OPEN and self._ws is not None:
-            sent = self._ws.close_handshake.sent  # picows closed: its parser met a violation, or the peer is silent
+            shaken = self._ws.close_handshake  # picows closed: its parser met a violation, or the peer is silent
+            sent = None if shaken is None else shaken.sent
             if sent is None or sent.code.value == CloseCode.GOING_AWAY:
                 return
             self._end = (sent.code.value, sent.reason)
@@ -283,19 +289,27 @@ class PicowsSocket(WSListener):
             self.close(CloseCode.OUR_FAULT)
 
 
+_picows_logger = logging.getLogger("patchbay.picows")
+_picows_logger.setLevel(logging.WARNING)  # at INFO it logs each connection, at DEBUG headers with credentials
+
+
 class _PicowsLog(logging.LoggerAdapter[logging.Logger]):
-    """picows' own log, where a peer's broken frame is no error of ours: those end up in `lost`."""
+    """picows' own log, by which alone it tells of a violation before it disconnects.
+
+    That is no error of ours: it ends up in `lost`. Asking after each read instead would cost every frame two calls.
+    """
+
+    def __init__(self, on_trouble: Callable[[], None]) -> None:
+        super().__init__(_picows_logger)
+        self._on_trouble = on_trouble
 
     def error(self, msg: object, *args: object, **kwargs: Any) -> None:
         self.debug(msg, *args, **kwargs)
+        self._on_trouble()
 
-
-_picows_logger = logging.getLogger("patchbay.picows")
-_picows_logger.setLevel(logging.WARNING)  # at INFO it logs each connection, at DEBUG headers with credentials
-_picows_log = _PicowsLog(_picows_logger)
-
-
-_parse = WSProtocol.buffer_updated  # `super()` would be looked up for every read
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        super().exception(msg, *args, **kwargs)
+        self._on_trouble()
 
 
 class PicowsProtocol(WSProtocol):  # type: ignore[misc]
@@ -314,7 +328,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             path,
             client is not None,
             factory,
-            _picows_log,
+            _PicowsLog(socket.broken_soon),
             True,  # disconnect on an exception
             None,  # handshake timeout: whoever made this has a deadline of its own
             True,  # pings
@@ -326,18 +340,12 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             headers,
             16 * 1024,  # read buffer to begin with
         )
-        self._socket = socket
         self._goodbye_s = limits.goodbye_s
         self._line: Line | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._line = Line(transport, self, self._goodbye_s)
         super().connection_made(self._line)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        _parse(self, nbytes)
-        if self.transport.is_close_frame_sent:
-            self._socket.parsed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._line is not None:
