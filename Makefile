@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SILERO := silero-vad==6.2.3
+PYTEST := $(BIN)/python -m pytest
+SHARED := -n auto --maxprocesses=8 --dist worksteal   # the tests, shared out among the cores
+
+# Kept bytecode: without it each worker compiles the tests, and each program that a test starts the whole gateway.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check bench peers format clean setup
 
@@ -10,14 +15,14 @@ run: $(VENV)/.ready
 	@exec $(BIN)/patchbay serve
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SHARED)
 
 # What must hold before every commit: offline, under a minute.
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SHARED)
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff format .
@@ -28,7 +33,7 @@ bench: $(VENV)/.ready-dev
 
 # Real clients on loopback. What each needs is in CONTRIBUTING.md; a missing one is skipped with a reason.
 peers: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest tests/peers -ra
+	$(PYTEST) tests/peers -ra
 
 setup: $(VENV)/.ready-dev
 
