@@ -160,8 +160,9 @@ class Switchboard:
             self.model_legs_opened += 1
             view.order.leg_replaced()
 
+        codec = RealtimeCallerCodec(session, view, parts.ids, agent.client_may_set)
         running = RunningCall(
-            Call(rules, session.setup(), parts.ids, started_ms),
+            Call(rules, codec.session.setup(), parts.ids, started_ms),
             parts.connector(agent),
             ticket.toolbox,
             ToolContext(session.session_id, agent.name, {}, parts.clock),
@@ -169,7 +170,6 @@ class Switchboard:
             parts.clock,
             dialled,
         )
-        codec = RealtimeCallerCodec(session, view, parts.ids, agent.client_may_set)
         leg = RealtimeCallerLeg(codec, view, running.from_caller, record.log)
         running.attach(leg)
         live = LiveCall(session.session_id, facts.tenant, agent.name, "realtime", started_at, running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audio.runs import FrameRun
 from sessions import answering, line
+from sessions.agent import ToolRule
 from sessions.commands import (
     CancelResponse,
     ClearPlayback,
@@ -74,7 +75,8 @@ def _barge_in(state: CallState, now_ms: int) -> None:
                 state.to_model(TruncateItem(item_id, state.ledger.heard(item_id, now_ms).ms, None))
         state.talk.settle(state.ledger, now_ms)
     for job in state.tools.running:
-        if state.rules.server_tools[job.name].stop_on_barge_in:
+        rule = state.rules.server_tools.get(job.name)
+        if rule is not None and rule.stop_on_barge_in:
             state.out.append(StopTool(job.call_id))
             tool_finished(state, job.call_id, "The caller interrupted; this was stopped.", "stopped", now_ms)
 
@@ -210,6 +212,8 @@ def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
         state.out.append(Relay(event))
         return
     rule = state.rules.server_tools.get(event.name)
+    if rule is None and not state.setup.is_clients(event.name):
+        rule = ToolRule(None, event.name)  # nobody's: whoever runs the tools tells the model so
     use = ToolUse(event.call_id, event.item_id, event.name, event.arguments, rule is not None, begin_ms=0)
     if not state.book.tool_wanted(event.response_id, use, now_ms):
         return

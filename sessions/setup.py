@@ -31,3 +31,8 @@ class ModelSetup:
     text_only: bool
     answers_by_itself: bool  # the model starts a response when it hears the caller stop
     interrupts_by_itself: bool  # the model cancels its response when it hears the caller start
+    client_tools: frozenset[str] | None  # functions that the client has declared so far; None: any name may be one
+
+    def is_clients(self, tool: str) -> bool:
+        """Whether a function that is none of the agent's is the client's to run."""
+        return self.client_tools is None or tool in self.client_tools

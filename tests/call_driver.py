@@ -68,8 +68,14 @@ class CountingIds:
         return f"{prefix}_{self._made}"
 
 
-def model_setup(*, answers: bool = True, interrupts: bool = True, text_only: bool = False) -> ModelSetup:
-    return ModelSetup({}, PCM16_8K, PCM16_8K, text_only, answers, interrupts)
+def model_setup(
+    *,
+    answers: bool = True,
+    interrupts: bool = True,
+    text_only: bool = False,
+    client_tools: frozenset[str] | None = None,
+) -> ModelSetup:
+    return ModelSetup({}, PCM16_8K, PCM16_8K, text_only, answers, interrupts, client_tools)
 
 
 def call_rules(**changes: Any) -> CallRules:

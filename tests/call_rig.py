@@ -36,7 +36,7 @@ from sessions.state import CallRules
 from sessions.stores.contract import Document, SessionKey
 
 DEADLINE_MS = 3_000
-SETUP = ModelSetup({}, PCM16_24K, PCM16_24K, text_only=False, answers_by_itself=True, interrupts_by_itself=True)
+SETUP = ModelSetup({}, PCM16_24K, PCM16_24K, False, True, True, None)
 
 
 async def later(seconds: float) -> None:

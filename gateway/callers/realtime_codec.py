@@ -62,8 +62,9 @@ class RealtimeCallerCodec:
     )
 
     def __init__(self, session: EffectiveSession, view: ClientView, ids: Ids, may_set: frozenset[str]) -> None:
-        self.session = session
+        self.session = session.for_client(may_set)
         self._view = view
+        view.client_tools = self.session.client_tools
         self._ids = ids
         self._may_set = may_set
         self.source = SoundSource(PLAIN, SoundStream(session.input_format))  # the caller's sound, as it comes now
@@ -145,6 +146,7 @@ class RealtimeCallerCodec:
             error.event_id = event.event_id
             raise
         self.session = session
+        self._view.client_tools = session.client_tools
         before = self.source.stream
         if session.input_format != before.format:
             samples = before.samples * session.input_format.rate_hz // before.format.rate_hz

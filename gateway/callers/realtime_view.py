@@ -55,6 +55,7 @@ class ClientView:
         "_server_tools",
         "_show",
         "_tool_items",
+        "client_tools",
         "order",
     )
 
@@ -63,6 +64,7 @@ class ClientView:
         self._server_tools = server_tools
         self._show = show_tools
         self.order = ItemOrder()
+        self.client_tools: frozenset[str] | None = None  # what else it may be called for; None: for anything
         self._hidden_calls: set[str] = set()
         self._tool_items: dict[str, response_events.Place] = {}  # tools shown as mcp_call, by item id
         self._responses: dict[str, _Seen] = {}
@@ -223,7 +225,11 @@ class ClientView:
     # ---- server-side tools
 
     def _is_server_call(self, item: JsonObject) -> bool:
-        return item.get("type") == "function_call" and item.get("name") in self._server_tools
+        if item.get("type") != "function_call":
+            return False
+        name = item.get("name")
+        # A name that nobody has declared is no affair of the client's: the model is told that there is no such tool.
+        return name in self._server_tools or (self.client_tools is not None and name not in self.client_tools)
 
     def _tool_item(self, kind: str, parsed: JsonObject, item: JsonObject, seen: _Seen) -> tuple[bytes, ...]:
         item_id, index = str(item.get("id")), parsed.get("output_index")

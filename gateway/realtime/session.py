@@ -73,6 +73,7 @@ class EffectiveSession:
     voice: Json
     speed: float | None
     tools: tuple[JsonObject, ...]  # the client's own
+    client_tools: frozenset[str] | None  # the names of all it has ever declared; None: it may bring tools unseen
     tool_choice: Json
     noise_reduction: tuple[Json, ...]  # empty until the client says something, null included
     extras: JsonObject  # CLIENT_EXTRAS that the client has set
@@ -93,6 +94,7 @@ class EffectiveSession:
             voice=agent.voice,
             speed=agent.speed,
             tools=(),
+            client_tools=frozenset(),
             tool_choice="auto",
             noise_reduction=(),
             extras={},
@@ -120,13 +122,19 @@ class EffectiveSession:
         changes["set_by_client"] = {**self.set_by_client, **_of_agent(update, may_set)}
         return replace(self, **changes)
 
+    def for_client(self, may_set: frozenset[str]) -> EffectiveSession:
+        """The same for a client that may set these fields: its prompt, or its responses, may bring tools unseen."""
+        return replace(self, client_tools=None) if may_set & {"tools", "prompt"} else self
+
     def _top(self, update: JsonObject) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if update.get("output_modalities") is not None:
             modes = fields.output_modalities(update["output_modalities"], "session.output_modalities")
             changes["text_only"] = modes == ["text"]
         if update.get("tools") is not None:
-            changes["tools"] = self._tools(update["tools"])
+            changes["tools"] = tools = self._tools(update["tools"])
+            if self.client_tools is not None:
+                changes["client_tools"] = self.client_tools | {str(tool.get("name")) for tool in tools}
         if update.get("tool_choice") is not None:
             changes["tool_choice"] = fields.tool_choice(update["tool_choice"], "session.tool_choice")
         extras = {key: EXTRA_CHECKS[key](update[key], f"session.{key}") for key in update if key in EXTRA_CHECKS}
@@ -258,6 +266,7 @@ class EffectiveSession:
             text_only=self.text_only,
             answers_by_itself=self.answers_by_itself,
             interrupts_by_itself=self.interrupts_by_itself,
+            client_tools=self.client_tools,
         )
 
     def _shown_transcription(self) -> Json:

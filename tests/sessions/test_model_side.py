@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from call_driver import (
     Driver,
+    asked,
     begins,
     caller_audio,
     create,
@@ -33,6 +34,7 @@ from sessions.commands import (
     ClearPlayback,
     Play,
     Relay,
+    RunTool,
     StopTool,
     ToolEnded,
     ToolRunning,
@@ -361,3 +363,26 @@ def test_settings_that_make_the_model_wait_are_followed_at_once() -> None:
     call = Driver()
     call(SettingsChanged(model_setup(answers=False)), hears(), heard(), begins("r"), wants("find", response_id="r"))
     assert "RequestResponse" in kinds(call(ends("r"), finished()))
+
+
+def test_a_function_that_nobody_declared_is_run_here_so_that_the_model_hears_of_it() -> None:
+    call = Driver(setup=model_setup(client_tools=frozenset({"open_door"})))
+    call(hears(), heard(), taken(), begins())
+    assert [command.name for command in of(RunTool, call(wants("close_door")))] == ["close_door"]
+    told = call(failed(), ends())
+    assert [command.output for command in of(AddToolOutput, told)] == ["it did not work"]
+    assert len(asked(told)) == 1  # and the model is asked to go on
+    assert [entry.server_side for entry in call.call.turns[0].entries if isinstance(entry, ToolUse)] == [True]
+
+
+def test_a_function_that_the_client_declared_is_the_clients() -> None:
+    call = Driver(setup=model_setup(client_tools=frozenset({"open_door"})))
+    call(hears(), heard(), taken(), begins())
+    assert of(RunTool, call(wants("open_door"))) == []
+    assert asked(call(ends())) == []
+
+
+def test_a_barge_in_leaves_a_function_alone_that_nobody_declared() -> None:
+    call = Driver(setup=model_setup(client_tools=frozenset()))
+    call(hears(), heard(), taken(), begins(), wants("close_door"))
+    assert of(StopTool, call(hears("item_2"))) == []

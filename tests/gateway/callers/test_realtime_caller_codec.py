@@ -114,6 +114,16 @@ def test_a_clients_tools_stand_beside_the_agents() -> None:
     names = [entry["name"] for entry in done.event.setup.session["tools"]]  # type: ignore[union-attr, index, call-overload]
     assert sorted(names) == ["book_table", "open_door"]
     assert [entry["name"] for entry in orjson.loads(done.replies[0])["session"]["tools"]] == ["open_door"]
+    assert done.event.setup.client_tools == {"open_door"}
+    gone = read(reader, type="session.update", session={"type": "realtime", "tools": []}).event
+    assert isinstance(gone, SettingsChanged)
+    assert gone.setup.is_clients("open_door")  # a call of it may be on its way
+    assert not gone.setup.is_clients("close_door")
+
+
+def test_a_client_that_may_bring_tools_unseen_is_asked_for_any_that_is_not_the_agents() -> None:
+    assert codec(may_set=frozenset({"prompt"})).session.setup().is_clients("anything")
+    assert not codec(may_set=frozenset({"instructions"})).session.setup().is_clients("anything")
 
 
 def test_the_voice_stays_once_it_has_been_heard() -> None:

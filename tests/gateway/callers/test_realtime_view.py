@@ -100,6 +100,14 @@ def test_a_client_function_is_seen_whole() -> None:
     assert added["item"]["name"] == "open_door"
 
 
+def test_a_function_that_nobody_declared_leaves_no_trace_either() -> None:
+    far = Far()
+    far.view.client_tools = frozenset({"open_door"})
+    far.starts()
+    assert far.calls("close_door", "fc_1", 0) == []
+    assert far.calls("open_door", "fc_2", 1)[0]["output_index"] == 0
+
+
 def test_a_client_that_asked_sees_server_side_calls_as_mcp_calls() -> None:
     far = Far(show_tools=True)
     far.starts()

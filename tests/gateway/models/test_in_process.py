@@ -28,7 +28,7 @@ from sessions.events import (
 from sessions.ports import JsonObject
 from sessions.setup import ModelSetup
 
-SETUP = ModelSetup({"type": "realtime", "instructions": "x"}, PCM16_24K, PCM16_24K, False, True, True)
+SETUP = ModelSetup({"type": "realtime", "instructions": "x"}, PCM16_24K, PCM16_24K, False, True, True, None)
 
 
 class Later(Parrot):

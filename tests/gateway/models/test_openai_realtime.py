@@ -20,7 +20,7 @@ from sessions.commands import CancelResponse, Configure, PassToModel, SendAudio
 from sessions.events import AgentAudio, ModelEvent, ModelLost, ModelPassed, ModelReady, Wire
 from sessions.setup import ModelSetup
 
-SETUP = ModelSetup({"type": "realtime", "tracing": "auto"}, PCM16_24K, PCM16_24K, False, True, True)
+SETUP = ModelSetup({"type": "realtime", "tracing": "auto"}, PCM16_24K, PCM16_24K, False, True, True, None)
 READY = b'{"type":"session.updated","event_id":"e","session":{}}'
 FRAME_MS = 100
 

@@ -62,7 +62,7 @@ def message(kind: str, **fields: Any) -> bytes:
 
 
 def setup(session: JsonObject | None = None, output: AudioFormat = PCM16_24K) -> ModelSetup:
-    return ModelSetup({"type": "realtime", **(session or {})}, PCM16_24K, output, False, True, True)
+    return ModelSetup({"type": "realtime", **(session or {})}, PCM16_24K, output, False, True, True, None)
 
 
 def sent(codec: RealtimeModelCodec, command: Any) -> list[dict[str, Any]]:
