@@ -129,7 +129,7 @@ def test_a_recording_can_barge_in(desk: Server, tmp_path: Path) -> None:
     assert interrupted["interrupted"] is True
     spoken = next(entry for entry in interrupted["entries"] if entry["speaker"] == "agent")
     assert spoken["heard"] == "reported"
-    assert spoken["heard_ms"] < 1500
+    assert spoken["heard_ms"] < 2500  # of the 3 s that the answer lasts
 
 
 @needs_asterisk
