@@ -352,7 +352,8 @@ def test_a_browser_with_a_rate_of_its_own_is_resampled_for(
         played, sent, spoken = tab.tapped(), tab.agent_sound(), tab.caller_sound()
         tab.check_clean()
     assert played.rate_hz == 44_100
-    assert correlation(to_wire(played.samples, 44_100), sent) > 0.995
+    # Playing may begin between two samples: half of one costs 0.0064 here, while a wrong rate leaves 0.03.
+    assert correlation(to_wire(played.samples, 44_100), sent) > 0.99
     microphone = from_pcm16(recording.read_bytes()[44:])
     assert correlation(to_wire(microphone, 48_000), spoken[: RATE_HZ * 5 // 2]) > 0.99
 

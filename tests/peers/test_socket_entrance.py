@@ -23,7 +23,7 @@ pytestmark = pytest.mark.sockets
 KEYS = read_keys(["acme:k-1"])
 SECRETS = ClientSecrets(derive_signing_key(KEYS.material()))
 OLD = SECRETS.mint(tenant="acme", agent="a", session=None, now_s=time.time() - 700, life_s=600)[0]
-GOOD = SECRETS.mint(tenant="acme", agent="a", session=None, now_s=time.time(), life_s=600)[0]
+GOOD = SECRETS.mint(tenant="acme", agent="a", session=None, now_s=time.time(), life_s=7200)[0]
 
 
 class House:
