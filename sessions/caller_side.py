@@ -26,6 +26,8 @@ from sessions.events import (
 from sessions.responses import Origin
 from sessions.state import CallState, Line
 
+MAX_ITEMS = 20_000  # of a call; five a second for an hour
+
 
 def sound(state: CallState, event: CallerAudio, now_ms: int) -> SendAudio | None:
     """Caller sound: on to the model, measured on its way. None while it has to wait for the model's leg."""
@@ -65,6 +67,9 @@ def committed(state: CallState, event: CallerCommitted) -> None:
 
 def typed(state: CallState, event: CallerText, now_ms: int) -> None:
     """A typed message, perhaps with pictures."""
+    if state.talk.items >= MAX_ITEMS:
+        state.out.append(Refuse("rate_limit_exceeded", "The conversation has as many items as it can.", None))
+        return
     state.limits.active(now_ms)
     state.greeting_due_ms = None
     state.client_calls.clear()

@@ -23,6 +23,11 @@ class Talk:
         self._worded: set[str] = set()  # responses
         self._playing: set[str] = set()  # spoken items of the agent of which more may yet be heard, or written
 
+    @property
+    def items(self) -> int:
+        """How many items have their place."""
+        return len(self._place)
+
     def knows(self, item_id: str) -> bool:
         """Whether an item of this id has its place."""
         return item_id in self._place
@@ -34,14 +39,15 @@ class Talk:
         if item_id not in self._place:
             said = self._caller(item_id, now_ms, spoken=True)
             if item_id in self._early:
-                said.text = said.heard_text = self._early.pop(item_id)
+                turn = self._place[item_id][0]
+                said.text = said.heard_text = self._book.fitted(turn, self._early.pop(item_id))
                 said.final = True
 
     def caller_typed(self, item_id: str, text: str, images: int, now_ms: int) -> None:
         """Something the caller types, once."""
         if item_id not in self._place:
             said = self._caller(item_id, now_ms, spoken=False)
-            said.text = said.heard_text = text
+            said.text = said.heard_text = self._book.fitted(self._place[item_id][0], text)
             said.images = images
 
     def _caller(self, item_id: str, now_ms: int, *, spoken: bool) -> Utterance:
@@ -62,7 +68,7 @@ class Talk:
         turn, said = place
         if said.speaker is not Speaker.CALLER or not said.spoken or (said.final and not final):
             return
-        said.text = text if final else said.text + text
+        said.text = self._book.fitted(turn, text) if final else said.text + self._book.fitted(turn, text)
         said.heard_text = said.text
         said.final = final
         self._book.touch(turn)
@@ -98,7 +104,7 @@ class Talk:
         said = self.agent_item(response_id, item_id, now_ms, spoken=spoken)
         if said is None:
             return
-        said.text += text
+        said.text += self._book.fitted(self._place[item_id][0], text)
         if spoken:
             said.spoken = True
             self._playing.add(item_id)

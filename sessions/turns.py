@@ -18,6 +18,12 @@ def add_usage(left: TokenUsage, right: TokenUsage) -> TokenUsage:
     )
 
 
+MAX_TURN_ENTRIES = 500  # past it what the caller says begins a new turn
+MAX_TURN_CHARS = 256 * 1024  # of the words of one turn: a store takes documents of 2 MB, which hold each word twice
+MAX_CALL_CHARS = 8 * 1024 * 1024  # of all words of a call
+CUT = " [cut]"
+
+
 class TurnBook:
     """Keeps the turns of one call; the last may still be open. Times are milliseconds since the call's start."""
 
@@ -28,6 +34,8 @@ class TurnBook:
         self._answers: dict[str, Turn] = {}  # response id -> the turn it belongs to
         self._answered = -1  # index of the latest turn that has an answer
         self._ended: set[str] = set()  # responses
+        self._chars: dict[int, int] = {}  # of the words in each turn that has any
+        self._all_chars = 0
         self._growing: set[int] = set()  # indices of finished turns whose answer still goes on
         self.changed: set[int] = set()  # indices of finished turns to write again
 
@@ -57,7 +65,21 @@ class TurnBook:
     def for_caller(self, now_ms: int) -> Turn:
         """The turn for something the caller says now: a new one as soon as the open one has an answer."""
         turn = self.open
-        return self.begin(now_ms) if turn is None or turn.index == self._answered else turn
+        if turn is None or turn.index == self._answered or len(turn.entries) >= MAX_TURN_ENTRIES:
+            return self.begin(now_ms)
+        return turn
+
+    def fitted(self, turn: Turn, words: str) -> str:
+        """As much of further words as the record has room for; what is cut is marked, once."""
+        if not words:
+            return words
+        had = self._chars.get(turn.index, 0)
+        room = min(MAX_TURN_CHARS - had, MAX_CALL_CHARS - self._all_chars)
+        if room <= 0:
+            return ""
+        self._chars[turn.index] = had + len(words)
+        self._all_chars += min(len(words), room)
+        return words if len(words) <= room else words[:room] + CUT
 
     def end(self, now_ms: int) -> None:
         """Close the open turn, if any, and mark it to be written."""
@@ -117,6 +139,7 @@ class TurnBook:
             return False
         turn = self._answers.get(response_id) or self.current(now_ms)
         use.begin_ms = now_ms - self._started_ms
+        use.arguments = self.fitted(turn, use.arguments)
         turn.entries.append(use)
         self._answered = max(self._answered, turn.index)
         self._tools[use.call_id] = (turn, use)
@@ -134,7 +157,7 @@ class TurnBook:
         if found is None or found[1].output is not None:
             return
         turn, use = found
-        use.output, use.error = output, error
+        use.output, use.error = self.fitted(turn, output), error
         use.end_ms = now_ms - self._started_ms
         self.touch(turn)
 

@@ -37,6 +37,7 @@ from sessions.events import (
 )
 from sessions.ports import Ids, Json, JsonObject
 
+MAX_KEPT_BYTES = 1024 * 1024  # of items that are kept from the model, in one call
 MAX_STRIKES = 10  # malformed messages in a row; then the leg closes
 
 
@@ -53,6 +54,7 @@ class RealtimeCallerCodec:
 
     __slots__ = (
         "_ids",
+        "_kept_bytes",
         "_may_set",
         "_view",
         "session",
@@ -68,6 +70,7 @@ class RealtimeCallerCodec:
         self._ids = ids
         self._may_set = may_set
         self.source = SoundSource(PLAIN, SoundStream(session.input_format))  # the caller's sound, as it comes now
+        self._kept_bytes = 0
         self.strikes = 0  # malformed messages in a row
         self.voice_used = False  # after the first speech, the voice stays
 
@@ -161,7 +164,7 @@ class RealtimeCallerCodec:
                 return self._user_message(event, wire)
             case "message", "system" if not item_allowed(item, self._may_set):
                 # Told to the model, this would be a second set of instructions. The client is told that all is well.
-                return self._keep(event)
+                return self._keep(event, len(wire.text))
             case "function_call_output", _:
                 call_id, output = str(item.get("call_id")), str(item.get("output"))
                 return Read(ClientToolAnswered(call_id, output, wire))
@@ -184,15 +187,22 @@ class RealtimeCallerCodec:
         text, images = _content(item.get("content"))
         return Read(CallerText(item_id, text, images, wire))
 
-    def _keep(self, event: client.ItemCreate) -> Read:
+    def _keep(self, event: client.ItemCreate, message_bytes: int) -> Read:
         """Show the client an item that the model is not told of."""
         item_id = str(event.item.get("id") or self._ids.new("item"))
         if self._view.order.knows(item_id):
             text = f"Error adding item: an item with id '{item_id}' exists already."
-            problem = WireError(text, code="item_create_duplicate_item_id", param="item.id")
-            problem.event_id = event.event_id
-            return Read(None, (server_events.error_for(self._ids.new("event"), problem),))
+            return self._refused(WireError(text, code="item_create_duplicate_item_id", param="item.id"), event)
+        self._kept_bytes += message_bytes
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            text = "Error adding item: the conversation holds as many system messages as it can."
+            return self._refused(WireError(text, code="rate_limit_exceeded", param="item"), event)
         return Read(None, self._view.made_item({**event.item, "id": item_id}, event.previous_item_id))
+
+    def _refused(self, problem: WireError, event: client.ItemCreate) -> Read:
+        """A message that is well formed and cannot be followed."""
+        problem.event_id = event.event_id
+        return Read(None, (server_events.error_for(self._ids.new("event"), problem),))
 
     def _own(self, reply: bytes | None, wire: Wire) -> Read:
         return Read(CallerPassed(wire)) if reply is None else Read(None, (reply,))

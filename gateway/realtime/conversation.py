@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pybase64
@@ -13,7 +14,8 @@ from sessions.ports import Json, JsonObject
 MAX_ITEMS = 2000  # the oldest goes then, as a model's context would let it go
 # Of one item, so that a `conversation.item.retrieved` stays below the 1 MiB that some clients take in a frame.
 MAX_ITEM_BYTES = 480_000
-MAX_KEPT_BYTES = 8 * 1024 * 1024  # of all items together
+MAX_KEPT_BYTES = 8 * 1024 * 1024  # of the sound of all items together
+MAX_ITEM_CHARS = 32 * 1024 * 1024  # of all items' words and pictures; the oldest go past it
 
 
 @dataclass(slots=True)
@@ -21,6 +23,7 @@ class Entry:
     """An item, how much sound it has had, and that sound while it is kept."""
 
     item: JsonObject
+    chars: int = 0  # of its words and pictures when it was added
     format: AudioFormat | None = None
     samples: int = 0
     kept: bytearray = field(default_factory=bytearray)
@@ -35,6 +38,7 @@ class Conversation:
         self._entries: dict[str, Entry] = {}
         self._order: list[str] = []
         self._kept_bytes = 0
+        self._chars = 0
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._entries
@@ -43,7 +47,7 @@ class Conversation:
         """Forget all of it."""
         self._entries.clear()
         self._order.clear()
-        self._kept_bytes = 0
+        self._kept_bytes = self._chars = 0
 
     @property
     def last_id(self) -> str | None:
@@ -78,10 +82,11 @@ class Conversation:
                 f"Error adding item: the previous item with id '{after}' does not exist.", param="previous_item_id"
             )
         self._order.insert(at, item_id)
-        self._entries[item_id] = Entry(item)
+        self._entries[item_id] = Entry(item, _chars(item))
+        self._chars += self._entries[item_id].chars
         previous = self._order[at - 1] if at else None
-        if len(self._order) > MAX_ITEMS:
-            self._forget(self._order[0] if at else self._order[1])
+        while len(self._order) > MAX_ITEMS or (self._chars > MAX_ITEM_CHARS and len(self._order) > 1):
+            self._forget(self._order[0] if self._order[0] != item_id else self._order[1])
         return previous
 
     def item(self, item_id: str) -> JsonObject:
@@ -170,9 +175,20 @@ class Conversation:
         return entry
 
     def _forget(self, item_id: str) -> None:
-        self._drop_sound(self._entries.pop(item_id))
+        entry = self._entries.pop(item_id)
+        self._chars -= entry.chars
+        self._drop_sound(entry)
         self._order.remove(item_id)
 
     def _drop_sound(self, entry: Entry) -> None:
         self._kept_bytes -= len(entry.kept)
         entry.kept = bytearray()
+
+
+def _chars(value: Json) -> int:
+    """The characters of all strings in it."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_chars(inner) for inner in value.values())
+    return sum(_chars(inner) for inner in value) if isinstance(value, list) else 0

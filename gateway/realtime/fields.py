@@ -11,6 +11,8 @@ from sessions.errors import WireError
 from sessions.ports import Json, JsonObject
 
 MAX_ID_CHARS = 256
+MAX_TEXT_CHARS = 256 * 1024  # twice what the largest context of a realtime model holds
+MAX_ENCODED_CHARS = 16 * 1024 * 1024  # sound or a picture: what a message can hold
 KINDS: dict[type, str] = {str: "a string", int: "an integer", bool: "a boolean", dict: "an object", list: "an array"}
 
 
@@ -31,10 +33,13 @@ def _wrong(path: str, value: Json, wanted: str) -> WireError:
     )
 
 
-def text(value: Json, path: str) -> str:
-    """A string."""
+def text(value: Json, path: str, max_chars: int = MAX_TEXT_CHARS) -> str:
+    """A string of a bounded length."""
     if type(value) is not str:
         raise _wrong(path, value, "a string")
+    if len(value) > max_chars:
+        problem = f"{len(value)} characters are more than the {max_chars} that are taken"
+        raise invalid(path, problem, "string_above_max_length")
     return value
 
 

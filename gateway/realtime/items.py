@@ -64,7 +64,8 @@ def _check_text(part: JsonObject, path: str, format: AudioFormat) -> None:
 
 
 def _check_input_audio(part: JsonObject, path: str, format: AudioFormat) -> None:
-    decode_audio(fields.text(fields.required(part, "audio", path), f"{path}.audio"), format, param=f"{path}.audio")
+    audio = fields.text(fields.required(part, "audio", path), f"{path}.audio", fields.MAX_ENCODED_CHARS)
+    decode_audio(audio, format, param=f"{path}.audio")
     if part.get("transcript") is not None:
         fields.text(part["transcript"], f"{path}.transcript")
 
@@ -75,7 +76,7 @@ def _check_output_audio(part: JsonObject, path: str, format: AudioFormat) -> Non
 
 
 def _check_image(part: JsonObject, path: str, format: AudioFormat) -> None:
-    url = fields.text(fields.required(part, "image_url", path), f"{path}.image_url")
+    url = fields.text(fields.required(part, "image_url", path), f"{path}.image_url", fields.MAX_ENCODED_CHARS)
     head = IMAGE.match(url)
     if head is None:
         raise fields.invalid(f"{path}.image_url", "expected a data URI of type image/png or image/jpeg")

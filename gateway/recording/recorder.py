@@ -79,6 +79,7 @@ class Recorder:
         self._save = save
         self._clock = clock
         self._running: dict[SessionKey, CallRecording] = {}
+        self._tasks: asyncio.TaskGroup | None = None  # while `run` runs
 
     def begin(
         self,
@@ -108,6 +109,14 @@ class Recorder:
 
     async def run(self) -> None:
         """Hand over what quiet calls have waiting; one long task of the application's group, ended by cancelling."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await self._tick()
+            finally:
+                self._tasks = None
+
+    async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             now_ms = self._clock.now_ms()
@@ -122,6 +131,7 @@ class Recorder:
         """End a call's recording and queue its finishing.
 
         `record` is the ended session's; once the recording is ready it is saved again with the recording's facts.
+        Cancelling it leaves a slow disk to finish by itself.
         """
         now_ms = self._clock.now_ms()
         if self._running.pop(running.key, None) is None:
@@ -129,6 +139,12 @@ class Recorder:
         for part in (running.spool, running.events):
             if part is not None:
                 part.close(now_ms)
+        ending = self._finish(running, record, tuple(played), ttl_s)
+        await (ending if self._tasks is None else asyncio.shield(self._tasks.create_task(ending)))
+
+    async def _finish(
+        self, running: CallRecording, record: SessionRecord, played: tuple[PlayedSpan, ...], ttl_s: int | None
+    ) -> None:
         await self._writer.settled(running.sink)
         complete = all(part is None or part.complete for part in (running.spool, running.events))
         if running.sink.failed is not None and not running.sink.folder.is_dir():
@@ -141,7 +157,7 @@ class Recorder:
                 stereo=running.stereo,
                 keep_tracks=running.keep_tracks,
                 complete=complete and running.sink.failed is None,
-                played=tuple(played),
+                played=played,
                 on_done=self._done(record, ttl_s),
             )
         )

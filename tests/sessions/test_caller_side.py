@@ -198,5 +198,5 @@ def test_changed_settings_go_to_the_model_and_hold_for_the_call() -> None:
 def test_too_much_held_is_refused_instead_of_kept() -> None:
     call = Driver(ready=False)
     for n in range(1_000):
-        assert call(typed(f"t{n}")) == []
-    assert kinds(call(typed("one_too_many"))) == ["Refuse"]
+        assert of(Refuse, call(typed(f"t{n}"))) == []
+    assert len(of(Refuse, call(typed("one_too_many")))) == 1

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from sessions.events import TokenUsage
 from sessions.record import Speaker, ToolUse, Turn, Utterance
-from sessions.turns import TurnBook, add_usage
+from sessions.talk import Talk
+from sessions.turns import CUT, MAX_CALL_CHARS, MAX_TURN_CHARS, MAX_TURN_ENTRIES, TurnBook, add_usage
 
 START_MS = 500
 
@@ -127,3 +128,27 @@ def test_an_answer_that_never_ends_is_written_with_the_call() -> None:
 def test_usage_adds_up() -> None:
     left = TokenUsage(1, 2, 3, 4, 5, 6)
     assert add_usage(left, left) == TokenUsage(2, 4, 6, 8, 10, 12)
+
+
+def test_a_turn_with_many_entries_is_followed_by_another() -> None:
+    book = TurnBook(0)
+    talk = Talk(book)
+    for n in range(MAX_TURN_ENTRIES + 1):
+        talk.caller_typed(f"item_{n}", "x", 0, n)
+    assert [len(turn.entries) for turn in book.turns] == [MAX_TURN_ENTRIES, 1]
+
+
+def test_words_beyond_a_turns_room_are_cut_and_marked() -> None:
+    book = TurnBook(0)
+    turn = book.begin(0)
+    assert book.fitted(turn, "x" * (MAX_TURN_CHARS - 1)) == "x" * (MAX_TURN_CHARS - 1)
+    assert book.fitted(turn, "yes") == "y" + CUT
+    assert book.fitted(turn, "more") == ""
+    assert book.fitted(book.begin(1), "more") == "more"
+
+
+def test_a_call_has_room_for_so_many_words_and_no_more() -> None:
+    book = TurnBook(0)
+    fitting = [book.fitted(book.begin(n), "x" * MAX_TURN_CHARS) for n in range(MAX_CALL_CHARS // MAX_TURN_CHARS)]
+    assert sum(map(len, fitting)) == MAX_CALL_CHARS
+    assert book.fitted(book.begin(99), "more") == ""

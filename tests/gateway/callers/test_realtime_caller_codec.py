@@ -232,3 +232,18 @@ def test_no_known_kind_with_odd_fields_breaks_the_reader(kind: str, fields: dict
     reader = codec()
     with suppress(WireError):
         reader.read(json.dumps({**fields, "type": kind}).encode())
+
+
+def test_system_messages_that_are_kept_from_the_model_have_a_bound_together() -> None:
+    reader = codec()
+
+    def system(n: int) -> dict[str, Any]:
+        part = {"type": "input_text", "text": "x" * 200_000}
+        item = {"id": f"item_{n}", "type": "message", "role": "system", "content": [part]}
+        done = read(reader, type="conversation.item.create", item=item, event_id="mine")
+        assert done.event is None
+        return dict(orjson.loads(done.replies[0]))
+
+    answers = [system(n) for n in range(7)]
+    assert [answer["type"] for answer in answers[:5]] == ["conversation.item.added"] * 5
+    assert (answers[6]["error"]["code"], answers[6]["error"]["event_id"]) == ("rate_limit_exceeded", "mine")

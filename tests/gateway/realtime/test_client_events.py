@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from audio.formats import PCM16_24K, PCMU_8K
 from gateway.realtime import client_events
-from gateway.realtime.client_events import MAX_APPEND_BYTES, decode_append, read_client_event
+from gateway.realtime.client_events import MAX_APPEND_BYTES, MAX_PARTS, decode_append, read_client_event
+from gateway.realtime.fields import MAX_TEXT_CHARS
 from sessions.errors import WireError
 
 PNG = "data:image/png;base64,AAAA"
@@ -248,3 +249,26 @@ def test_an_event_id_out_of_bounds_is_not_repeated() -> None:
     with pytest.raises(WireError) as problem:
         read_client_event(b'{"type":"response.cancel","event_id":"' + b"x" * 1000 + b'"}', PCM16_24K)
     assert (problem.value.param, problem.value.event_id) == ("event_id", None)
+
+
+def test_a_message_of_countless_parts_is_refused_before_it_is_parsed() -> None:
+    for odd in (b"{},", b"0,", b'"k":1,', b"[],"):
+        text = b'{"type":"session.update","session":{"type":"realtime","x":[' + odd * (MAX_PARTS + 1) + b"0]}}"
+        assert problem(text).code == "invalid_event"
+    tools = [
+        {"type": "function", "name": f"tool_{n}", "parameters": {"type": "object", "properties": {"a": {}}}}
+        for n in range(128)
+    ]
+    read("session.update", session={"type": "realtime", "tools": tools})
+
+
+def test_more_text_than_a_model_can_read_is_refused_by_its_field() -> None:
+    long = "x" * (MAX_TEXT_CHARS + 1)
+    for item, path in (
+        (user({"type": "input_text", "text": long}), "item.content[0].text"),
+        ({"type": "function_call_output", "call_id": "c", "output": long}, "item.output"),
+    ):
+        refused = problem(orjson.dumps({"type": "conversation.item.create", "item": item}))
+        assert (refused.code, refused.param) == ("string_above_max_length", path)
+    picture = "data:image/png;base64," + "AAAA" * MAX_TEXT_CHARS
+    read("conversation.item.create", item=user({"type": "input_image", "image_url": picture}))

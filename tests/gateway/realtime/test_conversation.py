@@ -8,7 +8,7 @@ import pytest
 
 from audio.formats import PCM16_24K
 from gateway.realtime import items
-from gateway.realtime.conversation import MAX_ITEM_BYTES, MAX_ITEMS, MAX_KEPT_BYTES, Conversation
+from gateway.realtime.conversation import MAX_ITEM_BYTES, MAX_ITEM_CHARS, MAX_ITEMS, MAX_KEPT_BYTES, Conversation
 from sessions.errors import WireError
 
 
@@ -51,3 +51,15 @@ def test_sound_for_an_item_that_is_gone_is_nobodys() -> None:
     conversation.update(items.user_text("gone", "x"))
     with pytest.raises(WireError):
         conversation.retrieved("gone")
+
+
+def test_the_oldest_go_when_words_and_pictures_are_too_much() -> None:
+    conversation = Conversation("conv_1")
+    big = "x" * (MAX_ITEM_CHARS // 2)
+    for name in ("a", "b", "c"):
+        conversation.add(items.user_text(name, big))
+    assert ["a" in conversation, "b" in conversation, "c" in conversation] == [False, False, True]
+    conversation.delete("c")
+    conversation.add(items.user_text("d", big))
+    conversation.add(items.user_text("e", "x" * (MAX_ITEM_CHARS + 1)))
+    assert ["d" in conversation, "e" in conversation] == [False, True]  # the newest stays, however large

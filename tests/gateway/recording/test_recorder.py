@@ -18,7 +18,7 @@ from gateway.recording.blobs import BlobFailed, FolderBlobs
 from gateway.recording.eventlog import LoggedMessage, LoggedSound, Source, read_event_log
 from gateway.recording.finisher import Finisher
 from gateway.recording.recorder import CallRecording, Recorder
-from gateway.recording.writer import SpoolWriter
+from gateway.recording.writer import Sink, SpoolWriter
 from sessions.agent import ReplayPolicy
 from sessions.documents import (
     Owner,
@@ -62,6 +62,19 @@ class BrokenBlobs(FolderBlobs):
         return await super().put_file(tenant, session_id, name, path)
 
 
+class SlowWriter(SpoolWriter):
+    """A disk that is done only when `quick` is set."""
+
+    def __init__(self, *, inline: bool) -> None:
+        super().__init__(inline=inline)
+        self.quick = asyncio.Event()
+        self.quick.set()
+
+    async def settled(self, sink: Sink | None = None) -> None:
+        await self.quick.wait()
+        await super().settled(sink)
+
+
 @dataclass
 class Room:
     """Everything around a recorder, on real files."""
@@ -72,6 +85,7 @@ class Room:
     finisher: Finisher
     recorder: Recorder
     saved: list[Document]
+    writer: SlowWriter
 
     def files(self) -> list[str]:
         """What lies in the spool and in the blob store, by name."""
@@ -95,9 +109,10 @@ def in_room(folder: Path, test: Callable[[Room], Awaitable[None]]) -> None:
         clock, saved = HandClock(ms=9000), list[Document]()
         blobs = BrokenBlobs(folder / "blobs", inline=True)
         finisher = Finisher(blobs, inline=True)
-        recorder = Recorder(folder / "boot", SpoolWriter(inline=True), finisher, saved.append, clock)
+        writer = SlowWriter(inline=True)
+        recorder = Recorder(folder / "boot", writer, finisher, saved.append, clock)
         async with asyncio.timeout(20):
-            await test(Room(folder, clock, blobs, finisher, recorder, saved))
+            await test(Room(folder, clock, blobs, finisher, recorder, saved, writer))
 
     asyncio.run(main())
 
@@ -325,3 +340,29 @@ def test_a_session_that_cannot_be_read_keeps_its_spool(tmp_path: Path) -> None:
         await store.close()
 
     in_room(tmp_path, test)
+
+
+def test_a_call_that_does_not_wait_for_a_slow_disk_has_its_recording_all_the_same(tmp_path: Path) -> None:
+    async def main(room: Room) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(room.recorder.run())
+            await asyncio.sleep(0)
+            running = room.begin()
+            assert running is not None
+            talk(running, 9000)
+            room.writer.quick.clear()
+            ending = tasks.create_task(room.end(running))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ending.cancel()  # as a call does that has waited long enough
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert room.finisher.waiting == 0
+            room.writer.quick.set()
+            while not room.finisher.waiting:
+                await asyncio.sleep(0)
+            await room.finisher.work_off()
+            serving.cancel()
+        assert room.info().state is RecordingState.READY
+
+    in_room(tmp_path, main)
