@@ -56,6 +56,16 @@ class AgentFileError(ValueError):
         self.message = message
 
 
+def all_of(*checks: Callable[[Agent], None]) -> Callable[[Agent], None]:
+    """One check that makes these, one after the other."""
+
+    def check(agent: Agent) -> None:
+        for one in checks:
+            one(agent)
+
+    return check
+
+
 def load_agent(path: Path, check: Callable[[Agent], None]) -> Agent:
     """Read and check one file. `check` may raise AgentProblem. Raises AgentFileError."""
     try:

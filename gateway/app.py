@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from gateway.agent_files import all_of
 from gateway.agents import AgentBook
 from gateway.api.shapes import AgentShape
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
@@ -38,6 +39,7 @@ from gateway.staterecovery import recover
 from gateway.switchboard import CallLimits, Switchboard, SwitchboardParts
 from gateway.tools.config import load_mcp_config
 from gateway.tools.plugins import load_functions
+from gateway.tools.grants import GrantCheck
 from gateway.tools.pool import McpPool
 from gateway.upgrade import MediaRoute
 from gateway.web import WebParts, make_app
@@ -91,12 +93,13 @@ class Gateway:
         check_bind(settings.host, self._rules)
         self._secrets = ClientSecrets(_signing_key(settings, self._keys))
         self._registry = ModelRegistry(settings, clock, ids)
-        self.agents = AgentBook(settings.agents_dir, self._registry.check, clock)
         self._functions = load_functions(settings.plugins_dir)
         self._mcp = overrides.mcp or McpPool(
             load_mcp_config(settings.mcp_config, os.environ), max_result_bytes=settings.max_tool_result_bytes
         )
         self._boots = Boots(settings.data_dir / "boots", ids.new("boot"))
+        grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
+        self.agents = AgentBook(settings.agents_dir, all_of(self._registry.check, grants.check), clock)
         self.store: Store = open_store(settings.store_url, clock, inline=inline)
         self.blobs: Blobs = FolderBlobs(settings.data_dir / "blobs", inline=inline)
         self.keeper = StateKeeper(self.store, self._boots.folder / "state", clock, inline=inline)

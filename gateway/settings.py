@@ -98,8 +98,11 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _store(value: str) -> str:
-    if value and not value.startswith(("sqlite://", "cosmos://")):
-        raise ValueError("must be such as sqlite://./data/patchbay.db")
+    scheme, _, place = value.partition("://")
+    if scheme == "cosmos":
+        raise ValueError("cosmos:// is not supported yet; write one such as sqlite://./data/patchbay.db")
+    if value and (scheme != "sqlite" or not place or place.endswith("/")):
+        raise ValueError("must name a file, such as sqlite://./data/patchbay.db")
     return value
 
 
@@ -259,6 +262,17 @@ def _check_files(settings: Settings, source: Source) -> None:
         if path is not None and not path.is_file():
             raise SettingsError(f"{source.place((name,))}: there is no file {path}; write the path of a PEM file")
     name = "tls_cert"
+    # Where nobody has named them, they need not be there.
+    if ("mcp_config",) in source.places and not settings.mcp_config.is_file():
+        where = source.place(("mcp_config",))
+        raise SettingsError(f"{where}: there is no file {settings.mcp_config}; make it (docs/tools.md), or unset this")
+    if ("plugins_dir",) in source.places and settings.plugins_dir is not None and not settings.plugins_dir.is_dir():
+        where = source.place(("plugins_dir",))
+        raise SettingsError(f"{where}: there is no folder {settings.plugins_dir}; make it, or write none")
+    _check_pem(settings, source)
+
+
+def _check_pem(settings: Settings, source: Source) -> None:
     try:
         if settings.tls_cert is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, lambda: b"")

@@ -22,6 +22,8 @@ _COMMON = {
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
 }
 _TO_COME = frozenset({"carriers"})
+# What `patchbay call` reads, on a machine that may serve too.
+_CALLERS_OWN = frozenset({"PATCHBAY_URL", "PATCHBAY_API_KEY"})
 
 # What Kubernetes puts into every container beside a service called patchbay.
 _KUBERNETES = re.compile(r"PATCHBAY(_\w+)?_SERVICE_(HOST|PORT\w*)|PATCHBAY(_\w+)?_PORT_\d+_(TCP|UDP)\w*")
@@ -115,7 +117,7 @@ def _read_names(
 
 
 def _path_of(name: str) -> Path_ | None:
-    if name.startswith(PREFIX) and not _KUBERNETES.fullmatch(name):
+    if name.startswith(PREFIX) and name not in _CALLERS_OWN and not _KUBERNETES.fullmatch(name):
         return tuple(name.removeprefix(PREFIX).lower().split("__"))
     return (name.lower(),) if name in _COMMON.values() else None
 

@@ -141,6 +141,11 @@ class Toolbox:
                 self._problems.append(f"tool server {server} has no tool {rule.name}")
 
 
+def names_of(rules: Iterable[ToolRule]) -> frozenset[str]:
+    """What a model calls these tools, once every server that has them is connected."""
+    return frozenset(_named([_Offer(rule, ToolSpec(rule.name, "", _ANY_OBJECT)) for rule in rules]))
+
+
 def _named(offers: list[_Offer]) -> dict[str, _Offer]:
     """Names that a model takes: a name that several servers or functions have gets its server's label in front."""
     # The same tool granted twice is one tool; the first grant's rule holds.

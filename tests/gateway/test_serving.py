@@ -23,6 +23,15 @@ from sessions.stores.sqlite import SqliteStore
 
 AGENT = "model: scripted/scripts/desk.yaml\ninstructions: None.\n"
 SCRIPT = "model: desk\n"
+RULES = """\
+model: local/offline
+offline:
+  rules:
+    - name: hello
+      phrases: [hello]
+      call: {tool: nope}
+      say: "{result}"
+"""
 
 
 @pytest.fixture
@@ -62,6 +71,17 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("agents/scripts/desk.yaml", "pace: slow\n", "agents/scripts/desk.yaml, line 1: pace: must be"),
         ("patchbay.yaml", "\ndrain_s: soon\n", "patchbay.yaml:2: drain_s: must be"),
         ("patchbay.yaml", "max_cals: 3\n", "patchbay.yaml:1: max_cals: there is no such setting"),
+        (
+            "agents/desk.yaml",
+            AGENT + "tools: [{mcp: nope}]\n",
+            "agents/desk.yaml:3: tools[0].mcp: there is no MCP server",
+        ),
+        (
+            "agents/desk.yaml",
+            AGENT + "tools:\n  - function: nope\n",
+            "agents/desk.yaml:4: tools[0].function: there is no",
+        ),
+        ("agents/desk.yaml", RULES, "agents/desk.yaml:6: offline.rules[0].call.tool: the agent has no tool 'nope'"),
         (".env", "PATCHBAY_MAX_CALLS=many\n", ".env: PATCHBAY_MAX_CALLS: must be"),
         ("mcp.json", '{"mcpServers": {\n  "a": {"command": 3}}}', "mcp.json:2: mcpServers.a.command: must be a text"),
         ("mcp.json", '{"mcpServers": {\n  "a": }}', "mcp.json:2: is not JSON"),
@@ -87,6 +107,9 @@ def test_a_bad_file_stops_the_start(
         ("PATCHBAY_HOST", "0.0.0.0", "PATCHBAY_HOST: without API keys the server listens on this machine only"),
         ("PATCHBAY_STORE", "sqlite:///proc/nowhere/x.db", "PATCHBAY_STORE: /proc/nowhere/x.db cannot be opened"),
         ("PATCHBAY_STORE", "sqlite://./agents/desk.yaml", "PATCHBAY_STORE: ./agents/desk.yaml is damaged, or is not"),
+        ("PATCHBAY_STORE", "cosmos://x", "PATCHBAY_STORE: cosmos:// is not supported yet"),
+        ("PATCHBAY_MCP_CONFIG", "nowhere.json", "PATCHBAY_MCP_CONFIG: there is no file nowhere.json"),
+        ("PATCHBAY_PLUGINS_DIR", "nowhere", "PATCHBAY_PLUGINS_DIR: there is no folder nowhere"),
         ("PATCHBAY_MODEL_CA", "agents/desk.yaml", "PATCHBAY_MODEL_CA: the file must hold PEM certificates"),
     ],
 )

@@ -90,6 +90,23 @@ def test_plugins_can_be_switched_off(tmp_path: Path) -> None:
     assert load_settings({}, tmp_path).plugins_dir is None
 
 
+def test_files_that_are_named_must_be_there_wherever_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "patchbay.yaml").write_text("\nmcp_config: servers.json\n")
+    path = f"{tmp_path}/servers.json"
+    assert refused(tmp_path, {}) == (
+        f"{tmp_path}/patchbay.yaml:2: mcp_config: there is no file {path}; make it (docs/tools.md), or unset this"
+    )
+    (tmp_path / "servers.json").write_text("{}")
+    (tmp_path / "mine").mkdir()
+    settings = load_settings({"PATCHBAY_PLUGINS_DIR": "mine"}, tmp_path)
+    assert (settings.mcp_config, settings.plugins_dir) == (tmp_path / "servers.json", tmp_path / "mine")
+
+
+def test_what_a_caller_on_the_same_machine_sets_is_no_setting_of_the_server(tmp_path: Path) -> None:
+    callers = {"PATCHBAY_URL": "https://voice.example", "PATCHBAY_API_KEY": KEY}
+    assert load_settings(callers, tmp_path) == load_settings({}, tmp_path)
+
+
 def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
     settings = load_settings({"PATCHBAY_API_KEYS": KEY, "OPENAI_API_KEY": "sk-1", "PATCHBAY_PORT": "1"}, tmp_path)
     assert KEY not in repr(settings)
@@ -182,6 +199,10 @@ def test_certificate_and_key_go_together_and_must_exist(tmp_path: Path) -> None:
         ("PATCHBAY_ALLOWED_ORIGINS", "shop.example", "as browsers do"),
         ("PATCHBAY_ALLOWED_ORIGINS", "https://shop.example/page", "as browsers do"),
         ("PATCHBAY_STORE", "postgres://x", "sqlite://"),
+        ("PATCHBAY_STORE", "sqlite://", "must name a file"),
+        ("PATCHBAY_STORE", "cosmos://x", "cosmos:// is not supported yet"),
+        ("PATCHBAY_MCP_CONFIG", "nowhere.json", "there is no file"),
+        ("PATCHBAY_PLUGINS_DIR", "nowhere", "there is no folder"),
         ("PATCHBAY_LOG_LEVEL", "loud", "'debug', 'info'"),
         ("PATCHBAY_REQUIRE_TLS", "perhaps", "must be a valid boolean"),
         ("PATCHBAY_LOCAL", "x", "must be"),

@@ -127,8 +127,6 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
         "PATCHBAY_PORT": "0",
         "PATCHBAY_DATA_DIR": str(folder / "data"),
         "PATCHBAY_AGENTS_DIR": str(folder / "agents"),
-        "PATCHBAY_MCP_CONFIG": str(folder / "mcp.json"),
-        "PATCHBAY_PLUGINS_DIR": str(folder / "plugins"),
         "PATCHBAY_DRAIN_S": "5",
     }
     return {**kept, **given, **settings, "PYTHONPATH": str(ROOT)}

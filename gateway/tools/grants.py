@@ -1,0 +1,77 @@
+"""Whether an agent's tools can exist, as far as that is known before any server is connected.
+
+A server may be down when Patchbay starts, so its list of tools is never asked for: an agent's `allow:` is its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from gateway.agent_files import AgentProblem
+from gateway.tools.toolbox import names_of
+from sessions.agent import Agent, ToolGrant, ToolRule
+from sessions.ports import Json
+
+
+class GrantCheck:
+    """Checks agents' grants, and the calls of their `offline:` rules, against what this process has."""
+
+    def __init__(self, servers: Collection[str], functions: Collection[str], config: Path) -> None:
+        """`servers` are those of the MCP configuration at `config`; `functions` are built in or plugins."""
+        self._servers = servers
+        self._functions = functions
+        self._config = config
+
+    def check(self, agent: Agent) -> None:
+        """Raises AgentProblem for a tool that no call could have."""
+        for at, grant in enumerate(agent.tools):
+            self._check_grant(grant, f"tools[{at}]")
+        if agent.model.kind == "local" and agent.offline is not None:
+            _check_rules(agent, agent.offline.get("rules"))
+
+    def _check_grant(self, grant: ToolGrant, field: str) -> None:
+        if grant.function is not None:
+            if grant.function not in self._functions:
+                raise AgentProblem(
+                    f"{field}.function",
+                    f"there is no function tool {grant.function!r}; there are {_listed(self._functions)}",
+                )
+        elif grant.server not in self._servers:
+            known = f"there are {_listed(self._servers)}" if self._servers else "there is none at all"
+            raise AgentProblem(
+                f"{field}.mcp", f"there is no MCP server {grant.server!r} switched on in {self._config}; {known}"
+            )
+
+
+def _check_rules(agent: Agent, rules: Json) -> None:
+    granted = _granted(agent)
+    if granted is None or not isinstance(rules, list):
+        return
+    for at, rule in enumerate(rules):
+        call = rule.get("call") if isinstance(rule, Mapping) else None
+        tool = call.get("tool") if isinstance(call, Mapping) else None
+        if isinstance(tool, str) and tool not in granted:
+            has = f"it has {_listed(granted)}" if granted else "it has none"
+            raise AgentProblem(
+                f"offline.rules[{at}].call.tool", f"the agent has no tool {tool!r}; grant it under `tools`: {has}"
+            )
+
+
+def _granted(agent: Agent) -> frozenset[str] | None:
+    """The names under which the agent's model has its tools; None where they are not known: they may be any."""
+    if "tools" in agent.client_may_set:
+        return None
+    rules: list[ToolRule] = []
+    for grant in agent.tools:
+        if grant.function is not None:
+            rules.append(ToolRule(None, grant.function))
+        elif grant.only is None:  # all that the server has, whatever that is
+            return None
+        else:
+            rules.extend(grant.only)
+    return names_of(rules)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
