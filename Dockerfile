@@ -15,7 +15,9 @@ COPY console console
 RUN /opt/patchbay/bin/pip install --no-deps .
 
 FROM python:3.12-slim-bookworm
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/patchbay patchbay
+# The data folder is made here, as a volume takes its owner from what it is laid over.
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/patchbay patchbay \
+    && install --directory --owner=patchbay /var/lib/patchbay/data
 COPY --from=build /opt/patchbay /opt/patchbay
 COPY --chown=patchbay:patchbay agents /etc/patchbay/agents
 COPY --chown=patchbay:patchbay mcp.json /etc/patchbay/mcp.json
@@ -24,13 +26,13 @@ ENV PATH=/opt/patchbay/bin:$PATH \
     PATCHBAY_HOST=0.0.0.0 \
     PATCHBAY_DATA_DIR=/var/lib/patchbay/data \
     PATCHBAY_AGENTS_DIR=/etc/patchbay/agents \
-    PATCHBAY_MCP_CONFIG=/etc/patchbay/mcp.json
+    PATCHBAY_MCP_CONFIG=/etc/patchbay/mcp.json \
+    BOOKINGS_DB=/var/lib/patchbay/data/bookings.db
 USER 10001
 WORKDIR /var/lib/patchbay
 VOLUME /var/lib/patchbay/data
 EXPOSE 8080
 # Beyond loopback the server starts only with PATCHBAY_API_KEYS set.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('PATCHBAY_PORT', '8080') + '/healthz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["python", "-m", "gateway.health"]
 STOPSIGNAL SIGTERM
 CMD ["patchbay", "serve"]
