@@ -17,6 +17,7 @@ MARKS_LAG_MS = 1_000  # the last mark of an item is waited for so long after the
 
 @dataclass(slots=True)
 class _Item:
+    number: int  # in the order of sending
     begin_ms: int
     rate_hz: int
     samples: int = 0
@@ -54,11 +55,13 @@ class PlaybackLedger:
     __slots__ = (
         "_epoch",
         "_items",
+        "_open",
         "_plays_until_ms",
     )
 
     def __init__(self) -> None:
         self._items: dict[str, _Item] = {}
+        self._open: dict[str, _Item] = {}  # those that may not have ended: a long call has hundreds that have
         self._plays_until_ms = 0.0  # when all that was sent will have been played, if nothing stops it
         self._epoch = 0  # how many clears so far
 
@@ -67,13 +70,16 @@ class PlaybackLedger:
         item = self._items.get(item_id)
         starts_ms = self._plays_until_ms if self._plays_until_ms > now_ms else now_ms
         if item is None:
-            item = self._items[item_id] = _Item(int(starts_ms), rate_hz)
+            item = self._items[item_id] = _Item(len(self._items), int(starts_ms), rate_hz)
+            self._open = {name: other for name, other in self._open.items() if not other.ended(now_ms)}
         elif item.rate_hz != rate_hz:
             item.samples = item.samples * rate_hz // item.rate_hz
             item.rate_hz = rate_hz
         item.samples += samples
         if not item.cut:  # else it is late sound: sent, never heard
             self._plays_until_ms = starts_ms + samples * 1000 / rate_hz
+            if item_id not in self._open:
+                self._open[item_id] = item
         return starts_ms
 
     def sent_run(self, item_id: str, run: FrameRun) -> None:
@@ -91,7 +97,7 @@ class PlaybackLedger:
         """Note speech sent now that will not be played: the response it belongs to was cut short."""
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = _Item(now_ms, rate_hz)
+            item = self._items[item_id] = _Item(len(self._items), now_ms, rate_hz)
         if not item.cut:
             self._cut(item, now_ms)
         self.sent(item_id, samples, rate_hz, now_ms)
@@ -110,9 +116,10 @@ class PlaybackLedger:
 
     def interrupted(self, now_ms: int) -> None:
         """Playback stops now: what has not sounded yet will not."""
-        for item in self._items.values():
+        for item in self._open.values():
             if not item.ended(now_ms):
                 self._cut(item, now_ms)
+        self._open.clear()
         self._plays_until_ms = min(self._plays_until_ms, now_ms)
 
     def cleared(self, now_ms: int) -> None:
@@ -135,6 +142,7 @@ class PlaybackLedger:
         marked_ms = item.known_ms or 0
         item.known_ms = max(marked_ms, min(int(end_ms), item.sent_ms))
         item.label = Heard.MARKED
+        self._open.setdefault(item_id, item)  # its last mark is waited for
         return item_id
 
     def heard(self, item_id: str, now_ms: int) -> HeardUpTo:
@@ -163,10 +171,8 @@ class PlaybackLedger:
         """The item that the caller hears now, if any."""
         if now_ms >= self._plays_until_ms + MARKS_LAG_MS:
             return None
-        for item_id, item in reversed(self._items.items()):
-            if item.begin_ms <= now_ms and not item.ended(now_ms):
-                return item_id
-        return None
+        sounding = [pair for pair in self._open.items() if pair[1].begin_ms <= now_ms and not pair[1].ended(now_ms)]
+        return max(sounding, key=lambda pair: pair[1].number)[0] if sounding else None
 
     @property
     def plays_until_ms(self) -> int:
