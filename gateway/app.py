@@ -24,6 +24,7 @@ from gateway.auth.entrance import Entrance
 from gateway.auth.keys import ApiKeys, read_keys
 from gateway.auth.origins import OriginRules, check_bind
 from gateway.auth.requests import read_proxies
+from gateway.auth.secret_sessions import SecretSession
 from gateway.boots import Boots
 from gateway.live import CallBoard
 from gateway.models.registry import ModelRegistry
@@ -38,14 +39,14 @@ from gateway.statekeeper import StateKeeper
 from gateway.staterecovery import recover
 from gateway.switchboard import CallLimits, Switchboard, SwitchboardParts
 from gateway.tools.config import load_mcp_config
-from gateway.tools.plugins import load_functions
 from gateway.tools.grants import GrantCheck
+from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
 from gateway.upgrade import MediaRoute
 from gateway.web import WebParts, make_app
 from sessions.documents import Owner, ttl_of
 from sessions.errors import VoiceError
-from sessions.ports import Clock, Ids, Json, JsonObject
+from sessions.ports import Clock, Ids, JsonObject
 from sessions.stores.contract import SessionKey, Store, StoreFailed
 from sessions.stores.opening import open_store
 
@@ -97,9 +98,9 @@ class Gateway:
         self._mcp = overrides.mcp or McpPool(
             load_mcp_config(settings.mcp_config, os.environ), max_result_bytes=settings.max_tool_result_bytes
         )
-        self._boots = Boots(settings.data_dir / "boots", ids.new("boot"))
         grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
         self.agents = AgentBook(settings.agents_dir, all_of(self._registry.check, grants.check), clock)
+        self._boots = Boots(settings.data_dir / "boots", ids.new("boot"))
         self.store: Store = open_store(settings.store_url, clock, inline=inline)
         self.blobs: Blobs = FolderBlobs(settings.data_dir / "blobs", inline=inline)
         self.keeper = StateKeeper(self.store, self._boots.folder / "state", clock, inline=inline)
@@ -291,6 +292,7 @@ class Gateway:
             entrance=self._entrance,
             secrets=self._secrets,
             clock=self._clock,
+            max_body_bytes=self.settings.max_body_bytes,
         )
 
     def shown(self) -> list[AgentShape]:
@@ -310,9 +312,9 @@ class Gateway:
             )
         return found
 
-    def secret_session(self, agent: str | None, session: JsonObject, tenant: str) -> dict[str, Json]:
-        """The session that a client secret with these defaults opens. Raises WireError."""
-        return self.switchboard.secret_session(agent, session, tenant)
+    def secret_session(self, wish: JsonObject) -> SecretSession:
+        """The session that a client secret made for this wish opens. Raises WireError."""
+        return self.switchboard.secret_session(wish)
 
 
 def _signing_key(settings: Settings, keys: ApiKeys) -> bytes:

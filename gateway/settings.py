@@ -171,6 +171,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(
         default=16 * MIB, ge=64 * 1024, le=256 * MIB, description="one WebSocket message, bytes"
     )
+    max_body_bytes: int = Field(default=64 * 1024, ge=1024, le=16 * MIB, description="one HTTP request's body, bytes")
     max_tool_result_bytes: int = Field(default=16 * 1024, ge=256, le=MIB, description="one tool result, bytes")
     redial_limit_ms: int = Field(
         default=5000, ge=0, le=60_000, description="time to win back a lost model, milliseconds"
@@ -261,7 +262,6 @@ def _check_files(settings: Settings, source: Source) -> None:
         path = getattr(settings, name)
         if path is not None and not path.is_file():
             raise SettingsError(f"{source.place((name,))}: there is no file {path}; write the path of a PEM file")
-    name = "tls_cert"
     # Where nobody has named them, they need not be there.
     if ("mcp_config",) in source.places and not settings.mcp_config.is_file():
         where = source.place(("mcp_config",))
@@ -273,6 +273,7 @@ def _check_files(settings: Settings, source: Source) -> None:
 
 
 def _check_pem(settings: Settings, source: Source) -> None:
+    name = "tls_cert"
     try:
         if settings.tls_cert is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, lambda: b"")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from gateway.agents import AgentBook, render_instructions
 from gateway.auth.entrance import Caller, Entrance, Quota
 from gateway.auth.requests import Refusal, UpgradeRequest
+from gateway.auth.secret_sessions import SecretSession, counted, without_the_agents
 from gateway.callers.realtime import RealtimeCallerLeg
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
@@ -18,6 +19,7 @@ from gateway.callrecord import CallFacts, CallRecord
 from gateway.calls import RunningCall
 from gateway.live import CallBoard, LiveCall
 from gateway.models.leg import ModelConnector
+from gateway.realtime import fields
 from gateway.realtime.session import AgentSide, EffectiveSession
 from gateway.recording.recorder import Recorder
 from gateway.tools.contract import ToolContext
@@ -228,14 +230,27 @@ class Switchboard:
             )
         return CallRecord(facts, parts.save, parts.recorder, recording, parts.clock)
 
-    def secret_session(self, name: str | None, defaults: JsonObject, tenant: str) -> dict[str, Json]:
-        """The session that a client secret with these defaults would open. Raises WireError."""
-        if name is None:
-            return {"type": "realtime", **{key: value for key, value in defaults.items() if key != "instructions"}}
-        agent = self._parts.agents.get(name)
+    def secret_session(self, wish: JsonObject) -> SecretSession:
+        """The session that a client secret made for this wish opens. Raises WireError naming the field."""
+        if "type" in wish:  # said first: naming an agent would not help
+            fields.one_of(wish["type"], "session.type", ("realtime",))
+        agent = self._agent_for_secret(wish.get("model"))
+        session = self.session_for(agent, wish, self.toolbox_for(agent))
+        defaults = counted(wish, agent.client_may_set)
+        return SecretSession(agent.name, defaults or None, without_the_agents(session.as_client_sees()))
+
+    def _agent_for_secret(self, wanted: Json) -> Agent:
+        """The agent that is named; where none is, the only one that can be called."""
+        path = "session.model"
+        if wanted is None:
+            callable_now = [agent for agent in self._parts.agents.all() if self._parts.unavailable(agent) is None]
+            if len(callable_now) == 1:
+                return callable_now[0]
+            raise fields.missing(path)
+        agent = self._parts.agents.get(fields.name(wanted, path))
         if agent is None:
-            raise WireError("There is no such agent.", code="model_not_found", param="session.model")
-        return self.session_for(agent, defaults, self.toolbox_for(agent)).as_client_sees()
+            raise WireError("There is no such agent.", code="model_not_found", param=path)
+        return agent
 
 
 def _server_tools(toolbox: Toolbox) -> dict[str, ToolRule]:

@@ -8,29 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
 
 from gateway import __version__
+from gateway.api import examples, shapes
+from gateway.api.bodies import BodyMiddleware
+from gateway.api.errors import Responses, add_error_answers
+from gateway.api.openapi import DocumentedApp
 from gateway.api.routes import AgentList, ApiParts, api_router
 from gateway.auth.client_secrets import ClientSecrets
 from gateway.auth.entrance import Entrance
-from gateway.auth.http import EntranceRefused, OriginMiddleware, answer_refusal, require_caller
+from gateway.auth.http import AsgiApp, Message, OriginMiddleware, Receive, RequireCaller, Scope, Send
 from gateway.auth.origins import OriginRules
 from gateway.live import CallBoard
 from gateway.recording.blobs import Blobs
 from gateway.server import Drain
 from gateway.statekeeper import StateKeeper
 from gateway.switchboard import Switchboard
-from sessions.ports import Clock
+from sessions.ports import Clock, Json
 from sessions.stores.contract import Store
 
 CONSOLE = Path(__file__).resolve().parent.parent / "console"
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-# The page needs nothing from anywhere else, its socket included.
-PAGE_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = {
+    # The page needs nothing from anywhere else, its socket included.
+    "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    # Modules of two versions do not fit together: browsers shall ask whether theirs is the newest.
+    "cache-control": "no-cache",
+}
 
 
 class Served(AgentList, Protocol):
@@ -58,6 +69,7 @@ class WebParts:
     entrance: Entrance
     secrets: ClientSecrets
     clock: Clock
+    max_body_bytes: int
 
 
 def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -68,7 +80,7 @@ def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[
         async with running():
             yield
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="Patchbay",
         version=__version__,
         summary="A gateway for voice agents",
@@ -77,24 +89,35 @@ def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
+    app.router.redirect_slashes = False
+    app.router.default = StaticFiles(directory=CONSOLE, html=True)  # not mounted: that would hide a wrong method
+    # The last that is added comes first.
     app.add_middleware(OriginMiddleware, rules=parts.rules, open_paths=PROBES)
-    app.add_exception_handler(EntranceRefused, answer_refusal)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_middleware(PolicyMiddleware)
+    app.add_middleware(BodyMiddleware, max_bytes=parts.max_body_bytes)
+    add_error_answers(app)
     _probes(app, parts.gateway)
-    app.include_router(api_router(_api_parts(parts)))
-
-    @app.middleware("http")
-    async def page_policy(request: Request, call_next: Callable[[Request], object]) -> Response:
-        response: Response = await call_next(request)  # type: ignore[misc]
-        response.headers.setdefault("content-security-policy", PAGE_POLICY)
-        response.headers.setdefault("x-content-type-options", "nosniff")
-        response.headers.setdefault("referrer-policy", "no-referrer")
-        # Modules of two versions do not fit together: browsers shall ask whether theirs is the newest.
-        response.headers.setdefault("cache-control", "no-cache")
-        return response
-
-    app.mount("/", StaticFiles(directory=CONSOLE, html=True), name="console")
+    app.add_routes(api_router(_api_parts(parts)))
     return app
+
+
+class PolicyMiddleware:
+    """Tells browsers what an answer may do, and that they shall not keep it."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in POLICY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_policy)
 
 
 def _api_parts(parts: WebParts) -> ApiParts:
@@ -106,24 +129,35 @@ def _api_parts(parts: WebParts) -> ApiParts:
         calls=gateway.board,
         secrets=parts.secrets,
         clock=parts.clock,
-        caller=require_caller(parts.entrance),
+        caller=RequireCaller(parts.entrance),
         forget=gateway.forget,
     )
 
 
 def _probes(app: FastAPI, gateway: Served) -> None:
-    @app.get("/healthz", tags=["probes"])
-    async def healthz() -> dict[str, str]:
+    @app.get("/healthz", tags=["probes"], responses=_example({"status": "ok"}))
+    async def healthz() -> shapes.Alive:
         """The process lives."""
-        return {"status": "ok"}
+        return shapes.Alive()
 
-    @app.get("/readyz", tags=["probes"], responses={503: {"description": "Not ready, or draining"}})
+    @app.get(
+        "/readyz",
+        tags=["probes"],
+        response_model=shapes.Readiness,
+        responses=_example({"status": "ready"})
+        | {503: {"model": shapes.Readiness, **_example({"status": "draining"})[200], "description": "No calls now"}},
+    )
     async def readyz() -> JSONResponse:
         """New calls are taken."""
         state = "draining" if gateway.drain.draining else "ready" if gateway.ready else "starting"
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
-    @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        tags=["probes"],
+        response_class=PlainTextResponse,
+        responses={200: {"content": {"text/plain": {"example": examples.FIGURES}}}},
+    )
     async def metrics() -> str:
         """Figures in Prometheus' text form."""
         board, switchboard = gateway.board, gateway.switchboard
@@ -139,10 +173,5 @@ def _probes(app: FastAPI, gateway: Served) -> None:
         return "".join(f"{name} {value}\n" for name, value in figures.items())
 
 
-async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
-    """A request whose fields are wrong, in the one error shape."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    body = {"type": "invalid_request_error", "code": "invalid_value", "message": first["msg"], "param": param}
-    return JSONResponse({"error": body}, 400)
+def _example(body: Json) -> Responses:
+    return {200: {"content": {"application/json": {"example": body}}}}

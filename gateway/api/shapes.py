@@ -165,16 +165,6 @@ class ExpiresAfter(Shape):
 class SecretRequest(Shape):
     """What to mint: `session.model` names the agent; other session fields become the caller's defaults."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "expires_after": {"anchor": "created_at", "seconds": 600},
-                    "session": {"type": "realtime", "model": "front-desk"},
-                }
-            ]
-        }
-    )
     expires_after: ExpiresAfter = ExpiresAfter()
     session: dict[str, Any] = {}
 
@@ -185,6 +175,18 @@ class SecretAnswer(Shape):
     value: Annotated[str, Field(examples=["ek_…"])]
     expires_at: Annotated[int, Field(examples=[1795300600])]
     session: dict[str, Any]
+
+
+class Alive(Shape):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Shape):
+    """Whether new calls are taken: only where it is `ready`."""
+
+    status: Literal["starting", "ready", "draining"]
 
 
 class ErrorBody(Shape):

@@ -187,15 +187,18 @@ def test_a_tenant_has_a_bound_of_its_own(tmp_path: Path) -> None:
 def test_a_client_secret_brings_its_agent_and_its_defaults(tmp_path: Path) -> None:
     async def main(gateway: Gateway) -> None:
         board = gateway.switchboard
-        shown = board.secret_session("desk", {"type": "realtime", "max_output_tokens": 50}, "default")
-        assert shown["max_output_tokens"] == 50
-        assert board.secret_session(None, {"type": "realtime", "instructions": "x"}, "default") == {"type": "realtime"}
-        for agent, defaults, param in (
-            ("nobody", {"type": "realtime"}, "session.model"),
-            ("desk", {"type": "realtime", "max_output_tokens": -1}, "session.max_output_tokens"),
-        ):
+        secret = board.secret_session({"type": "realtime", "model": "desk", "max_output_tokens": 50})
+        assert (secret.agent, secret.shown["max_output_tokens"]) == ("desk", 50)
+        assert secret.defaults == {"type": "realtime", "max_output_tokens": 50}
+        only = board.secret_session({})  # the other cannot be called
+        assert (only.agent, only.defaults, only.shown["model"]) == ("desk", None, "desk")
+        wishes: list[tuple[dict[str, Any], str]] = [
+            ({"type": "realtime", "model": "nobody"}, "session.model"),
+            ({"type": "realtime", "max_output_tokens": -1}, "session.max_output_tokens"),
+        ]
+        for wish_for_one, param in wishes:
             with pytest.raises(WireError) as problem:
-                board.secret_session(agent, defaults, "default")  # type: ignore[arg-type]
+                board.secret_session(wish_for_one)
             assert problem.value.param == param
 
     within(tmp_path, main)

@@ -4,19 +4,20 @@ import asyncio
 from typing import Annotated
 
 import httpx
+import pytest
 from fastapi import Depends, FastAPI
 
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 from gateway.auth.entrance import Caller, Entrance
-from gateway.auth.http import EntranceRefused, OriginMiddleware, answer_refusal, require_caller
+from gateway.auth.http import EntranceRefused, OriginMiddleware, RequireCaller, answer_refusal
 from gateway.auth.keys import read_keys
 from gateway.auth.origins import OriginRules
 from gateway.clock import SystemClock
 
 KEYS = read_keys(["acme:k-1"])
-RULES = OriginRules(credentials=True)
+RULES = OriginRules(credentials=True, allowed_origins=frozenset({"https://Shop.example/"}))
 ENTRANCE = Entrance(RULES, KEYS, ClientSecrets(derive_signing_key(KEYS.material())), SystemClock())
-KnownCaller = Annotated[Caller, Depends(require_caller(ENTRANCE))]
+KnownCaller = Annotated[Caller, Depends(RequireCaller(ENTRANCE))]
 
 
 def make_app() -> FastAPI:
@@ -35,11 +36,11 @@ def make_app() -> FastAPI:
     return app
 
 
-def ask(path: str, headers: dict[str, str], peer: str = "127.0.0.1") -> httpx.Response:
+def ask(path: str, headers: dict[str, str], peer: str = "127.0.0.1", method: str = "GET") -> httpx.Response:
     async def main() -> httpx.Response:
         transport = httpx.ASGITransport(make_app(), client=(peer, 1234))
         async with httpx.AsyncClient(transport=transport, base_url="http://gw.example") as http:
-            return await http.get(path, headers=headers)
+            return await http.request(method, path, headers=headers)
 
     return asyncio.run(main())
 
@@ -75,3 +76,39 @@ def test_probes_by_address_are_let_through() -> None:
 def test_a_query_without_end_is_refused() -> None:
     answer = ask("/who?" + "a=1&" * 100, {})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unreadable_query")
+
+
+SHOP = "https://shop.example"
+PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+
+
+def test_an_allowed_page_may_ask_beforehand_and_read_the_answer() -> None:
+    asked = ask("/who", {"origin": SHOP, **PREFLIGHT}, method="OPTIONS")
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-origin"] == SHOP
+    assert asked.headers["access-control-allow-methods"] == "GET, POST, DELETE"
+    assert {"authorization", "content-type"} <= set(asked.headers["access-control-allow-headers"].lower().split(", "))
+    assert "access-control-allow-credentials" not in asked.headers
+    for headers, status in (({"authorization": "Bearer k-1"}, 200), ({}, 401)):
+        answer = ask("/who", {"origin": SHOP, **headers})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, SHOP)
+        assert "Origin" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize("wish", [{"access-control-request-method": "PUT"}, {**PREFLIGHT, "origin": "null"}])
+def test_a_page_may_not_ask_for_more(wish: dict[str, str]) -> None:
+    assert ask("/who", {"origin": SHOP, **wish}, method="OPTIONS").status_code in (400, 403)
+
+
+def test_other_pages_get_neither_an_answer_nor_leave_to_read_one() -> None:
+    for method, headers in (("OPTIONS", PREFLIGHT), ("GET", {"authorization": "Bearer k-1"})):
+        answer = ask("/who", {"origin": "https://shop.example.evil.example", **headers}, method=method)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed")
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_probes_are_for_no_page_from_elsewhere() -> None:
+    for origin in (SHOP, "https://evil.example"):
+        answer = ask("/healthz", {"origin": origin})
+        assert answer.status_code == 200
+        assert not [name for name in answer.headers if name.startswith("access-control")]
