@@ -24,7 +24,8 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
-        if record.exc_info and record.exc_info[1] is not None:
+        # aiofastnet logs a handshake that failed with something else in the exception's place.
+        if record.exc_info and isinstance(record.exc_info[1], BaseException):
             line["exception"] = told(record.exc_info[1])
         return orjson.dumps(line, default=str).decode()
 

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -164,6 +165,13 @@ def test_a_store_that_is_lost_when_old_sessions_are_due_costs_nothing_else(
 
     assert virtual.run(main()).fault is None
     assert "old sessions could not be removed" in caplog.messages
+
+
+def test_what_is_no_exception_in_an_exceptions_place_costs_no_log_line() -> None:
+    odd: Any = (ValueError, ValueError.args, None)
+    record = logging.getLogger("test").makeRecord("test", logging.ERROR, "", 0, "SSL handshake failed", (), odd)
+    line = orjson.loads(JsonLines().format(record))
+    assert (line["message"], "exception" in line) == ("SSL handshake failed", False)
 
 
 def test_a_fault_is_logged_by_its_kinds_and_places_never_by_its_words() -> None:
