@@ -17,9 +17,9 @@ def main() -> None:
         from gateway.serving import serve
 
         raise SystemExit(serve(arguments[1:]))
-    from gateway.commands import app
+    from gateway.commands import run
 
-    app()
+    raise SystemExit(run(arguments))
 
 
 if __name__ == "__main__":

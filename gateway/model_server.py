@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from gateway.agents import AgentBook
 from gateway.alarm import Alarm
-from gateway.auth.requests import Refusal, UpgradeRequest
+from gateway.announcing import ready_at
+from gateway.auth.client_secrets import ClientSecrets
+from gateway.auth.entrance import Entrance
+from gateway.auth.keys import read_keys
+from gateway.auth.origins import OriginRules, check_bind
+from gateway.auth.requests import Refusal, UpgradeRequest, read_proxies
 from gateway.binding import bound
 from gateway.clock import SystemClock
 from gateway.ids import RandomIds
@@ -82,13 +89,17 @@ class ModelReceiver:
 class ModelHost:
     """Serves one engine to any number of clients, and counts their dials for the script's `refuse`."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, entrance: Entrance) -> None:
         self._engine = engine
         self._clock = clock
+        self._entrance = entrance
         self.dials = 0
 
     async def admit(self, request: UpgradeRequest) -> int | Refusal:
-        """The number of the dial, or the script's refusal."""
+        """The number of the dial, or the refusal of the entrance or of the script."""
+        caller = self._entrance.let_in(request, client_secrets=False)
+        if isinstance(caller, Refusal):
+            return caller
         attempt, self.dials = self.dials, self.dials + 1
         status = self._engine.refuses(attempt)
         return (
@@ -104,50 +115,91 @@ class ModelHost:
         return [MediaRoute(path, self.admit, self.accept, lambda attempt: None) for path in PATHS]
 
 
-def model_server(
-    engine: Engine, clock: Clock, host: str, port: int, on_started: Callable[[PatchbayServer], None]
-) -> PatchbayServer:
-    """A server for one engine; `port` 0: any free one."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    options = ServerOptions(host=host, port=port, drain_s=0.0)
-    routes = ModelHost(engine, clock).routes()
-    server = PatchbayServer(app, routes, drain=Drain(), options=options, on_started=lambda: on_started(server))
-    return server
+def serve_model(
+    settings: Settings, *, script: Path | None, agent: str | None, host: str, port: int, as_json: bool = False
+) -> None:
+    """Serve a script, or an agent's local model, until interrupted; who may come in is said by the settings.
 
-
-def serve_model(settings: Settings, *, script: Path | None, agent: str | None, host: str, port: int) -> None:
-    """Serve until interrupted. Raises ValueError, VoiceError or OSError where it cannot start."""
+    `port` 0: any free one. Raises ValueError, VoiceError or OSError where it cannot start.
+    """
     clock, ids = SystemClock(), RandomIds()
+    door = _Door(settings, model_entrance(settings, host, clock), host, port, as_json)
     registry = ModelRegistry(settings, clock, ids)
     if script is not None:
         scripted = ScriptedEngine(load_script(script), clock, ids)
-        asyncio.run(_serve(scripted, clock, host, port))
+        asyncio.run(_serve(scripted, clock, door, ()))
         return
     found = AgentBook(settings.agents_dir, registry.check, clock).get(agent or "")
     if found is None:
-        raise ValueError(f"there is no agent {agent!r} in {settings.agents_dir}")
-    asyncio.run(_serve_local(registry, found, clock, host, port))
+        raise ValueError(f"--agent: there is no agent {agent!r} in {settings.agents_dir}")
+    if found.model.kind != "local":
+        raise ValueError(f"--agent: {found.name} is on {found.model}; name an agent on local/offline")
+    asyncio.run(_serve_local(registry, found, clock, door))
 
 
-async def _serve_local(registry: ModelRegistry, agent: Agent, clock: Clock, host: str, port: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where to listen, whom to let in, and how to say so."""
+
+    settings: Settings
+    entrance: Entrance
+    host: str
+    port: int
+    as_json: bool
+
+    def server(self, host: ModelHost, on_started: Callable[[PatchbayServer], None]) -> PatchbayServer:
+        """A server for one engine."""
+        settings = self.settings
+        options = ServerOptions(
+            host=self.host,
+            port=self.port,
+            tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
+            tls_key=str(settings.tls_key) if settings.tls_key else None,
+            drain_s=0.0,
+        )
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        server = PatchbayServer(
+            app, host.routes(), drain=Drain(), options=options, on_started=lambda: on_started(server)
+        )
+        return server
+
+
+def model_entrance(settings: Settings, host: str, clock: Clock) -> Entrance:
+    """The gateway's own rules. Raises ValueError where a model without keys would be open to other machines."""
+    keys = read_keys(settings.api_key_entries)
+    rules = OriginRules(
+        credentials=bool(keys),
+        allowed_origins=frozenset(settings.allowed_origins),
+        proxies=read_proxies(settings.trusted_proxies),
+        require_tls=settings.require_tls,
+    )
+    try:
+        check_bind(host, rules)
+    except ValueError as error:
+        raise ValueError(f"--host: {error}; give --key (PATCHBAY_API_KEYS), or --host 127.0.0.1") from error
+    return Entrance(rules, keys, ClientSecrets(os.urandom(32)), clock)  # nobody has a client secret of this process
+
+
+async def _serve_local(registry: ModelRegistry, agent: Agent, clock: Clock, door: _Door) -> None:
     async with asyncio.TaskGroup() as tasks:
         registry.open(tasks)
         problems = await registry.warm([agent])
         if not problems:
-            await _serve(registry.local_engine(agent), clock, host, port)
+            await _serve(registry.local_engine(agent), clock, door, (agent.name,))
         await registry.close()
     if problems:
         raise ValueError("; ".join(problems.values()))
 
 
-async def _serve(engine: Engine, clock: Clock, host: str, port: int) -> None:
+async def _serve(engine: Engine, clock: Clock, door: _Door, agents: tuple[str, ...]) -> None:
     def tell(server: PatchbayServer) -> None:
-        sys.stdout.write(f"model at ws://{host}:{server.bound_port}/v1/realtime\n")
+        ready = ready_at(door.host, server.bound_port, agents, tls=door.settings.tls_cert is not None)
+        sys.stdout.write(ready.line() if door.as_json else f"model at {ready.websocket_url}\n")
         sys.stdout.flush()
 
-    sockets = bound(host, port, "--host, --port")
+    sockets = bound(door.host, door.port, "--host, --port")
     try:
-        await model_server(engine, clock, host, port, tell).serve(sockets)
+        await door.server(ModelHost(engine, clock, door.entrance), tell).serve(sockets)
     finally:
         for listening in sockets:
             listening.close()

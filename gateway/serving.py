@@ -8,7 +8,9 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
+from gateway.announcing import own_program, ready_at, tell_fault, welcome
 from gateway.app import Gateway
 from gateway.binding import bound
 from gateway.clock import SystemClock
@@ -24,25 +26,42 @@ GC_THRESHOLDS = (10_000, 20, 50)
 
 def serve(arguments: list[str]) -> int:
     """Serve until told to stop. 0 after a drain, 1 where it cannot start."""
-    parser = argparse.ArgumentParser(prog="patchbay serve", description="Run the gateway.")
+    as_json = "--json" in arguments
+    parser = _Parser(as_json)
     parser.add_argument("--host", help="the address to listen on (PATCHBAY_HOST)")
     parser.add_argument("--port", type=int, help="the port to listen on (PATCHBAY_PORT)")
     parser.add_argument("--quiet", action="store_true", help="print nothing when the server is up")
+    parser.add_argument("--json", action="store_true", help="print one JSON object when the server is up")
     options = parser.parse_args(arguments)
     given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
     try:
         settings = load_settings(**given)
         set_up_logging(settings.log_level)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(settings, quiet=options.quiet))
+            return runner.run(_serve(settings, quiet=options.quiet, as_json=as_json))
     except (ValueError, VoiceError, OSError) as problem:
-        sys.stderr.write(f"patchbay: {problem}\n")
+        tell_fault(str(problem), as_json=as_json)
         return 1
     finally:
         UVICORN_LOG.disabled = False
 
 
-async def _serve(settings: Settings, *, quiet: bool) -> int:
+class _Parser(argparse.ArgumentParser):
+    """Tells faults as the rest does."""
+
+    def __init__(self, as_json: bool) -> None:
+        super().__init__(prog="patchbay serve", description="Run the gateway.", allow_abbrev=False)
+        self._as_json = as_json
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2, used wrongly."""
+        if self._as_json:
+            tell_fault(message, as_json=True)
+            self.exit(2)
+        super().error(message)
+
+
+async def _serve(settings: Settings, *, quiet: bool, as_json: bool) -> int:
     gateway = Gateway(settings, SystemClock(), RandomIds())
     sockets = bound(
         settings.host, settings.port, "PATCHBAY_HOST, PATCHBAY_PORT"
@@ -52,7 +71,7 @@ async def _serve(settings: Settings, *, quiet: bool) -> int:
         UVICORN_LOG.disabled = False
         _spare_calls_from_gc()
         if not quiet:
-            _tell(gateway, server, settings)
+            _tell(gateway, server, settings, as_json=as_json)
 
     UVICORN_LOG.disabled = True  # what keeps the server from starting is said once, and not as a traceback
     try:
@@ -79,23 +98,11 @@ def _spare_calls_from_gc() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _tell(gateway: Gateway, server: PatchbayServer, settings: Settings) -> None:
-    scheme = "https" if settings.tls_cert else "http"
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - shown, not bound
-    agents = gateway.shown()
-    first = next((agent.name for agent in agents if agent.name == "front-desk"), agents[0].name)
-    names = ", ".join(agent.name for agent in agents)
-    address = f"{scheme}://{host}:{server.bound_port}"
-    at = "" if address == "http://127.0.0.1:8080" else f" --url {address}"
-    turns = ("I want to book a table", "two people", "tomorrow at seven pm", "Robinson", "yes please")
-    said = " ".join(f"--text '{turn}'" for turn in turns)
-    sys.stdout.write(
-        f"Patchbay is up at {address}  (agents: {names})\n"
-        f"  talk in a browser:   {address}/\n"
-        f"  Realtime clients:    {address.replace('http', 'ws', 1)}/v1/realtime?model={first}\n"
-        f"  try, in another terminal:\n"
-        f"    .venv/bin/patchbay call {first}{at} {said}\n"
-    )
+def _tell(gateway: Gateway, server: PatchbayServer, settings: Settings, *, as_json: bool) -> None:
+    agents = tuple(agent.name for agent in gateway.shown())
+    ready = ready_at(settings.host, server.bound_port, agents, tls=settings.tls_cert is not None)
+    keys = bool(settings.api_key_entries)
+    sys.stdout.write(ready.line() if as_json else welcome(ready, own_program(), keys=keys))
     sys.stdout.flush()
 
 

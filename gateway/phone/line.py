@@ -7,6 +7,7 @@ does. The agent's sound is played on a timeline of its own, stopped when the age
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +37,7 @@ class LineOptions:
     headers: Mapping[str, str]
     answer_timeout_s: float = 30.0
     linger_s: float = 0.5  # of the last answer's echo, before hanging up
+    tls: ssl.SSLContext | None = None  # for wss:// only; None: the system's authorities
 
 
 @dataclass(slots=True)
@@ -67,7 +69,10 @@ class PhoneCall:
 
     async def run(self, options: LineOptions) -> CallReport:
         """Make the call. Raises OSError and websockets' errors where it cannot be made."""
-        async with connect(options.url, additional_headers=options.headers, compression=None, max_size=None) as socket:
+        more: dict[str, Any] = {} if options.tls is None else {"ssl": options.tls}
+        async with connect(
+            options.url, additional_headers=options.headers, compression=None, max_size=None, **more
+        ) as socket:
             self._begin_ms = self._clock.now_ms()
             await socket.send(_json({"type": "session.update", "session": _SESSION}))
             try:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from peers.client_house import certificate
 from peers.server_callers import Caller, run
-from peers.server_files import KEY, furnish
-from peers.server_house import ROOT, Server, environment, serving
+from peers.server_files import AGENT, KEY, furnish
+from peers.server_house import environment, serving
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 pytestmark = pytest.mark.sockets
 
@@ -35,6 +41,13 @@ def patchbay(folder: Path, *arguments: str, **settings: str) -> tuple[int, str, 
     return done.returncode, done.stdout, done.stderr
 
 
+def as_json(done: tuple[int, str, str]) -> tuple[int, Any]:
+    """Exit code and the one object on standard output of a command that says nothing else."""
+    code, out, err = done
+    assert err == ""
+    return code, json.loads(out)
+
+
 def test_agents_are_checked(tmp_path: Path) -> None:
     furnish(tmp_path)
     code, out, _ = patchbay(tmp_path, "agents", "check", "--json")
@@ -42,7 +55,19 @@ def test_agents_are_checked(tmp_path: Path) -> None:
     (tmp_path / "agents" / "desk.yaml").write_text("model: scripted/scripts/desk.yaml\nlimits:\n  minutes: many\n")
     code, out, err = patchbay(tmp_path, "agents", "check")
     assert (code, out) == (1, "")
-    assert err == f"patchbay: {tmp_path}/agents/desk.yaml:3: limits.minutes: must be a number from 0.1 to 1440\n"
+    fault = f"{tmp_path}/agents/desk.yaml:3: limits.minutes: must be a number from 0.1 to 1440"
+    assert err == f"patchbay: {fault}\n"
+    assert as_json(patchbay(tmp_path, "agents", "check", "--json")) == (1, {"error": {"message": fault}})
+
+
+def test_agents_are_checked_against_the_tools_that_there_are(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    (tmp_path / "agents" / "desk.yaml").write_text(AGENT.replace("  - function: hang_up\n", "  - mcp: nope\n"))
+    code, _, err = patchbay(tmp_path, "agents", "check")
+    assert code == 1
+    assert "desk.yaml:7: tools[1].mcp: there is no MCP server 'nope' switched on in mcp.json" in err
+    code, _, err = patchbay(tmp_path, "agents", "check", PATCHBAY_PLUGINS_DIR="nowhere")
+    assert (code, err.startswith("patchbay: PATCHBAY_PLUGINS_DIR: there is no folder nowhere")) == (1, True)
 
 
 def test_a_made_key_opens_the_door_by_its_digest(tmp_path: Path) -> None:
@@ -77,16 +102,81 @@ def test_a_call_that_is_refused_says_why(tmp_path: Path) -> None:
     code, _, err = patchbay(tmp_path, "call", "desk", "--url", server.url, "--text", "hello")
     assert (code, f"the gateway at {server.url} cannot be reached" in err) == (1, True)
     assert patchbay(tmp_path, "call", "desk", "--url", server.url)[0] == 2
+    code, told = as_json(patchbay(tmp_path, "call", "desk", "--url", server.url, "--text", "hello", "--json"))
+    assert (code, "cannot be reached" in told["error"]["message"]) == (1, True)
+
+
+def test_a_command_that_is_used_wrongly_says_so_to_a_program(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    for arguments in (
+        ["call"],
+        ["call", "desk"],
+        ["call", "desk", "--timeout", "soon"],
+        ["model"],
+        ["serve", "--port", "x"],
+    ):
+        code, told = as_json(patchbay(tmp_path, *arguments, "--json"))
+        assert (code, list(told), bool(told["error"]["message"])) == (2, ["error"], True)
+    code, told = as_json(patchbay(tmp_path, "serve", "--json", PATCHBAY_MAX_CALLS="0"))
+    assert (code, told) == (1, {"error": {"message": "PATCHBAY_MAX_CALLS: must be greater than or equal to 1"}})
+
+
+def test_a_recording_that_cannot_be_saved_costs_no_table(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    with serving(tmp_path) as server:
+        call = ("call", "desk", "--url", server.url, "--text", "hello")
+        code, out, err = patchbay(tmp_path, *call, "--save", "nowhere/call.wav")
+        assert (code, out) == (2, "")
+        assert err.startswith("patchbay: --save nowhere/call.wav: there is no folder nowhere")
+        assert server.figure("model_legs_opened_total") == 0
+        code, out, err = patchbay(tmp_path, *call, "--save", "/dev/full")
+        assert (code, "The marmalade is." in out) == (1, True)
+        assert err.startswith("patchbay: the recording could not be saved: ")
+        code, report = as_json(patchbay(tmp_path, *call, "--save", "/dev/full", "--json"))
+        assert (code, report["turns"][0]["answer"], report["saved"]) == (1, "The marmalade is.", {})
+        assert "could not be saved" in report["error"]["message"]
+
+
+def test_the_command_that_a_server_prints_works_with_its_keys_and_its_certificate(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    cert, key = certificate(tmp_path)
+    settings = {"PATCHBAY_API_KEYS": KEY, "PATCHBAY_TLS_CERT": str(cert), "PATCHBAY_TLS_KEY": str(key)}
+    with started(tmp_path, "serve", **settings, PATCHBAY_HOST="0.0.0.0") as lines:
+        printed = [next(lines) for _ in range(5)]
+        assert printed[3] == "  try, in another terminal, with one of its keys in PATCHBAY_API_KEY:\n"
+        program, *words = shlex.split(printed[4])
+        assert program.endswith("patchbay")
+        words[words.index("--text") :] = ["--text", "hello"]
+        words[1] = "desk"
+        code, out, err = patchbay(tmp_path, *words, PATCHBAY_API_KEY=KEY)
+        assert (code, "The marmalade is." in out) == (0, True), err
+        words.remove("--insecure")
+        code, _, err = patchbay(tmp_path, *words, PATCHBAY_API_KEY=KEY)
+        assert (code, "is not trusted: self-signed certificate; name its authority with --ca FILE" in err) == (1, True)
+        assert patchbay(tmp_path, *words, "--ca", str(cert), PATCHBAY_API_KEY=KEY)[0] == 0
+
+
+def test_a_server_tells_a_program_where_it_is(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    with started(tmp_path, "serve", "--json") as lines:
+        ready = json.loads(next(lines))
+        place = urlsplit(ready["url"]).netloc
+        assert ready == {
+            "url": f"http://{place}",
+            "websocket_url": f"ws://{place}/v1/realtime",
+            "agents": ["bulk", "desk", "locked"],
+        }
+        with urllib.request.urlopen(f"{ready['url']}/readyz", timeout=5) as answer:
+            assert answer.status == 200
 
 
 @contextmanager
-def model_alone(folder: Path) -> Iterator[Server]:
-    """`patchbay model --script F`."""
-    furnish(folder)
+def started(folder: Path, *arguments: str, **settings: str) -> Iterator[Iterator[str]]:
+    """A command that serves until it is told to stop, which it does well; the lines that it prints."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway.cli", "model", "--script", "agents/scripts/desk.yaml", "--port", "0"],
+        [sys.executable, "-m", "gateway.cli", *arguments],
         cwd=folder,
-        env=environment(folder, {}),
+        env=environment(folder, settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -94,11 +184,9 @@ def model_alone(folder: Path) -> Iterator[Server]:
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        found = re.search(r"ws://127.0.0.1:\d+", process.stdout.readline())
-        assert found is not None, process.stderr.read()
-        yield Server(folder, process, found[0])
+        yield iter(process.stdout.readline, "")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(15) == 0
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()
@@ -107,9 +195,22 @@ def model_alone(folder: Path) -> Iterator[Server]:
         process.stderr.close()
 
 
+SCRIPTED = ("model", "--script", "agents/scripts/desk.yaml", "--port", "0")
+
+
+@contextmanager
+def model_alone(folder: Path, *arguments: str) -> Iterator[str]:
+    """`patchbay model --script F`; its address, without a path."""
+    furnish(folder)
+    with started(folder, *SCRIPTED, *arguments) as lines:
+        found = re.search(r"ws://127.0.0.1:\d+", next(lines))
+        assert found is not None
+        yield found[0]
+
+
 def test_a_model_alone_answers_any_realtime_client(tmp_path: Path) -> None:
-    async def main(server: Server) -> None:
-        async with connect(f"{server.url}/v1/realtime?model=desk", compression=None) as socket:
+    async def main(url: str) -> None:
+        async with connect(f"{url}/v1/realtime?model=desk", compression=None) as socket:
             caller = Caller(socket)
             await caller.until("session.created")
             assert (await caller.turn("ping"))["response"]["status"] == "completed"
@@ -121,16 +222,16 @@ def test_a_model_alone_answers_any_realtime_client(tmp_path: Path) -> None:
                 await socket.send("{")
             assert await caller.close_code() == 1008
 
-    with model_alone(tmp_path) as server:
-        run(lambda: main(server))
+    with model_alone(tmp_path) as url:
+        run(lambda: main(url))
 
 
 @pytest.mark.openai_sdk
 def test_a_model_alone_answers_the_openai_sdk(tmp_path: Path) -> None:
     openai = pytest.importorskip("openai", reason="pip install openai")
 
-    async def main(server: Server) -> None:
-        client = openai.AsyncOpenAI(api_key="none", websocket_base_url=f"{server.url}/v1")
+    async def main(url: str) -> None:
+        client = openai.AsyncOpenAI(api_key="none", websocket_base_url=f"{url}/v1")
         async with client.realtime.connect(model="desk") as connection:
             content = [{"type": "input_text", "text": "ping"}]
             await connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})
@@ -144,8 +245,33 @@ def test_a_model_alone_answers_the_openai_sdk(tmp_path: Path) -> None:
             assert said == "Marmalade for you."
         await client.close()
 
-    with model_alone(tmp_path) as server:
-        run(lambda: main(server))
+    with model_alone(tmp_path) as url:
+        run(lambda: main(url))
+
+
+def test_a_model_alone_takes_no_foreign_page_and_with_keys_nobody_without_one(tmp_path: Path) -> None:
+    async def status(url: str, **headers: str) -> int:
+        try:
+            async with connect(f"{url}/v1/realtime?model=desk", compression=None, additional_headers=headers) as socket:
+                await Caller(socket).until("session.created")
+        except InvalidStatus as refused:
+            return refused.response.status_code
+        return 101
+
+    async def without_keys(url: str) -> None:
+        assert await status(url) == 101
+        assert await status(url, Origin="https://evil.example") == 403
+
+    async def with_keys(url: str) -> None:
+        assert await status(url) == 401
+        assert await status(url, Authorization=f"Bearer {KEY}") == 101
+
+    with model_alone(tmp_path) as url:
+        run(lambda: without_keys(url))
+    with started(tmp_path, *SCRIPTED, "--json", "--host", "0.0.0.0", "--key", KEY) as lines:
+        ready = json.loads(next(lines))
+        assert ready["agents"] == []
+        run(lambda: with_keys(ready["websocket_url"].removesuffix("/v1/realtime")))
 
 
 def test_a_model_alone_that_cannot_start_says_so(tmp_path: Path) -> None:
@@ -156,4 +282,5 @@ def test_a_model_alone_that_cannot_start_says_so(tmp_path: Path) -> None:
         "",
         "patchbay: no.yaml: No such file or directory\n",
     )
-    assert ROOT
+    code, told = as_json(patchbay(tmp_path, *SCRIPTED, "--host", "0.0.0.0", "--json"))
+    assert (code, told["error"]["message"].startswith("--host: without API keys")) == (1, True)
