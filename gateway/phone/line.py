@@ -66,6 +66,8 @@ class PhoneCall:
         self.report = CallReport(agent)
         self._row: TurnRow | None = None
         self._rows: dict[str, TurnRow | None] = {}  # which turn each response answers; None: the greeting
+        self._spoken: dict[str, TurnRow | None] = {}  # the same for each item that has sounded
+        self._began_ms: dict[int, int] = {}  # when the answer to each turn began to sound, by the turn's number
 
     async def run(self, options: LineOptions) -> CallReport:
         """Make the call. Raises OSError and websockets' errors where it cannot be made."""
@@ -166,10 +168,9 @@ class PhoneCall:
         return quiet_ms >= SETTLED_MS
 
     def _sounded_for(self, ms: int) -> bool:
-        """The agent has been audible for so long in this turn; one that has finished sooner is not waited for."""
-        since_ms = self._row.end_ms if self._row is not None and self._row.end_ms is not None else 0
-        begun = [run.begin_ms for run in self._playback.runs if run.begin_ms >= since_ms]
-        return bool(begun) and self._now_ms() >= begun[0] + ms
+        """The answer to this turn has sounded for so long; one that has finished sooner is not waited for."""
+        begun_ms = self._began_ms.get(self._row.number) if self._row is not None else None
+        return begun_ms is not None and self._now_ms() >= begun_ms + ms
 
     def _now_ms(self) -> int:
         return self._clock.now_ms() - self._begin_ms
@@ -192,8 +193,9 @@ class PhoneCall:
             case "session.created":
                 self.report.session_id = event["session"]["id"]
             case "response.output_audio.delta":
-                pcm = pybase64.b64decode(event["delta"])
-                self._playback.take(event["item_id"], pcm, self._now_ms())
+                self._sounds(event["response_id"], event["item_id"], pybase64.b64decode(event["delta"]))
+            case "response.output_audio.done":
+                self._playback.complete()
             case "input_audio_buffer.speech_started":
                 self._talk.caller_heard = True
                 await self._interrupted(socket)
@@ -216,13 +218,20 @@ class PhoneCall:
             case _:
                 pass
 
+    def _sounds(self, response_id: str, item_id: str, pcm: bytes) -> None:
+        begins_ms = self._playback.take(item_id, pcm, self._now_ms())
+        row = self._spoken.setdefault(item_id, self._rows.get(response_id))
+        if row is not None:
+            self._began_ms.setdefault(row.number, begins_ms)
+
     async def _interrupted(self, socket: ClientConnection) -> None:
         cut = self._playback.cut(self._now_ms())
         if cut is None:
             return
-        if len(self.report.turns) > 1:
-            self.report.turns[-2].interrupted = True
         item_id, heard_ms = cut
+        row = self._spoken.get(item_id)
+        if row is not None:
+            row.interrupted = True
         await socket.send(
             _json(
                 {
@@ -236,6 +245,7 @@ class PhoneCall:
 
     def _response_done(self, response: dict[str, Any]) -> None:
         self._talk.open_responses.discard(response["id"])
+        self._playback.complete()  # one that failed with the model's connection has not said so of its sound
         self._talk.quiet_since_ms = self._now_ms()
         kinds = {item.get("type") for item in response.get("output") or ()}
         if "mcp_call" not in kinds or "message" in kinds:

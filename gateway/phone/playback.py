@@ -23,14 +23,16 @@ class Playback:
     def __init__(self) -> None:
         self.runs: list[Played] = []
         self._until_ms = 0.0
+        self._coming: str | None = None  # the item of which more is to come
 
     @property
     def until_ms(self) -> float:
         """When all that was taken has sounded."""
         return self._until_ms
 
-    def take(self, item_id: str, pcm: bytes, now_ms: int) -> None:
-        """Sound of an item, to be played next."""
+    def take(self, item_id: str, pcm: bytes, now_ms: int) -> int:
+        """Sound of an item, to be played next. Returns when it begins to sound."""
+        self._coming = item_id
         last = self.runs[-1] if self.runs else None
         begins_ms = max(self._until_ms, now_ms)
         if last is not None and last.item_id == item_id and begins_ms == self._until_ms:
@@ -38,21 +40,28 @@ class Playback:
         else:
             self.runs.append(Played(item_id, round(begins_ms), bytearray(pcm)))
         self._until_ms = begins_ms + len(pcm) / SAMPLE_BYTES / RATE_HZ * 1000
+        return round(begins_ms)
+
+    def complete(self) -> None:
+        """No more sound of the item that came last is to come."""
+        self._coming = None
 
     def cut(self, now_ms: int) -> tuple[str, int] | None:
-        """Stop now. Returns the item that was sounding and how many ms of it were heard; None if all was silent."""
-        if now_ms >= self._until_ms:
-            return None
-        sounding: tuple[str, int] | None = None
+        """Stop now. Returns the item that was cut and how many ms of it were heard; None if no speech was under way.
+
+        An item of which more is to come is under way even while nothing sounds: speech that is sent as fast as it is
+        spoken leaves a gap wherever the network is late.
+        """
+        sounding: str | None = None
         for run in self.runs:
             kept = max(0, now_ms - run.begin_ms) * RATE_HZ // 1000 * SAMPLE_BYTES
             if kept < len(run.pcm):
                 del run.pcm[kept:]
-                if sounding is None:
-                    sounding = (run.item_id, self._heard_ms(run.item_id))
+                sounding = sounding or run.item_id
         self.runs = [run for run in self.runs if run.pcm]
-        self._until_ms = now_ms
-        return sounding
+        self._until_ms = min(self._until_ms, now_ms)
+        under_way, self._coming = sounding or self._coming, None
+        return None if under_way is None else (under_way, self._heard_ms(under_way))
 
     def _heard_ms(self, item_id: str) -> int:
         held = sum(len(run.pcm) for run in self.runs if run.item_id == item_id)

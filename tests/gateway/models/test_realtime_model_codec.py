@@ -548,7 +548,7 @@ MESSAGES = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(MESSAGES, max_size=6))
 def test_no_message_of_a_known_type_does_more_than_be_malformed(messages: list[dict[str, Any]]) -> None:
     codec = new_codec()
@@ -563,7 +563,7 @@ def test_no_message_of_a_known_type_does_more_than_be_malformed(messages: list[d
             codec.decode(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_do_more_than_be_malformed(text: bytes) -> None:
     with suppress(WireError):

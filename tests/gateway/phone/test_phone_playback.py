@@ -33,7 +33,24 @@ def test_silence_cannot_be_cut() -> None:
     ear = Playback()
     assert ear.cut(100) is None
     ear.take("a", SECOND, now_ms=0)
+    ear.complete()
     assert ear.cut(1000) is None
+
+
+def test_speech_that_is_late_is_cut_in_its_gap() -> None:
+    ear = Playback()
+    ear.take("a", SECOND, now_ms=0)
+    assert ear.cut(1300) == ("a", 1000)
+    assert ear.until_ms == 1000
+    assert ear.cut(1400) is None
+
+
+def test_speech_that_sounds_is_cut_before_speech_that_is_still_to_come() -> None:
+    ear = Playback()
+    ear.take("a", SECOND, now_ms=0)
+    ear.complete()
+    ear.take("b", SECOND, now_ms=10)
+    assert ear.cut(500) == ("a", 500)
 
 
 def test_a_pause_within_an_item_counts_as_heard_sound_only() -> None:
