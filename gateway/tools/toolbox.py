@@ -65,6 +65,7 @@ class Toolbox:
         self._max_arguments_bytes = max_arguments_bytes
         self._max_result_bytes = max_result_bytes
         self._problems: list[str] = []
+        self._dark = False  # whether a server that was granted is not connected, and its tools are not known
         self._offers = _named([offer for grant in grants for offer in self._granted(grant)])
 
     @property
@@ -88,6 +89,8 @@ class Toolbox:
         """Run a tool within its deadline. Raises ToolFailed with words for the model; cancelling it returns at once."""
         offer = self._offers.get(name)
         if offer is None:
+            if self._dark:  # it may well be a tool of a server that has never told what it has
+                raise ToolFailed("The service cannot be reached at the moment.", kind="http_error")
             raise ToolFailed(f"There is no tool {name[:64]}.", kind="unknown_tool")
         arguments = self._parsed(name, arguments_json)
         rule = offer.rule
@@ -128,6 +131,7 @@ class Toolbox:
         server = grant.server or ""
         offered = {spec.name: spec for spec in self._mcp.tools(server)}
         if (problem := self._mcp.problem(server)) is not None:
+            self._dark = self._dark or not offered
             known = "its tools are those last known" if offered else "the call has none of its tools"
             self._problems.append(f"tool server {server} is not connected, {known}: {problem}")
         if grant.only is None:

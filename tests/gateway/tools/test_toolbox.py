@@ -137,6 +137,12 @@ def test_what_is_missing_is_a_problem_and_not_a_failure() -> None:
     )
 
 
+def test_a_tool_whose_server_was_never_there_cannot_be_reached() -> None:
+    box = Toolbox([everything("gone")], Servers({}, down=frozenset({"gone"})), FUNCTIONS)
+    refused = refusal(box, "book_table")
+    assert (refused.kind, "book_table" in refused.message) == ("http_error", False)  # it may be spoken to the caller
+
+
 def test_a_tool_that_was_not_granted_is_unknown() -> None:
     box = Toolbox([function("hang_up")], Servers({"book": ("find",)}), FUNCTIONS)
     assert refusal(box, "find").kind == "unknown_tool"
