@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,9 +14,12 @@ import pytest
 import yaml
 
 from audio.formats import PCM16_24K, AudioFormat, AudioFrame
+from gateway.ids import CountingIds
 from gateway.models.local.dialogue import compile_dialogue
-from gateway.models.local.engine import Parts, shared_parts
+from gateway.models.local.engine import Parts, local_brain_factory, shared_parts
+from gateway.models.local.recogniser import Vocabulary
 from gateway.models.local.rules import Dialogue
+from gateway.models.local.server import LocalServer
 from gateway.realtime.brain import Brain, BrainFactory
 from sessions.errors import VoiceError
 from sessions.ports import JsonObject
@@ -43,6 +47,17 @@ def parts_or_skip() -> Parts:
         return shared_parts()
     except VoiceError as missing:
         pytest.skip(str(missing))
+
+
+@cache
+def front_desk_vocabulary() -> Vocabulary:
+    """The grammars of it."""
+    return Vocabulary(front_desk())
+
+
+def front_desk_brains() -> BrainFactory:
+    """Brains for it that share their time with no other test's; skips the test where a part is not installed."""
+    return local_brain_factory(front_desk(), parts_or_skip(), vocabulary=front_desk_vocabulary())
 
 
 def spoken(text: str) -> bytes:
@@ -176,3 +191,53 @@ class LocalCall:
         item = {"type": "function_call_output", "call_id": call_id, "output": json.dumps(result)}
         self.brain.item_added(item, self.ear.now_ms)
         return self.ear.ask()
+
+
+class ServedCall:
+    """A client of the embedded model's server, in virtual time."""
+
+    def __init__(self, make: BrainFactory, *, by_hand: bool = False) -> None:
+        self.now_ms = 0
+        self.events: list[dict[str, Any]] = []
+        self.server = LocalServer(make, CountingIds(), self._told, now_ms=0, wall_s=0.0, model="local/offline")
+        self.server.open(0)
+        detection: JsonObject | None = None if by_hand else {"type": "server_vad", "silence_duration_ms": 500}
+        transcription: JsonObject = {"model": "any"}
+        given: JsonObject = {"turn_detection": detection, "transcription": transcription}
+        self.send("session.update", session={"type": "realtime", "audio": {"input": given}})
+        self.events.clear()
+
+    def _told(self, message: bytes) -> None:
+        self.events.append(json.loads(message))
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """One message of the client."""
+        self.server.receive(json.dumps({"type": kind, **fields}).encode(), self.now_ms)
+
+    def append(self, payload: bytes) -> None:
+        """Sound, in one message."""
+        self.send("input_audio_buffer.append", audio=b64encode(payload).decode())
+
+    def stream(self, payload: bytes) -> None:
+        """Sound, in real time."""
+        for frame in frames(payload):
+            self.append(frame.payload)
+            self.advance(FRAME_MS)
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        end_ms = self.now_ms + ms
+        while (due_ms := self.server.deadline_ms) is not None and due_ms <= end_ms:
+            self.now_ms = max(self.now_ms, due_ms)
+            self.server.on_time(self.now_ms)
+        self.now_ms = end_ms
+
+    def kinds(self) -> list[str]:
+        """What was said by the server, sound and its text aside."""
+        return [event["type"] for event in self.events if "delta" not in event["type"] and "_part" not in event["type"]]
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The caller's."""
+        done = "conversation.item.input_audio_transcription.completed"
+        return [event["transcript"] for event in self.events if event["type"] == done]

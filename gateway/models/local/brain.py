@@ -1,7 +1,8 @@
 """The embedded model behind a `RealtimeServer`: listens, has a mind think of answers, and speaks them.
 
 Everything of its own is synchronous and inline, so that a call on it can be replayed in virtual time. What comes from
-elsewhere (a shared decoder, an endpoint) is looked for every 20 ms while it is awaited.
+elsewhere (an endpoint) is looked for every 20 ms while it is awaited. While sound waits to be heard the brain is
+`behind`, and nothing but the time and a cancelled answer is to reach it: `server.py` sees to that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from audio.formats import PCM16_24K, AudioFrame
+from gateway.models.local.backlog import SLOT_MS, Pace, Roster
 from gateway.models.local.ears import Ears, Listener
 from gateway.models.local.mind import Input, Mind, Picture, Spoken, Thought, ToolOutput, Typed
 from gateway.models.local.mind import Ready as ReadyThought
@@ -24,8 +26,13 @@ MOST_WAITING = 200  # inputs of a client that never asks for an answer; the olde
 class LocalBrain:
     """One caller's partner."""
 
-    def __init__(self, ear: Ear, listener: Listener, mind: Mind, mouth: Mouth) -> None:
+    def __init__(self, ear: Ear, listener: Listener, mind: Mind, mouth: Mouth, roster: Roster) -> None:
+        """`roster` is shared with the other calls of the process."""
         self._mind = mind
+        self._roster = roster
+        self._pace = Pace(PCM16_24K)
+        self._slot_ms: int | None = None  # when to go on hearing what waits
+        self._heard_some = False  # of it; what comes of that is done in a step of its own, as it may be as much work
         self._mouth = mouth
         self._ears = Ears(ear, listener, self._inputs_add, lambda: mind.expects)
         self._inputs: list[Input] = []  # not answered yet
@@ -37,29 +44,39 @@ class LocalBrain:
 
     def configured(self, session: JsonObject) -> None:
         """The session's formats, turn detection, instructions and tools."""
+        self._hear_all()
         given = _at(session, "audio", "input")
         format = _at(given, "format", "type")
         detection = _at(given, "turn_detection")
-        self._ears.configure(
-            FORMATS.get(format, PCM16_24K) if isinstance(format, str) else PCM16_24K,
-            detection if isinstance(detection, Mapping) else None,
-        )
+        sound = FORMATS.get(format, PCM16_24K) if isinstance(format, str) else PCM16_24K
+        self._pace = Pace(sound)
+        self._ears.configure(sound, detection if isinstance(detection, Mapping) else None)
         self._mind.configured(session)
 
     def heard(self, frame: AudioFrame, now_ms: int) -> None:
-        """Sound of the caller."""
+        """Sound of the caller. Of more than comes in time, most is heard in `on_time`."""
         self._now_ms = now_ms
-        self._ears.heard(frame)
+        if self._pace.allows(len(frame.payload), now_ms) and not self._ears.behind:
+            self._ears.heard(frame)
+        else:
+            self._ears.heard_later(frame)
+            self._book()
         self._go_on()
+
+    def missed(self, frame: AudioFrame) -> None:
+        """Sound that the caller took back before it was heard."""
+        self._ears.missed(frame)
 
     def committed(self, item_id: str, now_ms: int) -> None:
         """The caller ended the turn by hand."""
         self._now_ms = now_ms
+        self._hear_all()
         self._ears.committed(item_id)
 
     def cleared(self) -> None:
-        """The caller took back what was not committed."""
+        """The caller took back what was not committed, heard or not."""
         self._ears.cleared()
+        self._book()
 
     def item_added(self, item: JsonObject, now_ms: int) -> None:
         """Something typed, a picture, recorded sound, a tool's result, or history."""
@@ -104,21 +121,44 @@ class LocalBrain:
             answer.drop()
 
     @property
+    def behind(self) -> bool:
+        """Whether sound waits to be heard. What comes then must be held back."""
+        return self._ears.behind
+
+    @property
+    def behind_with_item(self) -> bool:
+        """Whether a recording is among it, which is not the client's to take back."""
+        return self._ears.behind_with_item
+
+    @property
     def deadline_ms(self) -> int | None:
-        """When to go on speaking, or to look for what is awaited."""
+        """When to go on hearing or speaking, or to look for what is awaited."""
         times = [answer.due_ms(self._now_ms) for answer in self._answers.values()]
         if self._ears.busy:
-            times.append(self._now_ms + POLL_MS)
+            times.append(self._now_ms + (SLOT_MS if self._ears.by_work else POLL_MS))
+        if self._heard_some:
+            times.append(self._now_ms)
+        if self._slot_ms is not None:
+            times.append(self._slot_ms)
         return min(times, default=None)
 
     def on_time(self, now_ms: int) -> None:
         """Go on."""
         self._now_ms = now_ms
-        self._go_on()
+        if self._slot_ms is None or now_ms < self._slot_ms or self._heard_some:
+            self._heard_some = False
+            self._go_on()
+            return
+        self._slot_ms = None
+        self._ears.catch_up()
+        self._book()
+        self._heard_some = True
 
     def close(self) -> None:
         """The call is over."""
         self._ears.close()
+        self._slot_ms = None
+        self._heard_some = False
         for answer in self._answers.values():
             answer.drop()
         self._answers.clear()
@@ -138,8 +178,21 @@ class LocalBrain:
                 self._inputs_add(Typed(text))
             case {"type": "input_audio", "audio": str(sound)}:
                 self._ears.recorded(item_id, sound)
+                self._book()
             case _ if _words(part):
                 self._inputs_add(Typed(_words(part)))
+
+    def _book(self) -> None:
+        if not self._ears.behind:
+            self._slot_ms = None
+        elif self._slot_ms is None:
+            self._slot_ms = self._roster.book(self._now_ms)
+
+    def _hear_all(self) -> None:
+        """For whoever does not hold back what depends on sound that waits."""
+        while self._ears.behind:
+            self._ears.catch_up()
+        self._slot_ms = None
 
     def _settle_past(self, agent_text: str) -> None:
         """What lies before an item of the agent's own was answered by it."""

@@ -143,6 +143,10 @@ class SpeechDetector:
         self._rise = None
         self._floor = self._at
 
+    def skip(self, samples: int) -> None:
+        """So much sound was not for us."""
+        self._at += samples
+
     def window(self, pcm16: bytes) -> Found | None:
         """Take exactly `WINDOW_BYTES` of PCM16 at 16 kHz."""
         probability = self._model.probability(pcm16)

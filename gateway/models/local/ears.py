@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
+
+import pybase64
 
 from audio.formats import PCM16_24K, AudioFormat, AudioFrame
 from gateway.models.local.detector import SpeechModel
@@ -14,14 +16,18 @@ from gateway.models.local.mind import Input, Spoken
 from gateway.models.local.recogniser import Recogniser
 from gateway.models.local.rules import Dialogue
 from gateway.models.local.verdict import accepted
+from gateway.models.local.waiting import LateSound, Recording
 from gateway.realtime.brain import Ear
 from sessions.ports import JsonObject
-
-FRAME_MS = 20
 
 
 class Transcript(Protocol):
     """What speech says, while that is being found out."""
+
+    @property
+    def by_work(self) -> bool:
+        """Whether it is found out by `work`, and not elsewhere."""
+        ...
 
     @property
     def done(self) -> bool:
@@ -80,6 +86,8 @@ class GrammarListener:
 class GrammarTranscript:
     """The decoder's sentence, if it stands the test."""
 
+    by_work = True
+
     def __init__(self, recogniser: Recogniser, dialogue: Dialogue, state: str, speech_ms: int) -> None:
         self._recogniser = recogniser
         self._dialogue = dialogue
@@ -114,6 +122,7 @@ class Ears:
         self._state = ""  # of the dialogue when the speech under way began
         self._heard: SpeechOver | None = None  # speech that waits for the client's commit
         self._open: list[tuple[Spoken, Transcript]] = []
+        self._waiting: deque[LateSound | Recording] = deque()
         self.telling = False  # a turn is being made, and its transcript has not been told yet
 
     def configure(self, format: AudioFormat, turn_detection: JsonObject | None) -> None:
@@ -148,29 +157,64 @@ class Ears:
         self._turn(lambda: item_id, transcript)
 
     def cleared(self) -> None:
-        """The client took back the sound so far."""
+        """The client took back the sound so far, also what waits to be heard."""
         self._heard = None
+        for late in self._waiting:
+            if isinstance(late, LateSound):
+                self._hearing.skip(late.samples_left, late.format)
+        self._waiting = deque(late for late in self._waiting if isinstance(late, Recording))
         self._hearing.forget()
+
+    # ---- sound that waits to be heard
+
+    @property
+    def behind(self) -> bool:
+        """Whether sound waits to be heard. Whatever comes next has to wait as well."""
+        return bool(self._waiting)
+
+    @property
+    def behind_with_item(self) -> bool:
+        """Whether a recording is among it."""
+        return any(isinstance(late, Recording) for late in self._waiting)
+
+    def heard_later(self, frame: AudioFrame) -> None:
+        """Sound of the caller, too much of it for now."""
+        self._waiting.append(LateSound(frame, self._hearing, self.heard))
+
+    def missed(self, frame: AudioFrame) -> None:
+        """Sound that was taken back before it came here: only its length counts."""
+        self._hearing.skip(frame.samples, frame.format)
 
     def recorded(self, item_id: str, sound: str) -> None:
         """A whole recording, base64, that came as an item."""
-        hearing, payload = self._listener.hearing(), b64decode(sound)
-        hearing.configure(self._format, None)
-        step = self._format.bytes_for_ms(FRAME_MS)
-        over: SpeechOver | None = None
-        state = self._expects()
-        for begin in range(0, len(payload) - len(payload) % self._format.sample_bytes, step):
-            frame = AudioFrame(payload[begin : begin + step], self._format, begin // self._format.sample_bytes)
-            for event in hearing.heard(frame, state):
-                over = event if isinstance(event, SpeechOver) else None
-        over = hearing.cut() or over
-        transcript = None if over is None else self._listener.transcript(hearing, state, over.speech_ms)
-        self._turn(lambda: item_id, transcript)
+        spoken = Spoken(item_id, free=self._listener.free)
+        self._take(spoken)
+        payload = pybase64.b64decode(sound)
+        self._waiting.append(Recording(spoken, self._listener.hearing(), self._expects(), payload, self._format))
+
+    def catch_up(self) -> None:
+        """Hear a slice of what waits."""
+        if not self._waiting or not self._waiting[0].work():
+            return
+        done = self._waiting.popleft()
+        if isinstance(done, Recording):
+            over = done.over
+            self._turn_made(
+                done.spoken,
+                None if over is None else self._listener.transcript(done.hearing, done.state, over.speech_ms),
+            )
+
+    # ---- what was said
 
     @property
     def busy(self) -> bool:
         """Whether something is still being made out."""
         return bool(self._open)
+
+    @property
+    def by_work(self) -> bool:
+        """Whether some of it is made out by `work`, and waits for nothing else."""
+        return any(transcript.by_work for _, transcript in self._open)
 
     def work(self) -> None:
         """Go on making it out."""
@@ -183,6 +227,10 @@ class Ears:
     def close(self) -> None:
         """The call is over."""
         self._open.clear()
+        for late in self._waiting:
+            if isinstance(late, Recording):
+                late.hearing.forget()
+        self._waiting.clear()
         self._hearing.forget()
 
     def _turn(self, item: Callable[[], str], transcript: Transcript | None) -> None:
@@ -194,6 +242,9 @@ class Ears:
             spoken.item_id = item()
         finally:
             self.telling = False
+        self._turn_made(spoken, transcript)
+
+    def _turn_made(self, spoken: Spoken, transcript: Transcript | None) -> None:
         if transcript is None or transcript.done:
             self._settle(spoken, None if transcript is None else transcript.text)
         else:

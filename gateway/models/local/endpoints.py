@@ -167,6 +167,8 @@ class RemoteListener:
 class RemoteTranscript(Job):
     """One stretch of speech at the transcription endpoint."""
 
+    by_work = False
+
     def __init__(self, endpoint: Endpoint, client: Any, spawn: Spawn, pcm16: bytes) -> None:
         super().__init__(spawn, "transcription")
         self.text: str | None = None

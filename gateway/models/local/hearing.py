@@ -29,6 +29,7 @@ from gateway.models.local.recogniser import Recogniser
 from sessions.ports import JsonObject
 
 KEPT_WINDOWS = 40  # 1.3 s before speech is known to be speech: what padding may reach back to
+MOST_LATE_MS = 1000  # of speech that waits for a decoder
 NARROW_SHARE = 0.002  # of a voice's level above 4.2 kHz: -54 dB; a microphone's own noise is above that
 
 # -74 dB of full scale, from a fixed seed, so that the same sound is always heard the same.
@@ -90,6 +91,27 @@ class Hearing:
             if event is not None:
                 events.append(event)
         return events
+
+    @property
+    def pressed(self) -> bool:
+        """Whether the recogniser is so late that further sound had better wait, if it can."""
+        recogniser = self.recogniser
+        if recogniser is None or not recogniser.busy:
+            return False
+        return not self._detector.speaking or recogniser.waiting_ms > MOST_LATE_MS
+
+    def make_out(self) -> None:
+        """Let the recogniser go on; a few ms at most."""
+        if self.recogniser is not None:
+            self.recogniser.work()
+
+    def skip(self, samples: int, format: AudioFormat) -> None:
+        """Sound that nobody wants: time passes, and nothing is heard. `forget` is to follow."""
+        passed = len(self._rest) // 2 + samples * RATE_HZ // format.rate_hz
+        self._rest = bytes(2 * (passed % WINDOW_SAMPLES))
+        self._samples += passed - passed % WINDOW_SAMPLES
+        self._detector.skip(passed - passed % WINDOW_SAMPLES)
+        self._recent.clear()
 
     def cut(self) -> SpeechOver | None:
         """Speech under way is over, by the client's word; None: there was none."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from threading import Condition
 from typing import Any
 
 from gateway.models.local.automaton import Automaton
@@ -19,13 +21,17 @@ from gateway.models.local.rules import Dialogue
 
 FRAMES_A_SECOND = 100
 STEP_BYTES = 640  # 20 ms: the decoder holds the GIL for 0.3 ms at a time
-STEPS_AT_ONCE = 40  # when sound has waited for a decoder
+STEPS_AT_ONCE = 4  # when sound has waited: 1 to 4 ms of work, and more than comes in a window of voice detection
 LONGEST_BYTES = 15 * 32_000  # of one sentence; nothing in a grammar takes longer
+LEARN_S = 20.0  # how long a decoder in use is waited for
 MOST_GRAMMARS = 64  # in one decoder; past that the one unused for longest goes
 # The mean cepstrum of telephone and desktop speech, from which each call's own average starts.
 FIRST_MEANS = "40.8,1.7,-0.2,3.2,-0.3,-0.9,0,-0.2,-1.4,0,0,0,0"
 # 1 would let grammar words in too easily: tuned on bench/offline_phrases.py's calibration lists.
 WORD_INSERTION = 0.2
+# Without the search over a lattice at a sentence's end, which takes 20 to 60 ms in one go, a word's likelihood comes in
+# the decoder's own steps: its logarithm is so many times too small (SENSCR_SHIFT in pocketsphinx's hmm.h).
+SCORE_STEP = 1024
 _SMALLEST = 1e-320
 _NUMBERS = count()
 
@@ -52,8 +58,14 @@ class _Decoder:
     """One PocketSphinx decoder, with the grammars it has been given."""
 
     def __init__(self, sphinx: Any) -> None:
-        self._sphinx = sphinx.Decoder(lm=None, loglevel="FATAL", wip=WORD_INSERTION)
+        self._sphinx = sphinx.Decoder(lm=None, loglevel="FATAL", wip=WORD_INSERTION, bestpath=False)
         self._grammars: OrderedDict[str, None] = OrderedDict()
+        self._added: dict[str, list[str]] = {}  # pronunciations of words that the dictionary lacks
+
+    @property
+    def grammars(self) -> int:
+        """How many it holds."""
+        return len(self._grammars)
 
     def learn(self, name: str, grammar: Automaton, pronunciations: dict[str, str]) -> None:
         """Take in a grammar. Raises DialogueError for a word without a pronunciation."""
@@ -70,19 +82,34 @@ class _Decoder:
         if len(self._grammars) > MOST_GRAMMARS:
             self._sphinx.remove_search(self._grammars.popitem(last=False)[0])
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Let go of grammars, most of a decoder's memory: about a millisecond for each."""
+        for name in names:
+            if name in self._grammars:
+                del self._grammars[name]
+                self._sphinx.remove_search(name)
+
     def _know(self, word: str, pronunciations: dict[str, str]) -> None:
+        phones = pronunciations.get(word)
+        said = self._added.get(word)
+        if phones is not None and said and phones not in said:  # a dialogue's new version, or another dialogue
+            self._add(word, f"{word}({len(said) + 1})", phones)
+            return
         if self._sphinx.lookup_word(word) is not None:
             return
-        phones = pronunciations.get(word)
         if phones is None:
             raise DialogueError(
                 f"pronunciations.{word}",
                 f"the recogniser does not know the word {word!r}: write its sounds here, as in CMUdict",
             )
+        self._add(word, word, phones)
+
+    def _add(self, word: str, name: str, phones: str) -> None:
         try:
-            self._sphinx.add_word(word, phones, True)
+            self._sphinx.add_word(name, phones, True)
         except RuntimeError as error:
             raise DialogueError(f"pronunciations.{word}", f"{phones!r} are not CMUdict phones") from error
+        self._added.setdefault(word, []).append(phones)
 
     def start(self, name: str, means: str) -> None:
         """Begin a sentence of this grammar."""
@@ -104,11 +131,15 @@ class _Decoder:
         if hypothesis is None or not hypothesis.hypstr:
             return None, means
         parts = tuple(
-            Part(segment.word, segment.end_frame - segment.start_frame + 1, math.log(max(segment.ascore, _SMALLEST)))
+            Part(segment.word, segment.end_frame - segment.start_frame + 1, _log_score(segment.ascore))
             for segment in self._sphinx.seg()
             if segment.word[0] not in "<[("
         )
         return Recognised(hypothesis.hypstr, parts, frames), means
+
+
+def _log_score(likelihood: float) -> float:
+    return math.log(max(likelihood, _SMALLEST)) * SCORE_STEP
 
 
 class Vocabulary:
@@ -125,6 +156,15 @@ class Vocabulary:
         decoder.learn(name, self.grammars[state], self.pronunciations)
         return name
 
+    def teach_all(self, decoder: _Decoder) -> None:
+        """The grammars of all states. Raises DialogueError."""
+        for state in self.grammars:
+            self.teach(decoder, state)
+
+    def unlearnt_by(self, decoder: _Decoder) -> None:
+        """Have a decoder forget all of it."""
+        decoder.forget([f"{self.name}.{state}" for state in self.grammars])
+
 
 class DecoderPool:
     """The process's decoders. A call has one only while its caller speaks."""
@@ -137,30 +177,49 @@ class DecoderPool:
             raise MissingPart("the local model needs pocketsphinx: pip install 'patchbay[local]'") from error
         self._all = tuple(_Decoder(pocketsphinx) for _ in range(decoders))
         self._free = deque(self._all)
+        self._given_back = Condition()
+
+    @property
+    def grammars(self) -> int:
+        """How many the decoders hold together, at some 4 MB for each."""
+        return sum(decoder.grammars for decoder in self._all)
 
     def teach(self, vocabulary: Vocabulary) -> None:
         """Give a dialogue's grammars to the decoders, before its first call. Raises DialogueError.
 
-        May run in a thread: a decoder is out of the pool while it learns, and one that is in use learns when needed.
+        Call it in a thread: each grammar holds the interpreter for 10 to 20 ms. A decoder is out of the pool while it
+        learns, and one that is in use is waited for; one that stays in use for too long learns when needed.
         """
-        for decoder in self._all:
+        self._each(vocabulary.teach_all)
+
+    def forget(self, vocabulary: Vocabulary) -> None:
+        """Take a dialogue's grammars from the decoders, after its last call. In a thread, as above."""
+        self._each(vocabulary.unlearnt_by)
+
+    def _each(self, work: Callable[[_Decoder], object]) -> None:
+        left = set(self._all)
+        while left:
+            with self._given_back:
+                found = self._given_back.wait_for(lambda: next(filter(left.__contains__, self._free), None), LEARN_S)
+                if found is None:
+                    return
+                self._free.remove(found)
+            left.remove(found)
             try:
-                self._free.remove(decoder)
-            except ValueError:
-                continue
-            try:
-                for state in vocabulary.grammars:
-                    vocabulary.teach(decoder, state)
+                work(found)
             finally:
-                self._free.append(decoder)
+                self.give_back(found)
 
     def take(self) -> _Decoder | None:
         """A decoder, or None while all are in use."""
-        return self._free.popleft() if self._free else None
+        with self._given_back:
+            return self._free.popleft() if self._free else None
 
     def give_back(self, decoder: _Decoder) -> None:
         """It is free again."""
-        self._free.append(decoder)
+        with self._given_back:
+            self._free.append(decoder)
+            self._given_back.notify_all()
 
 
 class Recogniser:
@@ -194,6 +253,11 @@ class Recogniser:
     def busy(self) -> bool:
         """Whether sound still waits for a decoder, or to be decoded."""
         return self._state is not None and (self._decoder is None or len(self._waiting) >= STEP_BYTES)
+
+    @property
+    def waiting_ms(self) -> int:
+        """How much sound has not been decoded."""
+        return len(self._waiting) // (STEP_BYTES // 20)
 
     @property
     def heard_all(self) -> bool:

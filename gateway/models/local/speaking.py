@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Protocol
 
 from audio.formats import AudioFormat
@@ -57,6 +58,28 @@ class Made:
         """Nothing to be stopped."""
 
 
+class Making:
+    """Sound that comes in so many pieces, each made when it is taken."""
+
+    def __init__(self, pieces: Iterator[bytes], count: int) -> None:
+        self._pieces = pieces
+        self._left = count
+
+    @property
+    def done(self) -> bool:
+        """Whether all has been taken."""
+        return self._left <= 0
+
+    def take(self) -> bytes:
+        """The next piece; the last holds whatever is left."""
+        self._left -= 1
+        return next(self._pieces, b"") if self._left > 0 else b"".join(self._pieces)
+
+    def drop(self) -> None:
+        """Nothing more is made."""
+        self._left = 0
+
+
 class OwnMouth:
     """Speaks by espeak-ng."""
 
@@ -65,8 +88,9 @@ class OwnMouth:
         self._speech = speech
 
     def begin(self, sentence: str, format: AudioFormat) -> Sound:
-        """A few milliseconds of work."""
-        return Made(self._voice.speak(sentence, self._speech, format))
+        """A few milliseconds of work, and about as much for the pieces together."""
+        runs = self._voice.raw(sentence, self._speech)
+        return Making(self._voice.pieces(runs, format), len(runs))
 
 
 class Answer:

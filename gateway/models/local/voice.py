@@ -7,6 +7,7 @@ package) brings. Source: github.com/espeak-ng/espeak-ng, `src/include/espeak-ng/
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -24,6 +25,7 @@ _RATE, _PITCH = 1, 3
 _OK = 0
 _BUFFER_MS = 200
 BREATH_MS = 150
+RUN_MS = 1000
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -56,15 +58,23 @@ class Voice:
 
     def speak(self, sentence: str, speech: Speech, format: AudioFormat) -> bytes:
         """The sentence's sound in `format`; empty where there is nothing to pronounce."""
+        return b"".join(self.pieces(self.raw(sentence, speech), format))
+
+    def raw(self, sentence: str, speech: Speech) -> list[bytes]:
+        """The sentence's sound as the library makes it, PCM16 at `rate_hz`, in runs of a second."""
         with self._lock:
             self._tune(speech)
             self._sound.clear()
             text = sentence.encode() + b"\0"
             self._library.espeak_Synth(text, len(text), 0, 0, 0, _UTF8, None, None)
-            pcm16 = bytes(self._sound)
-        pcm16 = _without_tail(pcm16, self.rate_hz)
-        pcm16 = b"".join(resample_in_place([pcm16], self.rate_hz, format.rate_hz))
-        return pcm16 if format.coding is Coding.PCM16 else encode(pcm16, format.coding)
+            pcm16 = _without_tail(bytes(self._sound), self.rate_hz)
+        run = 2 * self.rate_hz * RUN_MS // 1000
+        return [pcm16[begin : begin + run] for begin in range(0, len(pcm16), run)]
+
+    def pieces(self, runs: list[bytes], format: AudioFormat) -> Iterator[bytes]:
+        """The same in `format`, each run brought there when it is asked for: as much work as making it was."""
+        for piece in resample_in_place(runs, self.rate_hz, format.rate_hz):
+            yield piece if format.coding is Coding.PCM16 else encode(piece, format.coding)
 
     def _tune(self, speech: Speech) -> None:
         if speech == self._tuned:

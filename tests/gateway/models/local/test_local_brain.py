@@ -5,20 +5,35 @@ from __future__ import annotations
 import audioop
 import json
 from base64 import b64encode
+from collections.abc import Iterator
+from typing import Protocol
 
 import pytest
-from local_world import LocalCall, front_desk, parts_or_skip, spoken
+from local_world import LocalCall, front_desk, front_desk_brains, spoken
 
 from audio.formats import PCM16_24K, PCMU_8K
 from audio.resampling import resample_in_place
-from gateway.models.local.engine import local_brain_factory
-from gateway.realtime.brain import BrainFactory
 from sessions.ports import JsonObject
 
 
-@pytest.fixture(scope="module")
-def make() -> BrainFactory:
-    return local_brain_factory(front_desk(), parts_or_skip())
+class Begin(Protocol):
+    """Begins a call."""
+
+    def __call__(self, *, by_hand: bool = False, format: str = "audio/pcm") -> LocalCall: ...
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    make = front_desk_brains()
+    calls: list[LocalCall] = []
+
+    def begun(*, by_hand: bool = False, format: str = "audio/pcm") -> LocalCall:
+        calls.append(LocalCall(make, by_hand=by_hand, format=format))
+        return calls[-1]
+
+    yield begun
+    for call in calls:  # or their decoders would be in use for good
+        call.brain.close()
 
 
 def silence(ms: int) -> bytes:
@@ -29,11 +44,11 @@ def message(role: str, kind: str, **fields: str) -> JsonObject:
     return {"type": "message", "role": role, "content": [{"type": kind, **fields}]}
 
 
-def test_a_table_is_booked_by_voice(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_a_table_is_booked_by_voice(begin: Begin) -> None:
+    call = begin()
     for line in (
         "I'd like to book a table",
-        "for two people",
+        "two people",
         "tomorrow",
         "half past seven",
         "my name is Carter",
@@ -42,7 +57,7 @@ def test_a_table_is_booked_by_voice(make: BrainFactory) -> None:
         call.hear(spoken(line))
     assert call.ear.said == [
         "i'd like to book a table",
-        "for two people",
+        "two people",
         "tomorrow",
         "half past seven",
         "my name is carter",
@@ -60,8 +75,8 @@ def test_a_table_is_booked_by_voice(make: BrainFactory) -> None:
     assert call.tool_gives(sentence="Booked for two.", booking_id=1).text.startswith("Booked for two.")
 
 
-def test_the_transcript_comes_before_the_answer(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_the_transcript_comes_before_the_answer(begin: Begin) -> None:
+    call = begin()
     seen: list[int] = []
     original = call.ear.transcribed
 
@@ -75,24 +90,25 @@ def test_the_transcript_comes_before_the_answer(make: BrainFactory) -> None:
     assert call.ear.responses[-1].sound
 
 
-def test_telephone_sound_is_understood(make: BrainFactory) -> None:
-    call = LocalCall(make, format="audio/pcmu")
+def test_telephone_sound_is_understood(begin: Begin) -> None:
+    call = begin(format="audio/pcmu")
     pcm16 = b"".join(resample_in_place([spoken("what are your opening hours")], 24000, 8000))
     call.hear(audioop.lin2ulaw(pcm16, 2), PCMU_8K)
     assert call.ear.said == ["what are your opening hours"]
     assert call.ear.responses[0].text.startswith("We are open from noon")
 
 
-def test_what_fits_nothing_is_asked_again(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_what_fits_nothing_is_asked_again(begin: Begin) -> None:
+    call = begin()
     call.hear(spoken("the quick brown fox jumps over the lazy dog"))
     assert call.ear.said == [""]
     assert call.ear.responses[0].text == front_desk().texts.not_understood[0]
 
 
-def test_an_interruption_ends_the_making_of_speech(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_an_interruption_ends_the_making_of_speech(begin: Begin) -> None:
+    call = begin()
     answer = call.type("What are your opening hours?")
+    call.advance(100)
     made = len(answer.sound)
     assert not answer.finished
     call.hear(spoken("never mind"))
@@ -102,31 +118,32 @@ def test_an_interruption_ends_the_making_of_speech(make: BrainFactory) -> None:
     assert call.ear.responses[-1].text == front_desk().texts.nothing_to_forget
 
 
-def test_a_greeting_is_spoken_as_it_is_and_can_be_repeated(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_a_greeting_is_spoken_as_it_is_and_can_be_repeated(begin: Begin) -> None:
+    call = begin()
     given: JsonObject = {"content": [{"type": "text", "text": "Hello, Harbour Restaurant."}]}
     greeting = call.ear.ask({"pre_generated_assistant_message": given})
+    call.advance(100)
     assert greeting.finished
     assert greeting.text == "Hello, Harbour Restaurant."
     assert call.type("Pardon?").text == "Hello, Harbour Restaurant."
 
 
-def test_typed_and_written_answers_need_no_sound(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_typed_and_written_answers_need_no_sound(begin: Begin) -> None:
+    call = begin()
     call.brain.item_added(message("user", "input_text", text="Where are you?"), 0)
     answer = call.ear.ask(text_only=True)
     assert answer.text.startswith("We are at twelve Quay Street")
     assert not answer.sound
 
 
-def test_pictures_are_declined_politely(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_pictures_are_declined_politely(begin: Begin) -> None:
+    call = begin()
     call.brain.item_added(message("user", "input_image", image_url="data:image/png;base64,AAAA"), 0)
     assert call.ear.ask(text_only=True).text == front_desk().texts.no_pictures
 
 
-def test_a_turn_by_hand_is_what_was_said_until_the_commit(make: BrainFactory) -> None:
-    call = LocalCall(make, by_hand=True)
+def test_a_turn_by_hand_is_what_was_said_until_the_commit(begin: Begin) -> None:
+    call = begin(by_hand=True)
     call.hear(spoken("what's on")[: PCM16_24K.bytes_for_ms(900)] + silence(200))
     call.brain.cleared()
     call.hear(spoken("how are you today"))
@@ -136,22 +153,26 @@ def test_a_turn_by_hand_is_what_was_said_until_the_commit(make: BrainFactory) ->
     assert call.ear.ask(text_only=True).text.startswith("Very well")
 
 
-def test_a_turn_by_hand_without_speech_is_not_understood(make: BrainFactory) -> None:
-    call = LocalCall(make, by_hand=True)
+def test_a_turn_by_hand_without_speech_is_not_understood(begin: Begin) -> None:
+    call = begin(by_hand=True)
     call.hear(silence(400))
     call.brain.committed("item_mine", call.ear.now_ms)
     assert call.ear.ask(text_only=True).text == front_desk().texts.not_understood[0]
 
 
-def test_recorded_sound_is_heard(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_recorded_sound_is_heard(begin: Begin) -> None:
+    call = begin()
     sound = b64encode(spoken("tell me a joke")).decode()
     call.brain.item_added(message("user", "input_audio", audio=sound), 0)
-    assert "Why did the lobster" in call.ear.ask(text_only=True).text
+    answer = call.ear.ask(text_only=True)
+    assert not answer.text
+    call.advance(1000)
+    assert call.ear.said == ["tell me a joke"]
+    assert "Why did the lobster" in answer.text
 
 
-def test_history_brings_the_dialogue_to_where_it_was(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_history_brings_the_dialogue_to_where_it_was(begin: Begin) -> None:
+    call = begin()
     for role, kind, text in (
         ("user", "input_text", "book a table for two tomorrow"),
         ("assistant", "output_text", "At what time?"),
@@ -164,8 +185,8 @@ def test_history_brings_the_dialogue_to_where_it_was(make: BrainFactory) -> None
     )
 
 
-def test_a_call_of_history_is_answered_by_its_rule(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_a_call_of_history_is_answered_by_its_rule(begin: Begin) -> None:
+    call = begin()
     call.brain.item_added(message("user", "input_text", text="do you have a table for two tomorrow at seven"), 0)
     past: JsonObject = {"type": "function_call", "call_id": "c9", "name": "find_tables", "arguments": "{}"}
     call.brain.item_added(past, 0)
@@ -178,20 +199,20 @@ def test_a_call_of_history_is_answered_by_its_rule(make: BrainFactory) -> None:
     assert call.ear.ask(text_only=True).text == "Yes. Shall I book it for you?"
 
 
-def test_an_answer_apart_leaves_the_conversation_alone(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_an_answer_apart_leaves_the_conversation_alone(begin: Begin) -> None:
+    call = begin()
     call.type("book a table")
     apart: JsonObject = {"conversation": "none", "input": [message("user", "input_text", text="Where are you?")]}
     assert "Quay Street" in call.ear.ask(apart, text_only=True).text
     assert call.type("four").text == "For what day?"
 
 
-def test_an_answer_without_anything_new_offers_help(make: BrainFactory) -> None:
-    assert LocalCall(make).ear.ask(text_only=True).text == front_desk().texts.more
+def test_an_answer_without_anything_new_offers_help(begin: Begin) -> None:
+    assert begin().ear.ask(text_only=True).text == front_desk().texts.more
 
 
-def test_a_closed_call_is_quiet(make: BrainFactory) -> None:
-    call = LocalCall(make)
+def test_a_closed_call_is_quiet(begin: Begin) -> None:
+    call = begin()
     answer = call.type("What are your opening hours?")
     call.brain.close()
     made = len(answer.sound)
