@@ -1,15 +1,22 @@
-"""The agents of this process: read from their folder at start-up, and again when a file has changed."""
+"""The agents of this process: read from their folder at start-up, and again when a file has changed.
+
+A new version is given to calls once what it needs has been loaded; until then they get the one before.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.agent_files import AgentFileError, fill_instructions, load_agent
+from gateway.agent_files import AgentFileError, AgentProblem, fill_instructions, load_agent
 from sessions.agent import Agent
 from sessions.ports import Clock
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_MS = 1000
 
@@ -47,21 +54,37 @@ class _Entry:
     path: Path
     agent: Agent
     stamp: _Stamp | None  # None: the file was gone
-    looked_ms: int
+    coming: Agent | None = None  # a newer version, until it is ready
+
+
+def _always(agent: Agent) -> bool:
+    return True
 
 
 class AgentBook:
     """Every agent under its name, each in the newest version of its file that could be used."""
 
-    def __init__(self, folder: Path, check: Callable[[Agent], None], clock: Clock) -> None:
-        """Read all. `check` says by AgentProblem what else is wrong. Raises NoAgents and AgentFileError."""
+    def __init__(
+        self,
+        folder: Path,
+        check: Callable[[Agent], None],
+        clock: Clock,
+        ready: Callable[[Agent], bool] = _always,
+    ) -> None:
+        """Read all. `check` says by AgentProblem what else is wrong; it may be called in a thread.
+
+        `ready` tells whether a new version can have calls, by AgentProblem that it never will. Raises NoAgents and
+        AgentFileError.
+        """
         self._check = check
+        self._ready = ready
         self._clock = clock
+        self._looked_ms = clock.now_ms()
         self._problems: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
         for path in agent_paths(folder):
             stamp = _stamp(path)  # before the reading: a change in between is seen at the next look
-            self._entries[path.stem] = _Entry(path, load_agent(path, check), stamp, clock.now_ms())
+            self._entries[path.stem] = _Entry(path, load_agent(path, check), stamp)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -73,31 +96,53 @@ class AgentBook:
         return sorted(self._entries)
 
     def all(self) -> list[Agent]:
-        """All agents as they stand now, by name."""
+        """All agents as calls are given them now, by name."""
         return [self._current(name, self._entries[name]) for name in self.names()]
 
     def get(self, name: str) -> Agent | None:
-        """The agent as its file now says, None for no such one. Looks at the file once a second at most.
-
-        A file that has become bad, or is gone, leaves the agent as it was; `problems` then says so.
-        """
+        """The agent as a call is given it now, None for no such one."""
         entry = self._entries.get(name)
         return None if entry is None else self._current(name, entry)
 
-    def _current(self, name: str, entry: _Entry) -> Agent:
+    def needed(self) -> list[Agent]:
+        """All versions that are to be loaded: those that calls are given, and those that wait to be."""
+        coming = [entry.coming for entry in self._entries.values() if entry.coming is not None]
+        return [*self.all(), *coming]
+
+    async def look(self) -> None:
+        """See which files have changed, once a second at most, and read those in a thread: 10 to 20 ms for each.
+
+        A file that has become bad, or is gone, leaves its agent as it was; `problems` then says so.
+        """
         now_ms = self._clock.now_ms()
-        if now_ms - entry.looked_ms < LOOK_AGAIN_MS:
-            return entry.agent
-        entry.looked_ms = now_ms
-        before, entry.stamp = entry.stamp, None
-        try:
-            entry.stamp = _stamp(entry.path)
-            if entry.stamp != before:
-                entry.agent = load_agent(entry.path, self._check)
-                self._problems.pop(name, None)
-        except AgentFileError as error:
-            self._problems[name] = str(error)
+        if now_ms - self._looked_ms < LOOK_AGAIN_MS:
+            return
+        self._looked_ms = now_ms
+        for name, entry in self._entries.items():
+            before, entry.stamp = entry.stamp, None
+            try:
+                entry.stamp = _stamp(entry.path)
+                if entry.stamp != before:
+                    read = await asyncio.to_thread(load_agent, entry.path, self._check)
+                    entry.coming = read if read.version != entry.agent.version else None
+                    self._problems.pop(name, None)
+            except AgentFileError as error:
+                self._keep_old(name, str(error))
+
+    def _current(self, name: str, entry: _Entry) -> Agent:
+        if entry.coming is not None:
+            try:
+                if self._ready(entry.coming):
+                    entry.agent, entry.coming = entry.coming, None
+            except AgentProblem as problem:
+                self._keep_old(name, f"{entry.path}: {problem}")
+                entry.coming = None
         return entry.agent
+
+    def _keep_old(self, name: str, problem: str) -> None:
+        if self._problems.get(name) != problem:
+            log.warning("an agent's file cannot be used; its last good version is", extra={"problem": problem})
+        self._problems[name] = problem
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -53,7 +53,7 @@ from sessions.stores.opening import open_store
 log = logging.getLogger("patchbay")
 
 PURGE_EVERY_S = 3600.0
-WARM_EVERY_S = 2.0
+WARM_EVERY_S = 1.0
 RECORDINGS_S = 10.0  # for those that wait when the server goes down; the next start makes the rest
 TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
 
@@ -99,7 +99,8 @@ class Gateway:
             load_mcp_config(settings.mcp_config, os.environ), max_result_bytes=settings.max_tool_result_bytes
         )
         grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
-        self.agents = AgentBook(settings.agents_dir, all_of(self._registry.check, grants.check), clock)
+        check = all_of(self._registry.check, grants.check)
+        self.agents = AgentBook(settings.agents_dir, check, clock, self._registry.ready)
         self._boots = Boots(settings.data_dir / "boots", ids.new("boot"))
         self.store: Store = open_store(settings.store_url, clock, inline=inline)
         self.blobs: Blobs = FolderBlobs(settings.data_dir / "blobs", inline=inline)
@@ -209,7 +210,8 @@ class Gateway:
         self._warmed.set()
         while True:  # an agent whose file has changed may need what no agent needed before
             await asyncio.sleep(WARM_EVERY_S)
-            await self._registry.warm(self.agents.all())
+            await self.agents.look()
+            await self._registry.warm(self.agents.needed())
 
     async def _retain(self) -> None:
         """Forget what is older than the settings say."""

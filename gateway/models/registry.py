@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
-from importlib import import_module
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gateway.models.endpoints import EntraTokens, azure_url, fixed, realtime_url
 from gateway.models.in_process import Engine, InProcessConnector
 from gateway.models.leg import ModelConnector
 from gateway.models.local.dialogue import DialogueError, compile_dialogue
+from gateway.models.local.engines import LocalEngines
 from gateway.models.openai_realtime import Endpoint, OpenAIRealtimeConnector
 from gateway.models.scripted import scripted_server
 from gateway.models.scripted_file import ScriptError, load_script
@@ -25,7 +25,6 @@ from gateway.models.scripted_shape import Script
 from gateway.realtime.server import RealtimeServer
 from gateway.settings import Settings
 from sessions.agent import Agent, ModelChoice
-from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids
 
 log = logging.getLogger(__name__)
@@ -62,10 +61,8 @@ class ModelRegistry:
         self._scripts: dict[Path, tuple[int, Script]] = {}  # with the file's time of change
         self._entra: EntraTokens | None = None
         self._tls: ssl.SSLContext | None = None
-        self._local: dict[str, Engine] = {}  # by the version of the agent's file
+        self._local = LocalEngines(settings.local, clock, ids, self._spawn)
         self._tasks: asyncio.TaskGroup | None = None
-        self._closers: list[Callable[[], Awaitable[None]]] = []
-        self._local_problem = "the local model is still being loaded"
 
     def check(self, agent: Agent) -> None:
         """What an agent's file says of its model, beyond its form. Raises AgentProblem."""
@@ -94,9 +91,21 @@ class ModelRegistry:
                 return "AZURE_OPENAI_ENDPOINT is not set"
             case "azure" if settings.azure_openai_api_key is None and self._entra is None:
                 return "AZURE_OPENAI_API_KEY is not set, and azure-identity is not loaded"
-            case "local" if agent.version not in self._local:
-                return self._local_problem
+            case "local" if self._local.get(agent.version) is None:
+                return self._local.problem(agent.version) or "the local model is still being loaded"
         return None
+
+    def ready(self, agent: Agent) -> bool:
+        """Whether what a version of an agent needs has been loaded. Raises AgentProblem where it cannot be."""
+        match agent.model.kind:
+            case "openai" | "azure":
+                return self._tls is not None
+            case "local" if self._local.get(agent.version) is None:
+                why = self._local.problem(agent.version)
+                if why is not None:
+                    raise AgentProblem("model", why)
+                return False
+        return True
 
     def connector(self, agent: Agent) -> ModelConnector:
         """A connector for one call."""
@@ -120,7 +129,10 @@ class ModelRegistry:
         return self._tasks.create_task(job)
 
     async def warm(self, agents: list[Agent]) -> dict[str, str]:
-        """Load what these agents need, in threads; what could not be loaded, and why, by kind."""
+        """Load what these agents need, in threads; what could not be loaded, and why, by kind.
+
+        What was loaded for others goes, as soon as no call uses it.
+        """
         problems: dict[str, str] = {}
         kinds = {agent.model.kind for agent in agents}
         if kinds & {"openai", "azure"} and self._tls is None:  # 30 ms with the interpreter held: not during calls
@@ -130,30 +142,19 @@ class ModelRegistry:
                 self._entra = await asyncio.to_thread(EntraTokens, self._settings.azure_scope)
             except ImportError:
                 problems["azure"] = "install patchbay[azure], or set AZURE_OPENAI_API_KEY"
-        for agent in agents:
-            if agent.model.kind == "local":
-                await self._warm_local(agent, problems)
+        local = [agent for agent in agents if agent.model.kind == "local"]
+        for agent in local:
+            problem = await self._local.load(agent)
+            if problem is not None:
+                problems["local"] = problem
+        await self._local.keep({agent.version for agent in local})
         return problems
-
-    async def _warm_local(self, agent: Agent, problems: dict[str, str]) -> None:
-        if agent.version in self._local:
-            return
-        try:
-            engine = await asyncio.to_thread(import_module, "gateway.models.local.engine")
-            endpoints = await asyncio.to_thread(import_module, "gateway.models.local.endpoints")
-            outside = endpoints.outside_of(self._settings.local, self._spawn)
-            made = await asyncio.to_thread(engine.LocalEngine, agent, self._clock, self._ids, outside)
-            self._local[agent.version] = made
-            self._closers.append(made.close)
-        except (ImportError, VoiceError) as missing:
-            problems["local"] = self._local_problem = str(missing)
 
     async def close(self) -> None:
         """Let go of what `warm` has opened."""
         if self._entra is not None:
             await self._entra.close()
-        for close in self._closers:
-            await close()
+        await self._local.close()
 
     def _make_tls(self) -> ssl.SSLContext:
         authority = self._settings.model_ca
@@ -179,7 +180,9 @@ class ModelRegistry:
 
     def local_engine(self, agent: Agent) -> Engine:
         """The embedded model with this agent's dialogue. Only once `warm` has loaded it."""
-        return self._local[agent.version]
+        engine: Engine | None = self._local.get(agent.version)
+        assert engine is not None
+        return engine
 
     def _scripted(self, model: ModelChoice) -> Engine:
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,11 @@ def write(folder: Path, name: str, text: str, at_s: int = 1000) -> Path:
     path.write_text(text)
     os.utime(path, (at_s, at_s))
     return path
+
+
+def look(book: AgentBook, clock: HandClock, at_ms: int) -> None:
+    clock.ms = at_ms
+    asyncio.run(book.look())
 
 
 def voice_of(book: AgentBook, name: str) -> str | None:
@@ -89,9 +95,9 @@ def test_a_changed_file_is_read_again_after_a_second(tmp_path: Path) -> None:
     book = AgentBook(tmp_path, accept, clock)
     first = book.get("a")
     write(tmp_path, "a", "model: openai/x\nvoice: ivy\n", at_s=2000)
-    clock.ms = 999
+    look(book, clock, 999)
     assert voice_of(book, "a") == "ash"
-    clock.ms = 1000
+    look(book, clock, 1000)
     assert voice_of(book, "a") == "ivy"
     assert [agent.voice for agent in book.all()] == ["ivy"]
     assert first is not None
@@ -103,9 +109,57 @@ def test_a_file_that_stays_is_not_read_again(tmp_path: Path) -> None:
     seen: list[str] = []
     write(tmp_path, "a", "model: openai/x\n")
     book = AgentBook(tmp_path, lambda agent: seen.append(agent.name), clock)
-    for clock.ms in range(0, 10_000, 500):
-        book.get("a")
+    for at_ms in range(0, 10_000, 500):
+        look(book, clock, at_ms)
     assert seen == ["a"]
+
+
+def test_a_version_is_given_to_calls_once_it_is_ready(tmp_path: Path) -> None:
+    clock = HandClock()
+    ready: set[str | None] = set()
+    write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
+    book = AgentBook(tmp_path, accept, clock, lambda agent: agent.voice in ready)
+    assert voice_of(book, "a") == "ash"  # there is none before it
+    write(tmp_path, "a", "model: openai/x\nvoice: ivy\n", at_s=2000)
+    look(book, clock, 1000)
+    assert voice_of(book, "a") == "ash"
+    assert [agent.voice for agent in book.needed()] == ["ash", "ivy"]
+    ready.add("ivy")
+    assert voice_of(book, "a") == "ivy"
+    assert [agent.voice for agent in book.needed()] == ["ivy"]
+
+
+def test_a_version_that_was_overtaken_or_taken_back_is_never_given(tmp_path: Path) -> None:
+    clock = HandClock()
+    ready = {"elm"}
+    write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
+    book = AgentBook(tmp_path, accept, clock, lambda agent: agent.voice in ready)
+    for at_s, voice in ((2, "ivy"), (3, "oak"), (4, "ash")):
+        write(tmp_path, "a", f"model: openai/x\nvoice: {voice}\n", at_s=at_s)
+        look(book, clock, 1000 * at_s)
+        assert [agent.voice for agent in book.needed()] == (["ash"] if voice == "ash" else ["ash", voice])
+    ready |= {"ivy", "oak"}
+    assert voice_of(book, "a") == "ash"
+
+
+def test_a_version_that_will_never_be_ready_leaves_the_last_good_one(tmp_path: Path) -> None:
+    def ready(agent: Agent) -> bool:
+        if agent.voice == "ivy":
+            raise AgentProblem("model", "it cannot be loaded")
+        return True
+
+    clock = HandClock()
+    write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
+    book = AgentBook(tmp_path, accept, clock, ready)
+    write(tmp_path, "a", "model: openai/x\nvoice: ivy\n", at_s=2000)
+    look(book, clock, 1000)
+    assert voice_of(book, "a") == "ash"
+    assert book.problems == {"a": f"{tmp_path}/a.yaml: model: it cannot be loaded"}
+    assert len(book.needed()) == 1
+    write(tmp_path, "a", "model: openai/x\nvoice: oak\n", at_s=3000)
+    look(book, clock, 2000)
+    assert voice_of(book, "a") == "oak"
+    assert book.problems == {}
 
 
 def test_a_file_that_turns_bad_leaves_the_last_good_version_until_it_is_mended(tmp_path: Path) -> None:
@@ -113,14 +167,14 @@ def test_a_file_that_turns_bad_leaves_the_last_good_version_until_it_is_mended(t
     write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
     book = AgentBook(tmp_path, accept, clock)
     write(tmp_path, "a", "model: openai/x\nvoice: [\n", at_s=2000)
-    clock.ms = 1000
+    look(book, clock, 1000)
     assert voice_of(book, "a") == "ash"
     assert "a.yaml:" in book.problems["a"]
-    clock.ms = 2000
+    look(book, clock, 2000)
     assert voice_of(book, "a") == "ash"
     assert set(book.problems) == {"a"}
     write(tmp_path, "a", "model: openai/x\nvoice: ivy\n", at_s=3000)
-    clock.ms = 3000
+    look(book, clock, 3000)
     assert voice_of(book, "a") == "ivy"
     assert book.problems == {}
 
@@ -130,11 +184,11 @@ def test_a_file_that_is_gone_leaves_its_agent(tmp_path: Path) -> None:
     path = write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
     book = AgentBook(tmp_path, accept, clock)
     path.unlink()
-    clock.ms = 1000
+    look(book, clock, 1000)
     assert voice_of(book, "a") == "ash"
     assert "cannot be read" in book.problems["a"]
     write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
-    clock.ms = 2000
+    look(book, clock, 2000)
     assert voice_of(book, "a") == "ash"
     assert book.problems == {}
 

@@ -142,10 +142,6 @@ class LocalEngine:
             self.remains.unlearn()
             raise MissingPart(f"{agent.name}: offline.{error.field}: {error.message}") from error
 
-    async def close(self) -> None:
-        """Close the connections to endpoints, once no call is left."""
-        await self.remains.close()
-
     def refuses(self, attempt: int) -> int | None:
         """It never does."""
         return None

@@ -1,0 +1,155 @@
+"""gateway/models/local/engines.py and engine.py: which versions of an agent are loaded, and until when"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from local_world import front_desk_offline, parts_or_skip
+
+from gateway.ids import CountingIds
+from gateway.models.local.engines import LINGER_MS, LocalEngines
+from gateway.settings import LocalModels
+from sessions.agent import Agent, Limits, ModelChoice, ReplayPolicy, TurnDetection
+
+
+class HandClock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.ms = 0
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def wall_s(self) -> float:
+        return 0.0
+
+
+def version(name: str, **offline: Any) -> Agent:
+    parts_or_skip()
+    return Agent(
+        name="desk",
+        version=name,
+        model=ModelChoice("local", "offline"),
+        voice=None,
+        greeting=None,
+        instructions="",
+        turn_detection=TurnDetection(),
+        tools=(),
+        offline={**front_desk_offline(), **offline},
+        client_may_set=frozenset(),
+        recording=False,
+        replay=ReplayPolicy.OFF,
+        limits=Limits(),
+    )
+
+
+class World:
+    """Engines, and their time."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.engines = LocalEngines(LocalModels(), self.clock, CountingIds(), lambda job: job.close())
+
+    async def keep(self, *versions: str) -> None:
+        """Look twice, with enough time between."""
+        await self.engines.keep(set(versions))
+        self.clock.ms += LINGER_MS
+        await self.engines.keep(set(versions))
+
+
+def grammars() -> int:
+    """How many grammars the decoders hold."""
+    return parts_or_skip().decoders.grammars
+
+
+def test_a_version_that_no_call_uses_is_let_go_with_its_grammars() -> None:
+    async def main() -> None:
+        world = World()
+        before = grammars()
+        assert await world.engines.load(version("1")) is None
+        one = grammars() - before
+        assert one > 0
+        for name in "234":
+            assert await world.engines.load(version(name)) is None
+            await world.keep(name)
+            gc.collect()
+            await world.keep(name)
+            assert world.engines.get(name) is not None
+            assert grammars() - before == one
+        assert world.engines.get("1") is None
+        await world.keep()
+        assert grammars() == before
+
+    asyncio.run(main())
+
+
+def test_a_version_stays_while_a_call_uses_it_and_comes_back_if_the_edit_is_taken_back() -> None:
+    async def main() -> None:
+        world = World()
+        before = grammars()
+        await world.engines.load(version("1"))
+        in_use = world.engines.get("1")
+        await world.engines.load(version("2"))
+        await world.keep("2")
+        assert world.engines.get("1") is None  # for new calls
+        assert grammars() > before
+        server = in_use.server(lambda message: None, lambda: None, 0)
+        server.open(0)
+        server.close()
+        await world.engines.load(version("1"))
+        assert world.engines.get("1") is in_use
+        await world.keep()
+        del in_use, server
+        gc.collect()
+        await world.keep()
+        assert grammars() == before
+
+    asyncio.run(main())
+
+
+def test_a_version_lingers_for_callers_already_admitted() -> None:
+    async def main() -> None:
+        world = World()
+        await world.engines.load(version("1"))
+        world.clock.ms = LINGER_MS - 1
+        await world.engines.keep(set())
+        assert world.engines.get("1") is not None
+        world.clock.ms = LINGER_MS
+        await world.engines.keep(set())
+        assert world.engines.get("1") is None
+        await world.engines.close()
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_loaded_leaves_nothing_and_is_not_tried_again() -> None:
+    async def main() -> None:
+        world = World()
+        before = grammars()
+        bad = version("1", rules=[{"name": "x", "phrases": ["i want xyzzyq"], "say": "Yes."}], slots={})
+        for _ in range(2):
+            assert "desk: offline.pronunciations.xyzzyq" in (await world.engines.load(bad) or "")
+        assert "xyzzyq" in (world.engines.problem("1") or "")
+        assert grammars() == before
+        await world.engines.keep(set())
+        assert world.engines.problem("1") is None
+        assert await world.engines.load(replace(version("2"))) is None
+        await world.keep()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("phones", ["Z IH Z IY K", "T EY B AH L"])
+def test_an_edited_pronunciation_counts(phones: str) -> None:
+    async def main() -> None:
+        world = World()
+        rules = [{"name": "x", "phrases": ["i want xyzzyq"], "say": "Yes."}]
+        assert await world.engines.load(version("1", rules=rules, pronunciations={"xyzzyq": phones})) is None
+        await world.keep()
+
+    asyncio.run(main())
