@@ -23,7 +23,7 @@ from sessions.errors import Overloaded
 from sessions.ports import Clock
 from sessions.stores.contract import BadDocument, Conflict, Document, Missing, SessionKey, Store, StoreFailed, Write
 
-GATHER_S = 0.02  # how long a document waits for company; with the write itself well inside 50 ms
+GATHER_S = 0.05  # how long a document waits for company; with the write itself well inside 100 ms
 RETRY_MS = 5_000
 WRITE_TIMEOUT_S = 10.0
 PENDING_MAX_DOCUMENTS = 20_000
@@ -77,7 +77,7 @@ class StateKeeper:
         return self._retry_at_ms is None
 
     def save(self, document: Document) -> None:
-        """Take a document's newest version; it is in the store some 30 ms later. Never blocks, never fails."""
+        """Take a document's newest version; it is in the store some 60 ms later. Never blocks, never fails."""
         key = key_of(document)
         if key in self._forgotten:
             return

@@ -19,7 +19,6 @@ from gateway.models.leg import ModelConnector
 from gateway.models.local.dialogue import DialogueError, compile_dialogue
 from gateway.models.local.engines import LocalEngines
 from gateway.models.openai_realtime import Endpoint, OpenAIRealtimeConnector
-from gateway.models.scripted import scripted_server
 from gateway.models.scripted_file import ScriptError, load_script
 from gateway.models.scripted_shape import Script
 from gateway.realtime.server import RealtimeServer
@@ -33,6 +32,13 @@ log = logging.getLogger(__name__)
 AZURE_VOIDS = frozenset({"tracing", "prompt"})
 
 
+def _scripted_server() -> Callable[..., RealtimeServer]:
+    """What makes a scripted model's server; it brings numpy, which no other agent's start should wait for."""
+    from gateway.models.scripted import scripted_server
+
+    return scripted_server
+
+
 class ScriptedEngine:
     """Serves one script."""
 
@@ -40,6 +46,7 @@ class ScriptedEngine:
         self._script = script
         self._clock = clock
         self._ids = ids
+        self._serve = _scripted_server()
 
     def refuses(self, attempt: int) -> int | None:
         """As the script has it."""
@@ -48,7 +55,7 @@ class ScriptedEngine:
     def server(self, emit: Callable[[bytes], None], on_drop: Callable[[], None], attempt: int) -> RealtimeServer:
         """A server that follows the script from its beginning."""
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
-        return scripted_server(self._script, self._ids, emit, on_drop, now_ms=now_ms, wall_s=wall_s, attempt=attempt)
+        return self._serve(self._script, self._ids, emit, on_drop, now_ms=now_ms, wall_s=wall_s, attempt=attempt)
 
 
 class ModelRegistry:
@@ -70,6 +77,7 @@ class ModelRegistry:
             match agent.model.kind:
                 case "scripted":
                     self._script(agent.model)
+                    _scripted_server()
                 case "local":
                     if agent.offline is None:
                         raise AgentProblem("offline", "an agent on local/offline needs this: the dialogue it follows")
