@@ -11,7 +11,7 @@ from audio.formats import AudioFormat
 
 FRAME_MS = 20  # in steps of this length sound is heard, however it came
 SLICE_MS = 40  # of sound: one or two ms of work
-SLOT_MS = 3
+SLOT_MS = 5
 AT_ONCE_MS = 120  # of sound that is heard as it comes,
 WINDOW_MS = 20  # in each stretch of this length: callers and their networks are seldom that far ahead of time
 
@@ -21,12 +21,24 @@ class Roster:
 
     def __init__(self) -> None:
         self._free_ms = 0
+        self._began_ms: int | None = None  # the last slice
 
     def book(self, now_ms: int) -> int:
         """When the next slice may be worked on."""
         at_ms = max(now_ms, self._free_ms)
         self._free_ms = at_ms + SLOT_MS
         return at_ms
+
+    def begin(self, now_ms: int) -> bool:
+        """Begin the slice whose time has come, unless another was late and has just had this one's time.
+
+        Slots that are past all ring at once: without this one slice would follow the other, and nothing come between.
+        """
+        if self._began_ms is not None and self._began_ms <= now_ms < self._began_ms + SLOT_MS:
+            return False
+        self._began_ms = now_ms
+        self._free_ms = max(self._free_ms, now_ms + SLOT_MS)
+        return True
 
 
 class Pace:

@@ -150,9 +150,10 @@ class LocalBrain:
             self._go_on()
             return
         self._slot_ms = None
-        self._ears.catch_up()
+        if self._roster.begin(now_ms):
+            self._ears.catch_up()
+            self._heard_some = True
         self._book()
-        self._heard_some = True
 
     def close(self) -> None:
         """The call is over."""

@@ -213,6 +213,16 @@ def test_slots_are_given_one_after_the_other() -> None:
     assert roster.book(5000) == 5000
 
 
+def test_slots_that_are_late_are_not_used_up_in_one_go() -> None:
+    roster = Roster()
+    assert [roster.book(100) for _ in range(3)] == [100, 100 + SLOT_MS, 100 + 2 * SLOT_MS]
+    late_ms = 200
+    assert roster.begin(late_ms)
+    assert not roster.begin(late_ms + 1)
+    assert roster.book(late_ms + 1) == late_ms + SLOT_MS
+    assert roster.begin(late_ms + SLOT_MS)
+
+
 def test_sound_in_time_is_told_from_sound_ahead_of_it() -> None:
     pace = Pace(PCMU_8K)
     at_once_bytes = PCMU_8K.bytes_for_ms(AT_ONCE_MS)
