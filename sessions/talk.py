@@ -68,6 +68,8 @@ class Talk:
         turn, said = place
         if said.speaker is not Speaker.CALLER or not said.spoken or (said.final and not final):
             return
+        if final:
+            self._book.give_back(turn, said.text)
         said.text = self._book.fitted(turn, text) if final else said.text + self._book.fitted(turn, text)
         said.heard_text = said.text
         said.final = final

@@ -131,6 +131,12 @@ class TurnBook:
                 entry.final = True
         self.touch(turn)
 
+    def give_back(self, turn: Turn, words: str) -> None:
+        """Words are about to be replaced: their room is free again."""
+        if words:
+            self._chars[turn.index] = self._chars.get(turn.index, 0) - len(words)
+            self._all_chars -= len(words)
+
     # ---- tools
 
     def tool_wanted(self, response_id: str, use: ToolUse, now_ms: int) -> bool:

@@ -172,8 +172,10 @@ def _output_item_added(parsed: JsonObject, wire: Wire) -> ModelEvent:
 
 def _output_item_done(parsed: JsonObject, wire: Wire) -> ModelEvent:
     item = object_of(parsed, "item")
-    if item.get("type") != "function_call" or item.get("status", "completed") != "completed":
+    if item.get("type") != "function_call":
         return ModelPassed(wire)
+    if item.get("status", "completed") != "completed":
+        return _output_item_added(parsed, wire)  # cut short: there is nothing to run, but it may be one to hide
     return ToolWanted(
         text_of(parsed, "response_id"),
         text_of(item, "id"),

@@ -32,6 +32,9 @@ BETA_NAMES = {
 }
 
 
+MAX_CLIENT_TOOLS = 1024  # functions that one client has declared so far
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSide:
     """What the agent brings to a session. `instructions` are rendered; `transcription` None leaves it off."""
@@ -134,7 +137,10 @@ class EffectiveSession:
         if update.get("tools") is not None:
             changes["tools"] = tools = self._tools(update["tools"])
             if self.client_tools is not None:
-                changes["client_tools"] = self.client_tools | {str(tool.get("name")) for tool in tools}
+                declared = self.client_tools | {str(tool["name"]) for tool in tools if tool["type"] == "function"}
+                if len(declared) > MAX_CLIENT_TOOLS:
+                    raise fields.invalid("session.tools", f"more than {MAX_CLIENT_TOOLS} functions in one session")
+                changes["client_tools"] = declared
         if update.get("tool_choice") is not None:
             changes["tool_choice"] = fields.tool_choice(update["tool_choice"], "session.tool_choice")
         extras = {key: EXTRA_CHECKS[key](update[key], f"session.{key}") for key in update if key in EXTRA_CHECKS}

@@ -27,6 +27,7 @@ from gateway.recording.tracks import (
     stretches,
 )
 from gateway.recording.writer import Sink, SpoolWriter
+from gateway.sockets import Guard
 from sessions.agent import ReplayPolicy
 from sessions.documents import (
     SESSION_ID,
@@ -139,8 +140,20 @@ class Recorder:
         for part in (running.spool, running.events):
             if part is not None:
                 part.close(now_ms)
-        ending = self._finish(running, record, tuple(played), ttl_s)
+        ending = self._finish_guarded(running, record, tuple(played), ttl_s)
         await (ending if self._tasks is None else asyncio.shield(self._tasks.create_task(ending)))
+
+    async def _finish_guarded(
+        self, running: CallRecording, record: SessionRecord, played: tuple[PlayedSpan, ...], ttl_s: int | None
+    ) -> None:
+        """As `_finish`; a fault costs this recording, and not the group in which all are made."""
+
+        def spoilt(fault: Exception) -> None:
+            log.error("a recording could not be finished", exc_info=fault, extra={"session_id": running.key.session_id})
+            self._done(record, ttl_s)(RecordingInfo(RecordingState.FAILED, complete=False))
+
+        with Guard(spoilt):
+            await self._finish(running, record, played, ttl_s)
 
     async def _finish(
         self, running: CallRecording, record: SessionRecord, played: tuple[PlayedSpan, ...], ttl_s: int | None

@@ -208,3 +208,13 @@ def test_instructions_are_filled_and_doubled_braces_are_braces(tmp_path: Path) -
         'Today is Sunday, 1 November 2026; +49 30 {today} calls. {"a": {"b": 1}} {today} {Sunday, 1 November 2026}'
     )
     assert "; unknown calls." in render_instructions(agent, today=today, caller_number="")
+
+
+def test_a_number_beyond_all_sense_costs_the_edit_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, "desk", "model: openai/gpt-realtime\nvoice: marin\n")
+    clock = HandClock()
+    book = AgentBook(tmp_path, accept, clock)
+    write(tmp_path, "desk", "model: openai/gpt-realtime\nmax_output_tokens: " + "9" * 5000 + "\n", at_s=2000)
+    look(book, clock, 2000)
+    assert voice_of(book, "desk") == "marin"
+    assert "desk" in book.problems

@@ -16,15 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual import run
 
+from audio.formats import PCM16_24K
+from audio.runs import SoundStream
 from gateway.callers.realtime import RealtimeCallerLeg
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
 from gateway.callrecord import CallRecord
 from gateway.calls import RunningCall
 from gateway.ids import CountingIds
-from gateway.lane import CLOSED, MAX_FRAMES, MAX_WAIT_MS
+from gateway.lane import CLOSED, MAX_FRAMES, MAX_WAIT_MS, Lane, SoundSource
 from gateway.models.openai_realtime import RealtimeModelLeg
 from gateway.models.realtime_codec import RealtimeModelCodec
+from gateway.realtime.scan import PLAIN, PLAIN_APPEND
 from gateway.realtime.session import AgentSide, EffectiveSession
 from gateway.recording.eventlog import EVENTS_FILE, Logged, Source, read_event_log
 from gateway.recording.tracks import AGENT_FILE, CALLER_FILE, INDEX_FILE, read_index, stretches
@@ -33,7 +36,7 @@ from gateway.tools.toolbox import Toolbox
 from sessions.agent import ReplayPolicy, TurnDetection
 from sessions.call import Call
 from sessions.commands import Configure
-from sessions.events import ModelEvent
+from sessions.events import ModelEvent, SpeechStarted
 from sessions.setup import ModelSetup
 from sessions.state import CallRules
 from sessions.stores.contract import SessionKey
@@ -319,3 +322,31 @@ def test_a_pause_between_two_frames_of_a_lane_is_kept_in_the_recording() -> None
     with TemporaryDirectory() as folder:
         (first_ms, before), (second_ms, after) = run(whole(Path(folder)))
     assert (before, after, second_ms - first_ms) == (6 * 480, 6 * 480, 5 * FRAME_MS + 300)
+
+
+def test_a_position_of_a_fresh_leg_counts_the_sound_that_a_lane_has_carried_to_it() -> None:
+    settled: list[bool] = []
+    codec = RealtimeModelCodec(CountingIds(), speaks_given_text=False)
+    told: list[ModelEvent] = []
+    leg = RealtimeModelLeg(codec, told.append)
+    socket = MemorySocket()
+    leg.opened(socket)
+
+    def settle() -> None:
+        run = lane.take()
+        if run is not None:
+            settled.append(True)
+            leg.went(run)
+
+    lane = Lane(lambda: 10_000, settle, settle)
+    leg.lane = Lane(lambda: 10_000, settle, settle)  # the model's own way, closed
+    ten_seconds_in = SoundStream(PCM16_24K, 240_000)
+    send = leg.straight()
+    assert send is not None
+    lane.open(SoundSource(PLAIN, ten_seconds_in), send)
+    for _ in range(20):
+        assert lane.carry(PLAIN_APPEND + base64.b64encode(bytes(960)) + b'"}')
+    leg.text(orjson.dumps({"type": "input_audio_buffer.speech_started", "item_id": "i", "audio_start_ms": 100}))
+    (started,) = told
+    assert isinstance(started, SpeechStarted)
+    assert (started.at_ms, settled) == (10_100, [True])

@@ -152,3 +152,14 @@ def test_a_call_has_room_for_so_many_words_and_no_more() -> None:
     fitting = [book.fitted(book.begin(n), "x" * MAX_TURN_CHARS) for n in range(MAX_CALL_CHARS // MAX_TURN_CHARS)]
     assert sum(map(len, fitting)) == MAX_CALL_CHARS
     assert book.fitted(book.begin(99), "more") == ""
+
+
+def test_pieces_that_are_replaced_by_the_whole_count_once() -> None:
+    book = TurnBook(0)
+    talk = Talk(book)
+    talk.caller_spoken("item_1", 0)
+    talk.caller_text("item_1", "x" * (MAX_TURN_CHARS - 10), final=False)
+    talk.caller_text("item_1", "y" * (MAX_TURN_CHARS - 10), final=True)
+    (said,) = book.turns[0].entries
+    assert isinstance(said, Utterance)
+    assert said.text == "y" * (MAX_TURN_CHARS - 10)

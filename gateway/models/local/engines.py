@@ -59,6 +59,9 @@ class LocalEngines:
             kept.engine = kept.seen()
         if kept is not None and kept.engine is not None:
             return None
+        if kept is not None:  # it went in this very moment: what it leaves is not to be lost with its place
+            del self._kept[version]
+            await _clear(kept)
         if version not in self._problems:
             try:
                 engine = await asyncio.to_thread(self._made, agent)
@@ -78,8 +81,7 @@ class LocalEngines:
                 kept.engine = None
                 if kept.seen() is None:
                     del self._kept[version]
-                    await asyncio.to_thread(kept.remains.unlearn)
-                    await kept.remains.close()
+                    await _clear(kept)
 
     async def close(self) -> None:
         """Close the connections to endpoints; no call is left."""
@@ -92,3 +94,8 @@ class LocalEngines:
         endpoints = import_module("gateway.models.local.endpoints")
         outside = endpoints.outside_of(self._models, self._spawn)
         return engine.LocalEngine(agent, self._clock, self._ids, outside, self._roster)
+
+
+async def _clear(kept: _Kept) -> None:
+    await asyncio.to_thread(kept.remains.unlearn)
+    await kept.remains.close()

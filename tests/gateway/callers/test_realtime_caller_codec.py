@@ -247,3 +247,18 @@ def test_system_messages_that_are_kept_from_the_model_have_a_bound_together() ->
     answers = [system(n) for n in range(7)]
     assert [answer["type"] for answer in answers[:5]] == ["conversation.item.added"] * 5
     assert (answers[6]["error"]["code"], answers[6]["error"]["event_id"]) == ("rate_limit_exceeded", "mine")
+
+
+def test_a_client_declares_so_many_functions_and_no_more() -> None:
+    reader = codec()
+
+    def declare(first: int, count: int) -> Read:
+        tools = [{"type": "function", "name": f"tool_{n}"} for n in range(first, first + count)]
+        return read(reader, type="session.update", session={"type": "realtime", "tools": tools})
+
+    declare(0, 1000)
+    declare(0, 1000)  # the same ones again
+    with pytest.raises(WireError) as refused:
+        declare(1000, 100)
+    assert refused.value.param == "session.tools"
+    assert not reader.session.setup().is_clients("tool_1050")

@@ -69,9 +69,12 @@ class SlowWriter(SpoolWriter):
         super().__init__(inline=inline)
         self.quick = asyncio.Event()
         self.quick.set()
+        self.fault: OSError | None = None
 
     async def settled(self, sink: Sink | None = None) -> None:
         await self.quick.wait()
+        if self.fault is not None:
+            raise self.fault
         await super().settled(sink)
 
 
@@ -364,5 +367,22 @@ def test_a_call_that_does_not_wait_for_a_slow_disk_has_its_recording_all_the_sam
             await room.finisher.work_off()
             serving.cancel()
         assert room.info().state is RecordingState.READY
+
+    in_room(tmp_path, main)
+
+
+def test_a_recording_that_cannot_be_finished_costs_no_other(tmp_path: Path) -> None:
+    async def main(room: Room) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(room.recorder.run())
+            await asyncio.sleep(0)
+            running = room.begin()
+            assert running is not None
+            room.writer.fault = OSError("stale file handle")
+            await room.end(running)
+            assert room.info().state is RecordingState.FAILED
+            await asyncio.sleep(0)
+            assert not serving.done()
+            serving.cancel()
 
     in_room(tmp_path, main)
