@@ -24,7 +24,7 @@ from bench.serving import raise_file_limit
 from bench.table import markdown
 
 WARM_S = 2.0
-KNEE_STEPS = (180, 220, 260, 300, 340, 380, 420)
+KNEE_STEPS = (60, 100, 140, 180, 220, 260, 300, 340, 380, 420)
 CHURN_WORKERS = 8
 READY_RUNS = 5
 RESULTS = ROOT / "bench" / "results"

@@ -3,7 +3,7 @@
 Between two things that happen in a call most frames are alike: the same shape of message, of the same stream, to a
 socket that takes it. Such a message is known by its pattern, its sound is decoded (which is its check), and the very
 bytes go on at once. What the call, the ledger and the recording make of it can wait until something happens that asks
-for it, or half a second: they get the frames with the times at which they came, in their order.
+for it, or a third of a second: they get the frames with the times at which they came, in their order.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from audio.formats import PCM16_24K
 from audio.runs import FrameRun, SoundStream
 from gateway.realtime.scan import SoundPattern
 
-MAX_FRAMES = 25  # that wait to be told
-MAX_WAIT_MS = 500
+MAX_FRAMES = 15  # that wait to be told: more would hold more sound in memory, and save little
+MAX_WAIT_MS = 300
 
 
 @dataclass(slots=True)

@@ -58,7 +58,7 @@ def test_what_is_not_plainly_sound_is_left_and_not_counted() -> None:
     assert (way.sent, way.stream.samples, way.lane.take()) == ([], 0, None)
 
 
-def test_many_frames_or_half_a_second_are_enough() -> None:
+def test_many_frames_or_a_short_while_are_enough() -> None:
     way = Way()
     way.open()
     for _ in range(MAX_FRAMES):

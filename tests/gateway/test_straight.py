@@ -285,7 +285,7 @@ def test_the_lanes_are_used() -> None:
         run(whole(Path(folder)))
 
 
-def test_sound_is_told_of_within_half_a_second_though_nothing_else_happens() -> None:
+def test_sound_is_told_of_soon_though_nothing_else_happens() -> None:
     async def whole(folder: Path) -> None:
         line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
         async with asyncio.TaskGroup() as tasks:
