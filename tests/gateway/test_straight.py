@@ -344,7 +344,7 @@ def test_a_position_of_a_fresh_leg_counts_the_sound_that_a_lane_has_carried_to_i
     send = leg.straight()
     assert send is not None
     lane.open(SoundSource(PLAIN, ten_seconds_in), send)
-    for _ in range(20):
+    for _ in range(MAX_FRAMES - 1):
         assert lane.carry(PLAIN_APPEND + base64.b64encode(bytes(960)) + b'"}')
     leg.text(orjson.dumps({"type": "input_audio_buffer.speech_started", "item_id": "i", "audio_start_ms": 100}))
     (started,) = told

@@ -231,7 +231,7 @@ def call_done(status: str = "completed") -> bytes:
 
 def test_a_function_is_called_once_and_only_when_its_arguments_are_complete() -> None:
     codec = new_codec()
-    assert isinstance(codec.decode(call_done("incomplete")), ModelPassed)
+    assert isinstance(codec.decode(call_done("incomplete")), ItemStarted)
     wanted = codec.decode(call_done())
     assert isinstance(wanted, ToolWanted)
     assert (wanted.call_id, wanted.name, wanted.arguments) == ("c", "f", "{}")
