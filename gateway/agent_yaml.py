@@ -14,6 +14,7 @@ import yaml
 from sessions.ports import Json
 
 MAX_DEPTH = 32
+MAX_DIGITS = 300  # of a whole number; Python itself refuses those of more than 4,300
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset({_TAG + name for name in ("str", "timestamp", "value", "bool", "int", "float")})
@@ -114,6 +115,8 @@ def _scalar(node: yaml.ScalarNode, path: str) -> Json:
     if plain and node.tag == _TAG + "bool" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if plain and node.tag == _TAG + "int" and _WHOLE.fullmatch(text):
+        if len(text) > MAX_DIGITS:
+            raise YamlFault(node.start_mark.line + 1, path, f"is a number of more than {MAX_DIGITS} digits")
         return int(text)
     if plain and node.tag == _TAG + "float" and _FRACTION.fullmatch(text):
         return float(text)

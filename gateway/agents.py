@@ -128,8 +128,6 @@ class AgentBook:
                     self._problems.pop(name, None)
             except AgentFileError as error:
                 self._keep_old(name, str(error))
-            except (ValueError, RecursionError) as error:  # what YAML makes of numbers and nesting beyond all sense
-                self._keep_old(name, f"{entry.path}: cannot be read: {error}")
 
     def _current(self, name: str, entry: _Entry) -> Agent:
         if entry.coming is not None:

@@ -217,4 +217,4 @@ def test_a_number_beyond_all_sense_costs_the_edit_and_nothing_else(tmp_path: Pat
     write(tmp_path, "desk", "model: openai/gpt-realtime\nmax_output_tokens: " + "9" * 5000 + "\n", at_s=2000)
     look(book, clock, 2000)
     assert voice_of(book, "desk") == "marin"
-    assert "desk" in book.problems
+    assert "desk.yaml:2: max_output_tokens: is a number of more than" in book.problems["desk"]
