@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import soundfile
+from call_rig import later
 from faulty_store import FaultyStore
 from store_contract import HandClock
 
@@ -349,21 +350,21 @@ def test_a_call_that_does_not_wait_for_a_slow_disk_has_its_recording_all_the_sam
     async def main(room: Room) -> None:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(room.recorder.run())
-            await asyncio.sleep(0)
+            await later(0)
             running = room.begin()
             assert running is not None
             talk(running, 9000)
             room.writer.quick.clear()
             ending = tasks.create_task(room.end(running))
             for _ in range(3):
-                await asyncio.sleep(0)
+                await later(0)
             ending.cancel()  # as a call does that has waited long enough
             for _ in range(3):
-                await asyncio.sleep(0)
+                await later(0)
             assert room.finisher.waiting == 0
             room.writer.quick.set()
             while not room.finisher.waiting:
-                await asyncio.sleep(0)
+                await later(0)
             await room.finisher.work_off()
             serving.cancel()
         assert room.info().state is RecordingState.READY
@@ -375,13 +376,13 @@ def test_a_recording_that_cannot_be_finished_costs_no_other(tmp_path: Path) -> N
     async def main(room: Room) -> None:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(room.recorder.run())
-            await asyncio.sleep(0)
+            await later(0)
             running = room.begin()
             assert running is not None
             room.writer.fault = OSError("stale file handle")
             await room.end(running)
             assert room.info().state is RecordingState.FAILED
-            await asyncio.sleep(0)
+            await later(0)
             assert not serving.done()
             serving.cancel()
 
