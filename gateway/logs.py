@@ -46,7 +46,9 @@ def set_up_logging(level: str) -> None:
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
-    for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "aiofastnet", "picows"):
+    for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "picows"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns of each message sent to a peer that was lost in the same turn of the loop: thousands, when many hang up.
+    logging.getLogger("aiofastnet").setLevel(logging.ERROR)
     # It tells of every start and stop in colours; `patchbay.server` tells what matters.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
