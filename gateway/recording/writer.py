@@ -14,7 +14,8 @@ import queue
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -143,9 +144,9 @@ class SpoolWriter:
         self._max_bytes = max_bytes
         self._inline = inline
         self._files = OpenFiles()
-        self._gathered: list[_Work] = []
+        self._gathered: deque[_Work] = deque()
         self._timer: asyncio.TimerHandle | None = None  # until the gathered work is passed to the thread
-        self._work: queue.SimpleQueue[Iterable[_Work] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[deque[_Work] | None] = queue.SimpleQueue()
         self._taken_bytes = 0  # written by the loop's thread only
         self._done_bytes = 0  # written by the writer's thread only
         self._thread: threading.Thread | None = None
@@ -197,7 +198,7 @@ class SpoolWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        gathered, self._gathered = self._gathered, []
+        gathered, self._gathered = self._gathered, deque()
         if gathered:
             self._work.put(gathered)
 
@@ -223,6 +224,9 @@ class SpoolWriter:
 
     def _run(self) -> None:
         while (gathered := self._work.get()) is not None:
-            for work in gathered:
-                work.do()
-                self._done_bytes += work.payload_bytes
+            while gathered:  # what is written is let go at once, not when the next work comes
+                self._write(gathered.popleft())
+
+    def _write(self, work: _Work) -> None:
+        work.do()
+        self._done_bytes += work.payload_bytes
