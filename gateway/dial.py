@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from picows.common import WSHandshakeError, WSUpgradeResponse
 
-from gateway.sockets import DEFAULT_LIMITS, PicowsProtocol, PicowsSocket, Receiver, Socket, SocketLimits, log_fault
+from gateway.socket_protocol import PicowsProtocol
+from gateway.sockets import DEFAULT_LIMITS, PicowsSocket, Receiver, Socket, SocketLimits, log_fault
 from sessions.errors import LegLost
 
 _SECURE = {"ws": False, "wss": True, "http": False, "https": True}

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
-from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
-from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
-from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway.socket_messages import Assembler, CloseCode, Message, PeerClosed, Violation, fit_reason, is_utf8
 from gateway.socket_transport import Line
@@ -287,103 +285,3 @@ class PicowsSocket(WSListener):
             self._on_fault(fault)
         finally:
             self.close(CloseCode.OUR_FAULT)
-
-
-_picows_logger = logging.getLogger("patchbay.picows")
-_picows_logger.setLevel(logging.WARNING)  # at INFO it logs each connection, at DEBUG headers with credentials
-
-
-class _PicowsLog(logging.LoggerAdapter[logging.Logger]):
-    """picows' own log, by which alone it tells of a violation before it disconnects.
-
-    That is no error of ours: it ends up in `lost`. Asking after each read instead would cost every frame two calls.
-    """
-
-    def __init__(self, on_trouble: Callable[[], None]) -> None:
-        super().__init__(_picows_logger)
-        self._on_trouble = on_trouble
-
-    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **kwargs)
-        self._on_trouble()
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        super().exception(msg, *args, **kwargs)
-        self._on_trouble()
-
-
-class PicowsProtocol(WSProtocol):  # type: ignore[misc]
-    """picows' protocol, on a `Line` and stopped as soon as its peer breaks the rules."""
-
-    def __init__(
-        self,
-        socket: PicowsSocket,
-        limits: SocketLimits,
-        factory: Callable[..., Any],
-        client: tuple[str, str, list[tuple[str, str]]] | None,
-    ) -> None:
-        host, path, headers = client or (None, None, None)
-        super().__init__(
-            host,
-            path,
-            client is not None,
-            factory,
-            _PicowsLog(socket.broken_soon),
-            True,  # disconnect on an exception
-            None,  # handshake timeout: whoever made this has a deadline of its own
-            True,  # pings
-            limits.ping_idle_s,
-            limits.ping_reply_s,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,  # answers to pings
-            limits.max_message_bytes,
-            headers,
-            16 * 1024,  # read buffer to begin with
-        )
-        self._goodbye_s = limits.goodbye_s
-        self._line: Line | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._line = Line(transport, self, self._goodbye_s)
-        super().connection_made(self._line)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._line is not None:
-            self._line.gone()
-        super().connection_lost(exc)
-
-    def abort(self) -> None:
-        """Cut the line, if there is one."""
-        if self._line is not None:
-            self._line.abort()
-
-    def feed(self, received: bytes) -> None:
-        """Hand over bytes that were read from the line before this protocol had it."""
-        while received:
-            room = self.get_buffer(-1)
-            size = min(len(room), len(received))
-            room[:size] = received[:size]
-            room.release()
-            self.buffer_updated(size)
-            received = received[size:]
-
-
-def adopt(
-    transport: asyncio.Transport, socket: PicowsSocket, limits: SocketLimits, key: str, subprotocol: str | None
-) -> PicowsProtocol:
-    """Make an admitted connection a WebSocket: 101 is sent, and `opened` has been called when this returns.
-
-    `key` is the request's Sec-WebSocket-Key. The transport must not be reading; whoever calls this resumes it.
-    """
-    socket.agreed = subprotocol
-    chosen = [("Sec-WebSocket-Protocol", subprotocol)] if subprotocol else []
-    answer = WSUpgradeResponse.create_101_response(chosen)
-    protocol = PicowsProtocol(socket, limits, lambda _: WSUpgradeResponseWithListener(answer, socket), None)
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    # A head of our own: picows refuses some that browsers send (Connection: keep-alive, Upgrade), and needs no secrets.
-    protocol.feed(
-        b"GET / HTTP/1.1\r\nHost: patchbay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key.encode("ascii") + b"\r\n\r\n"
-    )
-    return protocol

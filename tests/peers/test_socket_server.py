@@ -366,6 +366,34 @@ def test_early_frames_of_an_impatient_client_are_not_lost() -> None:
     run(main)
 
 
+def test_a_burst_comes_back_whole_and_in_order_whatever_its_frames_are() -> None:
+    async def main() -> None:
+        ear = Ear(echo=True)
+        async with serving([route_to(ear)]) as server:
+            raw = await Raw.upgraded(server.bound_port)
+            sent = [(1 + n % 2, b"%d:" % n + b"x" * (n * 97 % 12_000)) for n in range(200)]
+            raw.send(*(frame(opcode, payload) for opcode, payload in sent), frame(9, b"still there?"))
+            came = [await raw.next_frame() for _ in range(201)]
+            assert came == [*sent, (10, b"still there?")]
+
+    run(main)
+
+
+def test_answers_to_a_burst_leave_before_the_goodbye_that_follows_them() -> None:
+    async def main() -> None:
+        ear = Ear(echo=True)
+        async with serving([route_to(ear)]) as server:
+            raw = await Raw.upgraded(server.bound_port)
+            raw.send(*(frame(1, b"y" * 900) for _ in range(10)), frame(8, (1000).to_bytes(2, "big")))
+            came = [await raw.next_frame() for _ in range(11)]
+            assert came[:10] == [(1, b"y" * 900)] * 10
+            assert came[10][0] == 8
+            assert await raw.eof()
+            assert await ear.end() == (1000, "")
+
+    run(main)
+
+
 def test_an_accept_that_fails_takes_the_admission_back() -> None:
     async def main() -> None:
         back: list[str] = []
