@@ -1,4 +1,4 @@
-"""A timer of the loop that follows somebody's deadline as it moves."""
+"""A timer of the loop for somebody's nearest deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def _nobody() -> None:
 
 
 class Alarm:
-    """Calls `ring` once at the deadline it was set to last."""
+    """Calls `ring` at the nearest deadline it was set to; waking too early must be harmless."""
+
+    __slots__ = ("_clock", "_due_ms", "_loop", "_ring", "_timer")
 
     def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
         self._clock = clock
@@ -23,8 +25,8 @@ class Alarm:
         self._due_ms: int | None = None
 
     def set(self, deadline_ms: int | None) -> None:
-        """Ring at this time instead; None leaves things as they are, since waking too early is harmless."""
-        if deadline_ms is None or deadline_ms == self._due_ms:
+        """Ring at this time, or before: an earlier timer is kept. None: as it is."""
+        if deadline_ms is None or (self._due_ms is not None and self._due_ms <= deadline_ms):
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -11,31 +11,20 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ParamSpec, assert_never
+from typing import ParamSpec
 
+from gateway.alarm import Alarm
 from gateway.callers.leg import CallerLeg
 from gateway.callrecord import CallRecord
 from gateway.model_line import ModelLine
 from gateway.models.leg import ModelConnector
+from gateway.performing import Performer
 from gateway.straight import StraightWays
 from gateway.tool_jobs import ToolJobs
 from gateway.tools.contract import ToolContext
 from gateway.tools.toolbox import Toolbox
 from sessions.call import Call
-from sessions.commands import (
-    CallerCommand,
-    Command,
-    DialModel,
-    DropModel,
-    EndCall,
-    JobCommand,
-    ModelCommand,
-    Play,
-    Relay,
-    RunTool,
-    SaveTurn,
-    StopTool,
-)
+from sessions.commands import Relay
 from sessions.events import (
     AgentAudio,
     AgentText,
@@ -53,8 +42,6 @@ from sessions.ports import Clock
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
-UNSENT_CANCEL_BYTES = 8 * 1024 * 1024
-UNSENT_CHECK_FRAMES = 32  # asking the transport costs more than sending a frame
 GOODBYE_S = 5.0
 # Events that ask nothing of the sound before them, bring no deadline nearer and bend no lane: most of an answer's.
 _QUIET = frozenset({AgentText, CallerTranscribed, ModelPassed})
@@ -64,21 +51,16 @@ class RunningCall:
     """One call with its legs. `from_caller`, `from_model` and `from_tool` are where events come in."""
 
     __slots__ = (
+        "_alarm",
         "_busy",
         "_call",
         "_clock",
         "_ended",
+        "_hands",
         "_later",
         "_leg",
         "_line",
-        "_loop",
-        "_on_dial",
-        "_played_frames",
         "_record",
-        "_tasks",
-        "_timer",
-        "_timer_ms",
-        "_tools",
         "_ways",
     )
 
@@ -95,17 +77,13 @@ class RunningCall:
         self._call = call
         self._record = record
         self._clock = clock
-        self._on_dial = on_dial
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._leg: CallerLeg | None = None
-        self._ways = StraightWays(call, record, clock.now_ms, self._mind_unsent)
+        self._ways = StraightWays(call, record, clock.now_ms, self._played)
         self._line = ModelLine(connector, clock, context.session_id, self.from_model, self.fault, self._ways.from_model)
-        self._tools = ToolJobs(toolbox, context, self.from_tool)
-        self._tasks: asyncio.TaskGroup | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms: int | None = None
-        self._played_frames = 0
+        tools = ToolJobs(toolbox, context, self.from_tool)
+        self._hands = Performer(call, record, clock, self._line, tools, on_dial, self._ended)
+        self._alarm = Alarm(clock, self.guard(self._on_timer))
         self._busy = False
         self._later: deque[CallEvent] = deque()
 
@@ -116,32 +94,32 @@ class RunningCall:
 
     def attach(self, leg: CallerLeg) -> None:
         """Give the call its caller's leg, once, before it runs."""
-        self._leg = leg
+        self._leg = self._hands.leg = leg
         leg.lane = self._ways.from_caller
 
     async def run(self) -> None:
         """Own the call's lifetime: return when it has ended, raise what broke it. Nothing of it outlives this."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
+                self._hands.tasks = tasks
                 self.guard(self._start)()
                 try:
                     await self._ended
                 finally:
-                    if self._timer is not None:
-                        self._timer.cancel()
+                    self._alarm.close()
                     self._ways.end()
                     self._line.drop()
-                    self._tools.stop_all()
+                    self._hands.tools.stop_all()
         finally:
-            self._tasks = None
+            self._hands.tasks = None
             self._close_legs()
             with suppress(TimeoutError):  # a store that hangs must not hold the worker
                 async with asyncio.timeout(GOODBYE_S):
                     await self._record.ended(self._call, self._clock.now_ms())
             # With these rings a call would wait for a collection, and those are rare; without, it goes with its socket.
-            self._leg = self._timer = None
-            del self._line, self._tools
+            self._leg = None
+            self._hands.let_go()
+            del self._line
 
     def guard(self, step: Callable[P, None]) -> Callable[P, None]:
         """Make whatever `step` raises the end of this call, and of nothing else."""
@@ -170,7 +148,7 @@ class RunningCall:
     def _start(self) -> None:
         now_ms = self._clock.now_ms()
         self._record.started(self._call, now_ms)
-        self._perform(self._call.start(now_ms), now_ms)
+        self._hands.perform(self._call.start(now_ms), now_ms)
         self._arm()
 
     def from_caller(self, event: CallerEvent) -> None:
@@ -206,7 +184,7 @@ class RunningCall:
                 speech = self._call.agent_sound(event, now_ms)
                 if speech is not None:
                     self._busy = True
-                    self._play(speech, now_ms)
+                    self._hands.play(speech, now_ms)
                     self._busy = False
                     if self._later:
                         self._catch_up(now_ms)
@@ -242,11 +220,11 @@ class RunningCall:
         try:
             if not quiet:
                 self._ways.settle()
-            self._perform(self._call.on_event(event, now_ms), now_ms)
+            self._hands.perform(self._call.on_event(event, now_ms), now_ms)
             while self._later:
                 quiet = False
                 self._ways.settle()
-                self._perform(self._call.on_event(self._later.popleft(), now_ms), now_ms)
+                self._hands.perform(self._call.on_event(self._later.popleft(), now_ms), now_ms)
         finally:
             self._busy = False
         if not quiet:
@@ -254,12 +232,11 @@ class RunningCall:
             self._arm()
 
     def _on_timer(self) -> None:
-        self._timer = self._timer_ms = None
         now_ms = self._clock.now_ms()
         self._busy = True
         try:
             self._ways.settle()
-            self._perform(self._call.on_time(now_ms), now_ms)
+            self._hands.perform(self._call.on_time(now_ms), now_ms)
         finally:
             self._busy = False
         self._catch_up(now_ms)
@@ -274,78 +251,17 @@ class RunningCall:
             self._ways.look(self._leg, self._line.leg)
 
     def _arm(self) -> None:
-        """Wake up at the call's nearest deadline. A timer that is early is kept: waking too soon is harmless."""
-        deadline_ms = self._call.deadline_ms
-        if deadline_ms is None or self._ended.done():
-            return
-        if self._timer_ms is not None and self._timer_ms <= deadline_ms:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_ms = deadline_ms
-        delay_s = max(0, deadline_ms - self._clock.now_ms()) / 1000
-        self._timer = self._loop.call_later(delay_s, self.guard(self._on_timer))
+        if not self._ended.done():
+            self._alarm.set(self._call.deadline_ms)
 
-    def _perform(self, commands: list[Command], now_ms: int) -> None:
-        for command in commands:
-            if type(command) is Relay:
-                if self._leg is not None:
-                    self._leg.do(command)
-            elif type(command) is Play:
-                self._play(command, now_ms)
-            elif isinstance(command, JobCommand):
-                self._start_job(command)
-            elif isinstance(command, ModelCommand):
-                if self._line.leg is not None:
-                    self._line.leg.send(command)
-            else:
-                self._tell_caller(command)
-
-    def _tell_caller(self, command: CallerCommand) -> None:
-        if self._leg is not None:
-            self._leg.do(command)
-        if type(command) is EndCall and not self._ended.done():
-            self._ended.set_result(None)
-
-    def _start_job(self, command: JobCommand) -> None:
-        match command:
-            case SaveTurn():
-                self._record.turn(self._call, self._call.turns[command.index], self._clock.now_ms())
-            case RunTool():
-                assert self._tasks is not None
-                self._tools.start(command, self._tasks)
-            case StopTool():
-                self._tools.stop(command.call_id)
-            case DialModel():
-                assert self._tasks is not None
-                self._on_dial()
-                self._line.dial(command, self._tasks)
-            case DropModel():
-                self._line.drop()
-            case _:
-                assert_never(command)
-
-    def _play(self, command: Play, now_ms: int) -> None:
-        leg = self._leg
-        if leg is None:
-            return
-        record = self._record.agent_sound
-        record(command.frame, command.item_id, now_ms)
-        leg.do(command)
-        self._played_frames += 1
-        if self._played_frames % UNSENT_CHECK_FRAMES == 0:
-            self._mind_unsent(leg)
-
-    def _mind_unsent(self, leg: CallerLeg) -> None:
-        """Speech that nobody takes is not to be made."""
-        if leg.unsent_bytes > UNSENT_CANCEL_BYTES:
-            self._perform(self._call.too_much_unsent(), self._clock.now_ms())
+    def _played(self, leg: CallerLeg) -> None:
+        self._hands.mind_unsent(leg)
 
     def _close_legs(self) -> None:
         broke = self._ended.done() and not self._ended.cancelled() and self._ended.exception() is not None
         if broke:
             now_ms = self._clock.now_ms()
             with suppress(Exception):  # the call that broke may break again; its legs are closed all the same
-                self._perform(self._call.on_event(HungUp("server_fault"), now_ms), now_ms)
+                self._hands.perform(self._call.on_event(HungUp("server_fault"), now_ms), now_ms)
         if self._leg is not None:
             self._leg.close(1011 if broke else 1000, "internal error" if broke else "")

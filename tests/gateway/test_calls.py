@@ -12,7 +12,7 @@ from call_rig import DEADLINE_MS, Rig, hosted, later
 from virtual import run
 
 from audio.formats import PCM16_24K, AudioFrame
-from gateway.calls import UNSENT_CANCEL_BYTES, UNSENT_CHECK_FRAMES
+from gateway.performing import UNSENT_CANCEL_BYTES, UNSENT_CHECK_FRAMES
 from gateway.tools.functions import FunctionTool, from_function
 from sessions.commands import AddToolOutput, CancelResponse, EndCall, Play, SendAudio
 from sessions.errors import LegLost
