@@ -118,8 +118,9 @@ class RealtimeModelLeg:
                 deliver = self._deliver  # a call through an attribute that is no method is looked up the slow way
                 deliver(event)
             return
-        retry, self._codec.retry = self._codec.retry, None
-        if retry is not None and self._socket is not None:
+        settings = self._codec.settings
+        if settings.retry is not None and self._socket is not None:
+            retry, settings.retry = settings.retry, None
             self._socket.send_text(retry)
         if type(event) is ModelLost:
             self._end(event.reason, retryable=event.retryable)
@@ -178,7 +179,7 @@ class RealtimeModelLeg:
 
     def source(self, response_id: str, item_id: str) -> SoundSource | None:
         """The speech of an item as the next messages bring it."""
-        return self._codec.source(response_id, item_id)
+        return self._codec.speech.source(response_id, item_id)
 
     def close(self) -> None:
         """Close the connection; nothing is delivered any more."""

@@ -1,28 +1,26 @@
 """The Realtime protocol from the client's side: a model's messages into events, the call's commands into messages.
 
-Wire audio: base64 in JSON; PCM16 24 kHz, or G.711 at 8 kHz, mono, as the session says. Source: OpenAI Realtime API
-reference (GA).
+Source: OpenAI Realtime API reference (GA).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 import orjson
 import pybase64
 
-from audio.formats import PCM16_24K, AudioFormat
-from audio.runs import FrameRun, SoundStream
-from gateway.lane import SoundSource
+from audio.runs import FrameRun
 from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_of, whole_of
-from gateway.models.realtime_writing import OWN_PREFIX, Writer, holds, with_server_vad, without
+from gateway.models.realtime_settings import ModelSettings
+from gateway.models.realtime_speech import ModelSpeech, named_format
+from gateway.models.realtime_writing import OWN_PREFIX, Writer
+from gateway.models.remembering import remember
 from gateway.models.sound_positions import SoundPositions
 from gateway.realtime.client_events import check_depth
-from gateway.realtime.scan import PLAIN_APPEND, Delta, SoundPattern, decode_audio, scan_delta
-from gateway.realtime.wire_formats import FORMATS
+from gateway.realtime.scan import PLAIN_APPEND
 from sessions.commands import (
     AddToolOutput,
     CancelResponse,
@@ -36,7 +34,6 @@ from sessions.commands import (
 )
 from sessions.errors import WireError
 from sessions.events import (
-    AgentAudio,
     AgentText,
     ModelEvent,
     ModelLost,
@@ -53,8 +50,6 @@ log = logging.getLogger(__name__)
 
 DIALECT = "realtime"
 APPEND_TYPE = b'"input_audio_buffer.append"'
-MAX_KNOWN = 128  # items, responses and calls that are remembered; the oldest are forgotten
-MAX_SETUP_RETRIES = 8
 # Errors after which the service closes the session, and whether another one may fare better.
 ENDINGS = {
     "session_expired": True,
@@ -71,49 +66,12 @@ POSITIONS = {
     "input_audio_buffer.speech_stopped": ("audio_end_ms",),
     "input_audio_buffer.timeout_triggered": ("audio_start_ms", "audio_end_ms"),
 }
-Known = TypeVar("Known")
-
-
-@dataclass(slots=True)
-class _Track:
-    """The sound of one item."""
-
-    stream: SoundStream
-    half: bytes = b""  # of a sample that the next message completes
-
-
-@dataclass(frozen=True, slots=True)
-class _Sounding:
-    """Whose sound the newest message with sound carried, and how such messages look."""
-
-    response_id: str
-    item_id: str
-    pattern: SoundPattern
 
 
 class RealtimeModelCodec:
-    """Reads and writes for one leg, and remembers what of the talk the reading needs."""
+    """Reads and writes for one leg. `settings` and `speech` are its own talk about the session, and its sound."""
 
-    __slots__ = (
-        "_asked_format",
-        "_beside",
-        "_called",
-        "_format",
-        "_formats",
-        "_positions",
-        "_ready",
-        "_refused",
-        "_semantic_vad",
-        "_session",
-        "_setup_id",
-        "_sounding",
-        "_told",
-        "_tracks",
-        "_voids",
-        "_worded",
-        "_write",
-        "retry",
-    )
+    __slots__ = ("_beside", "_called", "_positions", "_told", "_worded", "_write", "settings", "speech")
 
     def __init__(
         self, ids: Ids, *, speaks_given_text: bool, voids: frozenset[str] = frozenset(), semantic_vad: bool = True
@@ -121,36 +79,20 @@ class RealtimeModelCodec:
         """`voids`: session fields that this service does not take. `semantic_vad` False: nor that turn detection."""
         self._write = Writer(ids, speaks_given_text=speaks_given_text)
         self._positions = SoundPositions()
-        self._voids = voids
-        self._semantic_vad = semantic_vad
-        self._ready = False
-        self._setup_id: str | None = None  # the event that sets the session up, until it is answered
-        self._session: JsonObject = {}
-        self._refused: list[list[str]] = []  # paths in the session that the service turned out not to take
-        self._format = PCM16_24K  # of responses that do not name one
-        self._asked_format = PCM16_24K
-        self._formats: dict[str, AudioFormat] = {}  # by response
-        self._tracks: dict[str, _Track] = {}  # by item
-        self._sounding: _Sounding | None = None
+        self.settings = ModelSettings(self._write, voids=voids, semantic_vad=semantic_vad)
+        self.speech = ModelSpeech()
         self._worded: dict[str, bool] = {}  # items that have had words in pieces
         self._called: dict[str, bool] = {}  # function calls that were told to the call
         self._told: set[str] = set()  # items of the past: the client knows them
         self._beside: set[str] = set()  # requests for responses beside the conversation
-        self.retry: bytes | None = None  # a message to send now: the set-up, less a field that was refused
 
     # ---- messages in
 
     def decode(self, text: bytes) -> ModelEvent | None:
         """What one message means; None for what is not the call's business. Raises WireError."""
-        sounding = self._sounding
-        if sounding is not None:
-            payload = sounding.pattern.payload(text)
-            if payload is not None:
-                return self._sounded(sounding.response_id, sounding.item_id, payload, text)
-        delta = scan_delta(text)
-        if delta is not None:
-            self._sounding = _sounding(text, delta)
-            return self._speech(delta.response_id, delta.item_id, delta.audio, text)
+        sound = self.speech.read(text)
+        if sound is not None:
+            return sound
         parsed = _read_object(text)
         kind = text_of(parsed, "type")
         if kind in BETA_NAMES:
@@ -158,9 +100,8 @@ class RealtimeModelCodec:
             parsed = {**parsed, "type": kind}
             text = orjson.dumps(parsed)
         if kind == "response.output_audio.delta":
-            return self._speech(
-                text_of(parsed, "response_id"), text_of(parsed, "item_id"), text_of(parsed, "delta"), text
-            )
+            ids = text_of(parsed, "response_id"), text_of(parsed, "item_id")
+            return self.speech.parsed(*ids, text_of(parsed, "delta"), text)
         if kind == "session.created":
             return None  # the client has had the gateway's own
         if kind == "session.updated":
@@ -169,35 +110,9 @@ class RealtimeModelCodec:
             parsed, text = self._on_call(parsed, POSITIONS[kind], text)
         return self._noted(kind, read_server_event(parsed, Wire(DIALECT, text, parsed)))
 
-    def _speech(self, response_id: str, item_id: str, audio: bytes | str, text: bytes) -> AgentAudio:
-        return self._sounded(response_id, item_id, decode_audio(audio, param="delta"), text)
-
-    def _sounded(self, response_id: str, item_id: str, payload: bytes, text: bytes) -> AgentAudio:
-        track = self._tracks.get(item_id)
-        if track is None:
-            track = _Track(SoundStream(self._formats.get(response_id, self._format)))
-            _remember(self._tracks, item_id, track)
-        sample_bytes = track.stream.format.sample_bytes
-        if track.half or len(payload) % sample_bytes:
-            payload = track.half + payload
-            whole = len(payload) - len(payload) % sample_bytes
-            payload, track.half = payload[:whole], payload[whole:]
-        return AgentAudio(response_id, item_id, track.stream.frame(payload), text)
-
-    def source(self, response_id: str, item_id: str) -> SoundSource | None:
-        """The speech of an item, as its next message will bring it; None where that cannot be foretold."""
-        sounding, track = self._sounding, self._tracks.get(item_id)
-        if sounding is None or track is None or track.half:
-            return None
-        if sounding.item_id != item_id or sounding.response_id != response_id:
-            return None
-        return SoundSource(sounding.pattern, track.stream)
-
     def _session_updated(self, parsed: JsonObject) -> ModelReady | None:
-        self._format = _output_format(parsed.get("session")) or self._asked_format
-        ready, self._setup_id = self._setup_id is not None, None
-        self._ready = self._ready or ready
-        return ModelReady() if ready else None
+        self.speech.format = named_format(parsed.get("session")) or self.settings.asked_format
+        return ModelReady() if self.settings.agreed() else None
 
     def _on_call(self, parsed: JsonObject, keys: tuple[str, ...], text: bytes) -> tuple[JsonObject, bytes]:
         """The message with the caller's own positions: the client counts all it has sent, the model what it had."""
@@ -216,14 +131,14 @@ class RealtimeModelCodec:
         """The event as it is with all that was read before."""
         if type(event) is AgentText:  # most of what is not sound
             if event.item_id not in self._worded:
-                _remember(self._worded, event.item_id, True)
+                remember(self._worded, event.item_id, True)
         elif isinstance(event, ResponseStarted):
             return self._response_started(event)
         elif isinstance(event, ToolWanted):
             if event.call_id in self._called:
                 assert event.wire is not None
                 return ModelPassed(event.wire)
-            _remember(self._called, event.call_id, True)
+            remember(self._called, event.call_id, True)
         elif isinstance(event, ModelRefused):
             return self._refusal(event)
         elif kind in ("conversation.item.added", "conversation.item.done"):
@@ -234,7 +149,7 @@ class RealtimeModelCodec:
 
     def _response_started(self, event: ResponseStarted) -> ResponseStarted:
         response = event.wire.parsed.get("response") if event.wire is not None else None
-        _remember(self._formats, event.response_id, _output_format(response) or self._format)
+        self.speech.response(event.response_id, response)
         if event.out_of_band and not self._beside:
             # Nobody asked for one: a service that names no conversation at all.
             return replace(event, out_of_band=False)
@@ -267,21 +182,11 @@ class RealtimeModelCodec:
         self._beside.discard(event.event_id or "")
         if event.event_id is None and event.code in ENDINGS:
             return ModelLost(event.code, ENDINGS[event.code])
-        if event.event_id is None or event.event_id != self._setup_id:
+        if not self.settings.asked(event):
             return event
-        error = event.wire.parsed.get("error") if event.wire is not None else None
-        param = error.get("param") if isinstance(error, Mapping) else None
-        path = param.removeprefix("session.").split(".") if isinstance(param, str) else []
-        known = event.code == "unknown_parameter" and path and holds(self._session, path)
-        if known and len(self._refused) < MAX_SETUP_RETRIES:
-            # A service that does not know a field gets the set-up once more without it.
-            log.warning("the model does not take a session field", extra={"field": ".".join(path)})
-            self._refused.append(path)
-            self._session = without(self._session, path)
-            self.retry = self._write_session()
+        if self.settings.without_refused(event):
             return None
-        self._setup_id = None
-        if not self._ready:
+        if not self.settings.ready:
             return ModelLost(f"the model refused the session: {event.code}", retryable=False)
         log.warning("the model refused a change of the session", extra={"code": event.code})
         return event
@@ -328,21 +233,9 @@ class RealtimeModelCodec:
         self._positions.went(run)
 
     def _configure(self, command: Configure) -> bytes:
-        setup = command.setup
-        self._asked_format = setup.output_format
-        if not self._ready:
-            self._format = setup.output_format
-        session = {key: value for key, value in setup.session.items() if key not in self._voids and key != "model"}
-        self._session = session if self._semantic_vad else with_server_vad(session)
-        if self._session is not session and not self._ready:
-            log.warning("this model is not asked for semantic_vad, which it takes and then hears nobody by")
-        for path in self._refused:
-            self._session = without(self._session, path)
-        return self._write_session()
-
-    def _write_session(self) -> bytes:
-        self._setup_id, message = self._write.session_update(self._session)
-        return message
+        if not self.settings.ready:
+            self.speech.format = command.setup.output_format
+        return self.settings.ask(command)
 
     def _seed(self, command: Seed) -> tuple[bytes, ...]:
         messages: list[bytes] = []
@@ -363,22 +256,3 @@ def _read_object(text: bytes) -> JsonObject:
         raise WireError("the model's message is not a JSON object", code="invalid_event")
     check_depth(parsed, text)
     return parsed
-
-
-def _sounding(text: bytes, delta: Delta) -> _Sounding | None:
-    pattern = SoundPattern.learn(text, b"delta", delta.audio)
-    return None if pattern is None else _Sounding(delta.response_id, delta.item_id, pattern)
-
-
-def _output_format(holder: Json) -> AudioFormat | None:
-    """The format of sound that a session or a response names; None where it names none that we know."""
-    value = holder
-    for key in ("audio", "output", "format", "type"):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return FORMATS.get(value) if isinstance(value, str) else None
-
-
-def _remember(known: dict[str, Known], key: str, value: Known) -> None:
-    if len(known) >= MAX_KNOWN and key not in known:
-        del known[next(iter(known))]
-    known[key] = value

@@ -363,8 +363,8 @@ def test_a_field_that_the_service_does_not_know_is_left_out_from_then_on() -> No
     first = sent(codec, Configure(setup(session)))[0]
     path = "session.audio.input.noise_reduction"
     assert codec.decode(refusal("unknown_parameter", first["event_id"], path)) is None
-    assert codec.retry is not None
-    again = orjson.loads(codec.retry)
+    assert codec.settings.retry is not None
+    again = orjson.loads(codec.settings.retry)
     assert again["session"]["audio"] == {"input": {"format": {}}}
     assert codec.decode(refusal("unknown_parameter", again["event_id"], "session.tracing")) is None
     assert codec.decode(message("session.updated", session={})) == ModelReady()

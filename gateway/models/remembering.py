@@ -1,0 +1,15 @@
+"""What is remembered of a talk by its ids, within bounds: a model may name any number of them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+MAX_KNOWN = 128  # items, responses and calls that are remembered; the oldest are forgotten
+Known = TypeVar("Known")
+
+
+def remember(known: dict[str, Known], key: str, value: Known) -> None:
+    """Keep a value by its id, and forget the oldest where there are too many."""
+    if len(known) >= MAX_KNOWN and key not in known:
+        del known[next(iter(known))]
+    known[key] = value
