@@ -33,12 +33,12 @@ class StraightWays:
         run = self.from_caller.take()
         if run is not None and self._model is not None:
             self._record.caller_run(run)
-            self._call.caller_run(run)
+            self._call.straight.caller_run(run)
             self._model.went(run)
         run = self.from_model.take()
         if run is not None and self._leg is not None:
             self._record.agent_run(run, self._spoken)
-            self._call.agent_run(self._spoken, run)
+            self._call.straight.agent_run(self._spoken, run)
             self._played(self._leg)
 
     def look(self, leg: CallerLeg | None, model: ModelLeg | None) -> None:
@@ -49,12 +49,12 @@ class StraightWays:
             self.from_model.close()
             return
         source = leg.source()
-        send = model.straight() if source is not None and self._call.hears_straight else None
+        send = model.straight() if source is not None and self._call.straight.hears else None
         if source is not None and send is not None:
             self.from_caller.open(source, send)
         else:
             self.from_caller.close()
-        speech = self._call.speaks_straight
+        speech = self._call.straight.speaks
         source = model.source(*speech) if speech is not None else None
         send = leg.straight(speech[0]) if speech is not None and source is not None else None
         if speech is not None and source is not None and send is not None:

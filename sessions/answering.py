@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sessions.commands import EndCall, Refuse, RequestResponse
+from sessions import ending
+from sessions.commands import Refuse, RequestResponse
 from sessions.events import ResponseRequest, ResponseWanted
 from sessions.ports import JsonObject
-from sessions.responses import MAX_WAITING, Origin, Wish
 from sessions.state import CallState, Line
+from sessions.wishes import MAX_WAITING, Origin, Wish
 
 ACTIVE_ALREADY = "conversation_already_has_active_response"
 TRIES = 2  # of a request of ours that the model refuses, or answers with a failure
 RETRY_MS = 1_000
 RACE_RETRY_MS = 500  # the model says that a response runs, and we know of none
-LEAVE_AFTER_MS = 15_000  # a goodbye that has not ended by then is not waited for
-LEAVE_LIMIT_MS = 30_000  # a goodbye that has not come by then is not waited for either
 
 
 def client_wants(state: CallState, event: ResponseWanted, now_ms: int) -> None:
@@ -30,11 +29,11 @@ def client_wants(state: CallState, event: ResponseWanted, now_ms: int) -> None:
         text = "Conversation already has an active response in progress. Wait until the response is finished."
         state.out.append(Refuse(ACTIVE_ALREADY, text, event.client_event_id))
         return
-    if not state.queue.wish(Wish(request, Origin.CLIENT, event.client_event_id)):
+    if not state.queue.waiting.add(Wish(request, Origin.CLIENT, event.client_event_id)):
         state.out.append(Refuse("rate_limit_exceeded", "Too many responses are waiting.", event.client_event_id))
         return
     state.greeting_due_ms = None  # the client leads
-    state.queue.withdraw(Origin.RESUME)  # it asks again for what it saw break off
+    state.queue.waiting.withdraw(Origin.RESUME)  # it asks again for what it saw break off
     pump(state, now_ms)
 
 
@@ -43,13 +42,13 @@ def want(
 ) -> None:
     """Put a request of our own in line. `like` is the metadata of the response that it follows up."""
     request = ResponseRequest(state.ids.new("pb"), out_of_band=False, metadata=like, say=say, wire=None)
-    state.queue.wish(Wish(request, origin))
+    state.queue.waiting.add(Wish(request, origin))
     pump(state, now_ms)
 
 
 def pump(state: CallState, now_ms: int) -> None:
     """Ask for the next answer if the conversation is free for it."""
-    head = state.queue.head
+    head = state.queue.waiting.head
     if head is None or state.queue.busy or state.line is not Line.OPEN or state.over():
         return
     if head.origin is Origin.CLIENT:
@@ -69,10 +68,10 @@ def follow_up(state: CallState, now_ms: int) -> None:
             continue
         state.tools.close(done)
         if done.hang_up and done.spoke:
-            leave(state, now_ms)
+            ending.leave(state, now_ms)
         elif done.client_calls or not done.jobs:
             continue
-        elif not state.queue.waits(Origin.TOOLS):
+        elif not state.queue.waiting.has(Origin.TOOLS):
             want(state, Origin.TOOLS, now_ms, like=done.metadata)
     pump(state, now_ms)
 
@@ -81,10 +80,10 @@ def begun(state: CallState) -> None:
     """A response began: it makes some of what waits superfluous."""
     state.active_knows_all = not state.untaken and not state.seeded
     state.seeded.clear()  # the next response will know them
-    state.queue.withdraw(Origin.GREETING)
-    state.queue.withdraw(Origin.RESUME)
+    state.queue.waiting.withdraw(Origin.GREETING)
+    state.queue.waiting.withdraw(Origin.RESUME)
     if state.active_knows_all:
-        state.queue.withdraw(Origin.TOOLS)
+        state.queue.waiting.withdraw(Origin.TOOLS)
     state.greeting_due_ms = None
 
 
@@ -92,7 +91,7 @@ def put_back(state: CallState, wish: Wish) -> None:
     """Back in line, under a new name if it is ours: a refusal that comes twice must not hit the second attempt."""
     if wish.origin is not Origin.CLIENT:
         wish = replace(wish, request=replace(wish.request, request_id=state.ids.new("pb")))
-    state.queue.put_back(wish)
+    state.queue.waiting.put_back(wish)
 
 
 def lost_race(state: CallState, wish: Wish, now_ms: int, *, crossed: bool) -> None:
@@ -111,25 +110,3 @@ def try_again(state: CallState, wish: Wish, now_ms: int) -> bool:
     put_back(state, replace(wish, tries=wish.tries + 1))
     state.queue.pause(now_ms + RETRY_MS)
     return True
-
-
-def leave_soon(state: CallState, now_ms: int) -> None:
-    """The agent wants to hang up, and will say goodbye first."""
-    if not state.leave_wanted:
-        state.leave_wanted = True
-        state.leave_at_ms = now_ms + LEAVE_LIMIT_MS
-
-
-def leave(state: CallState, now_ms: int) -> None:
-    """The agent has said goodbye: end the call when it has sounded."""
-    state.leaving = True
-    state.leave_at_ms = min(max(now_ms, state.ledger.plays_until_ms) + 200, now_ms + LEAVE_AFTER_MS)
-
-
-def end(state: CallState, reason: str, message: str, error_code: str | None, now_ms: int) -> None:
-    """End the call once; what comes later changes nothing."""
-    if state.over():
-        return
-    state.end_reason = reason
-    state.ended_ms = now_ms
-    state.out.append(EndCall(reason, message, error_code))

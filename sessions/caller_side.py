@@ -23,8 +23,8 @@ from sessions.events import (
     PlaybackReported,
     SettingsChanged,
 )
-from sessions.responses import Origin
 from sessions.state import CallState, Line
+from sessions.wishes import Origin
 
 MAX_ITEMS = 20_000  # of a call; five a second for an hour
 
@@ -67,13 +67,13 @@ def committed(state: CallState, event: CallerCommitted) -> None:
 
 def typed(state: CallState, event: CallerText, now_ms: int) -> None:
     """A typed message, perhaps with pictures."""
-    if state.talk.items >= MAX_ITEMS:
+    if len(state.talk.places) >= MAX_ITEMS:
         state.out.append(Refuse("rate_limit_exceeded", "The conversation has as many items as it can.", None))
         return
     state.limits.active(now_ms)
     state.greeting_due_ms = None
     state.client_calls.clear()
-    if not state.talk.knows(event.item_id):  # else the model refuses it, and the first one stands
+    if event.item_id not in state.talk.places:  # else the model refuses it, and the first one stands
         if not state.caller_speaks:
             state.watch.caller_typed(now_ms)
         state.talk.caller_typed(event.item_id, event.text, event.images, now_ms)
@@ -83,13 +83,13 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
 
 def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> None:
     """A client's own function came back."""
-    use = state.book.tool(event.call_id)
+    use = state.tool_book.find(event.call_id)
     if use is not None and use.server_side:
         state.out.append(Refuse("invalid_value", "The result of this call is not the client's to give.", None))
         return
     state.client_calls.discard(event.call_id)
-    state.book.tool_finished(event.call_id, event.output, None, now_ms)
-    if use is not None and state.item_generation.get(use.item_id, state.generation) != state.generation:
+    state.tool_book.finished(event.call_id, event.output, None, now_ms)
+    if use is not None and not state.of_this_leg(use.item_id):
         line.tell_client_output(state, use)
     elif event.wire is not None:
         state.to_model(PassToModel(event.wire), event.call_id)
@@ -100,8 +100,8 @@ def cancel(state: CallState, event: CancelWanted) -> None:
     if state.line is Line.OPEN and (state.queue.busy or event.response_id is not None or not state.queue.waiting):
         state.out.append(CancelResponse(event.response_id, event.wire))
         return
-    state.queue.withdraw(Origin.RESUME)
-    wish = state.queue.withdraw(Origin.CLIENT) if event.response_id is None else None
+    state.queue.waiting.withdraw(Origin.RESUME)
+    wish = state.queue.waiting.withdraw(Origin.CLIENT) if event.response_id is None else None
     if wish is not None:
         text = "The response was cancelled before it began."
         state.out.append(Refuse("response_cancelled", text, wish.client_event_id))
@@ -115,9 +115,9 @@ def played(state: CallState, event: PlaybackReported, now_ms: int) -> None:
     known = state.ledger.reported(event.item_id, event.heard_ms, now_ms)
     if known:
         state.talk.interrupt_item(event.item_id)
-        state.talk.settle(state.ledger, now_ms)
-        state.talk.settle_item(event.item_id, state.ledger, now_ms)
-    if known and state.item_generation.get(event.item_id, state.generation) != state.generation:
+        state.hearing.settle(now_ms)
+        state.hearing.settle_item(event.item_id, now_ms)
+    if known and not state.of_this_leg(event.item_id):
         # The leg that spoke it is gone. The new one was told only what was heard, so there is nothing to cut.
         state.out.append(Truncated(event.item_id, event.heard_ms))
         return
@@ -126,9 +126,9 @@ def played(state: CallState, event: PlaybackReported, now_ms: int) -> None:
 
 def echoed(state: CallState, event: MarkEchoed, now_ms: int) -> None:
     """A far end that buffers speech says how far it has played."""
-    item_id = state.ledger.echoed(event.name)
-    if item_id is not None and state.ledger.settled(item_id, now_ms):
-        state.talk.settle_item(item_id, state.ledger, now_ms)
+    item = state.ledger.echoed(event.name)
+    if item is not None and item.settled(now_ms):
+        state.hearing.settle_item(item.item_id, now_ms)
 
 
 def settings(state: CallState, event: SettingsChanged, now_ms: int) -> None:

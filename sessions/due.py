@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sessions import answering, line, model_side
+from sessions import answering, ending, line, model_side
 from sessions.events import ModelLost
-from sessions.responses import Origin
 from sessions.state import CallState, Line
+from sessions.wishes import Origin
 
 SETTLE_AGAIN_MS = 1_000
 GOODBYES = {
@@ -53,7 +53,7 @@ def act(state: CallState, now_ms: int) -> None:
     if reason is None and state.leave_at_ms is not None and now_ms >= state.leave_at_ms:
         reason = "agent_hung_up"
     if reason is not None:
-        answering.end(state, reason, GOODBYES[reason], None, now_ms)
+        ending.end(state, reason, GOODBYES[reason], None, now_ms)
         return
     _give_up_on_the_leg(state, now_ms)
     if state.over():
@@ -92,7 +92,7 @@ def _falls_silent_at(state: CallState) -> int:
 
 
 def _settle(state: CallState, now_ms: int) -> None:
-    state.talk.settle(state.ledger, now_ms)
+    state.hearing.settle(now_ms)
     until_ms = state.ledger.plays_until_ms
     if until_ms <= now_ms:
         state.settle_at_ms = None

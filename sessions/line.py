@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessions import answering
+from sessions import answering, ending
 from sessions.commands import (
     AddToolOutput,
     ClearPlayback,
@@ -17,8 +17,9 @@ from sessions.documents import past_of
 from sessions.events import ModelLost, Outcome
 from sessions.jobs import Job
 from sessions.record import ToolUse
-from sessions.responses import ActiveResponse, Origin
+from sessions.responses import ActiveResponse
 from sessions.state import CallState, Line
+from sessions.wishes import Origin
 
 SEEDED_ENTRIES = 200  # of the latest talk; more would cost more to read than it helps
 DIAL_GRACE_MS = 1_000  # whoever dials reports by the deadline; this long after it, nobody will
@@ -57,7 +58,7 @@ def lost(state: CallState, event: ModelLost, now_ms: int) -> None:
     state.line = Line.DIALLING if dial_again else Line.GONE  # nothing more is sent to the leg that is gone
     _end_what_ran(state, now_ms)
     if not dial_again:
-        answering.end(state, "model_lost", "The connection to the model was lost.", "model_lost", now_ms)
+        ending.end(state, "model_lost", "The connection to the model was lost.", "model_lost", now_ms)
         return
     state.answered_since_dial = False
     state.generation += 1
@@ -85,12 +86,13 @@ def tell_client_output(state: CallState, use: ToolUse) -> None:
 
 
 def _tell_past(state: CallState, now_ms: int) -> None:
-    if not state.rules.client_plays and state.queue.waits(Origin.RESUME) and state.ledger.plays_until_ms > now_ms:
+    sounds_still = state.ledger.plays_until_ms > now_ms
+    if sounds_still and not state.rules.client_plays and state.queue.waiting.has(Origin.RESUME):
         # What still sounds of the broken answer bridged the gap; the new one goes on from what was heard of it.
         state.ledger.cleared(now_ms)
         state.live_item = None
         state.out.append(ClearPlayback())
-    state.talk.settle(state.ledger, now_ms)
+    state.hearing.settle(now_ms)
     past = _history(state)
     if past:
         state.out.append(Seed(past))
@@ -101,7 +103,7 @@ def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
 
     Left out is what it is told otherwise: what waits to be sent, and tools that still run, when they come back.
     """
-    untold = state.held.told | state.book.unanswered_calls()
+    untold = state.held.told | state.tool_book.unfinished()
     told = [entry for entry in past_of(state.book.turns) if _name(entry) not in untold]
     return tuple(told[-SEEDED_ENTRIES:])
 
@@ -118,7 +120,7 @@ def _end_what_ran(state: CallState, now_ms: int) -> None:
         if not runs:
             continue
         state.responses[response_id] = False
-        state.book.answer_ended(response_id, Outcome.FAILED, None)
+        state.answers.ended(response_id, Outcome.FAILED, None)
         state.out.append(ResponseGone(response_id))
         round_ = state.tools.find(response_id)
         if round_ is not None:
@@ -133,7 +135,7 @@ def _end_what_ran(state: CallState, now_ms: int) -> None:
     state.untaken.clear()
     state.seeded.clear()
     answering.follow_up(state, now_ms)
-    state.talk.settle(state.ledger, now_ms)
+    state.hearing.settle(now_ms)
     spoken_to = state.setup.answers_by_itself and (state.caller_speaks or state.own_answer_until_ms is not None)
     if (active is not None or spoken_to) and not client_asks:
         _owe(state, active, now_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audio.runs import FrameRun
-from sessions import answering, line
+from sessions import answering, ending, line
 from sessions.agent import ToolRule
 from sessions.commands import (
     CancelResponse,
@@ -35,9 +35,10 @@ from sessions.events import (
 )
 from sessions.jobs import Job
 from sessions.record import ToolUse, Turn
-from sessions.responses import ActiveResponse, Origin, Wish
+from sessions.responses import ActiveResponse
 from sessions.state import CallState
 from sessions.turns import add_usage
+from sessions.wishes import Origin, Wish
 
 TOOL_GRACE_MS = 2_000  # past its deadline, for whoever runs the tool to say so
 
@@ -47,7 +48,7 @@ def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
     state.caller_speaks = True
     state.own_answer_until_ms = None
     state.greeting_due_ms = None
-    state.queue.withdraw(Origin.GREETING)
+    state.queue.waiting.withdraw(Origin.GREETING)
     state.limits.active(now_ms)
     state.watch.caller_speaks()
     state.client_calls.clear()  # the talk has gone on: a client's late result no longer holds the turn open
@@ -57,11 +58,11 @@ def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
 
 
 def _barge_in(state: CallState, now_ms: int) -> None:
-    item_id = state.ledger.sounding(now_ms)
+    sounding = state.ledger.sounding(now_ms)
     active = state.queue.active
-    if item_id is not None:
-        state.talk.interrupt_item(item_id)
-    elif active is not None and (turn := state.book.turn_of(active.response_id)) is not None:
+    if sounding is not None:
+        state.talk.interrupt_item(sounding.item_id)
+    elif active is not None and (turn := state.answers.turn_of(active.response_id)) is not None:
         state.book.interrupt(turn)
     if state.setup.interrupts_by_itself:
         state.silenced |= state.responses.keys() - state.beside
@@ -71,9 +72,9 @@ def _barge_in(state: CallState, now_ms: int) -> None:
         else:
             state.ledger.cleared(now_ms)
             state.out.append(ClearPlayback())
-            if item_id is not None and state.item_generation.get(item_id, state.generation) == state.generation:
-                state.to_model(TruncateItem(item_id, state.ledger.heard(item_id, now_ms).ms, None))
-        state.talk.settle(state.ledger, now_ms)
+            if sounding is not None and state.of_this_leg(sounding.item_id):
+                state.to_model(TruncateItem(sounding.item_id, sounding.heard_ms(now_ms), None))
+        state.hearing.settle(now_ms)
     for job in state.tools.running:
         rule = state.rules.server_tools.get(job.name)
         if rule is not None and rule.stop_on_barge_in:
@@ -123,7 +124,7 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int) -> N
     state.own_answer_until_ms = None
     state.progress_ms = now_ms
     answering.begun(state)
-    state.book.answer_started(response_id, now_ms)
+    state.answers.started(response_id, now_ms)
     state.watch.answer_begins()
     if wish is None or wish.origin is Origin.CLIENT or not (state.caller_speaks and state.setup.interrupts_by_itself):
         return
@@ -156,7 +157,7 @@ def speech(state: CallState, event: AgentAudio, now_ms: int) -> Play | None:
     if rate_hz != meter.agent_rate_hz:
         meter.agent_rate(rate_hz)
     meter.agent_samples += samples
-    if state.watch.listening and (turn := state.book.turn_of(event.response_id)) is not None:
+    if state.watch.listening and (turn := state.answers.turn_of(event.response_id)) is not None:
         latency_ms = state.watch.agent_sound(frame, begins_ms)
         if latency_ms is not None:
             state.book.answered_after(turn, latency_ms)
@@ -191,7 +192,7 @@ def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
 def words(state: CallState, event: AgentText, now_ms: int) -> None:
     """A piece of what the agent says or writes."""
     state.progress_ms = now_ms
-    turn = state.book.turn_of(event.response_id)
+    turn = state.answers.turn_of(event.response_id)
     if turn is not None:
         state.talk.agent_words(event.response_id, event.item_id, event.text, now_ms, spoken=event.spoken)
         if not event.spoken:
@@ -200,7 +201,7 @@ def words(state: CallState, event: AgentText, now_ms: int) -> None:
             if latency_ms is not None:
                 state.book.answered_after(turn, latency_ms)
         if not state.responses[event.response_id]:
-            state.talk.settle_item(event.item_id, state.ledger, now_ms)
+            state.hearing.settle_item(event.item_id, now_ms)
     state.out.append(Relay(event))
 
 
@@ -215,7 +216,7 @@ def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
     if rule is None and not state.setup.is_clients(event.name):
         rule = ToolRule(None, event.name)  # nobody's: whoever runs the tools tells the model so
     use = ToolUse(event.call_id, event.item_id, event.name, event.arguments, rule is not None, begin_ms=0)
-    if not state.book.tool_wanted(event.response_id, use, now_ms):
+    if not state.tool_book.wanted(event.response_id, use, now_ms):
         return
     state.out.append(Relay(event))
     state.item_generation[event.item_id] = state.generation
@@ -244,12 +245,12 @@ def tool_finished(
     if found is None:
         return
     job, round_ = found
-    state.book.tool_finished(call_id, output, error, now_ms)
+    state.tool_book.finished(call_id, output, error, now_ms)
     line.tell_output(state, job, output)
     state.out.append(ToolEnded(call_id, job.item_id, job.name, job.arguments, output, error))
     if hang_up:
         round_.hang_up = True
-        answering.leave_soon(state, now_ms)
+        ending.leave_soon(state, now_ms)
     answering.follow_up(state, now_ms)
 
 
@@ -268,10 +269,10 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
         return  # told twice
     state.responses[response_id] = False
     ended = state.queue.ended(response_id)
-    turn = state.book.turn_of(response_id)
+    turn = state.answers.turn_of(response_id)
     if event.usage is not None:
         state.meter.usage = add_usage(state.meter.usage, event.usage)
-    state.book.answer_ended(response_id, event.outcome, event.usage)
+    state.answers.ended(response_id, event.outcome, event.usage)
     state.live_item = None
     if event.outcome is Outcome.CANCELLED:
         _silence(state, response_id)
@@ -305,11 +306,11 @@ def _failed(state: CallState, ended: ActiveResponse, now_ms: int) -> None:
 
 
 def _close_turn(state: CallState, turn: Turn, now_ms: int) -> None:
-    state.talk.settle(state.ledger, now_ms)
+    state.hearing.settle(now_ms)
     if state.queue.busy or state.queue.waiting or state.tools.rounds or state.client_calls:
         return
     if state.leave_wanted and not state.leaving:
-        answering.leave(state, now_ms)
+        ending.leave(state, now_ms)
     if turn is state.book.open:
         state.book.end(now_ms)
 
@@ -331,7 +332,7 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     elif wish.origin is Origin.CLIENT:
         _tell_client(state, wish, event)
     elif not answering.try_again(state, wish, now_ms) and state.leave_wanted:
-        answering.leave(state, now_ms)
+        ending.leave(state, now_ms)
     answering.pump(state, now_ms)
 
 

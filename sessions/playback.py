@@ -16,37 +16,40 @@ MARKS_LAG_MS = 1_000  # the last mark of an item is waited for so long after the
 
 
 @dataclass(slots=True)
-class _Item:
+class SpokenItem:
+    """One item of the agent's speech: how much of it was sent, and how much of that was heard, as far as is known."""
+
+    item_id: str
     number: int  # in the order of sending
-    begin_ms: int
+    begin_ms: int  # when it began to sound, at the earliest
     rate_hz: int
     samples: int = 0
     known_ms: int | None = None  # reported, marked, or estimated when it was cut
-    label: Heard = Heard.ESTIMATED
+    label: Heard = Heard.ESTIMATED  # how we know
     cut: bool = False  # it plays no further
 
     @property
     def sent_ms(self) -> int:
+        """How much of it was sent, heard or not."""
         return self.samples * 1000 // self.rate_hz
 
-    def ended(self, now_ms: int) -> bool:
+    def heard_ms(self, now_ms: int) -> int:
+        """How much of it has been heard by now."""
+        if self.known_ms is not None:
+            return self.known_ms
+        return max(0, min(self.sent_ms, now_ms - self.begin_ms))
+
+    def settled(self, now_ms: int) -> bool:
+        """Whether it has ended: time alone changes nothing any more about how much of it was heard."""
         if self.cut:
             return True
         lags = self.label is Heard.MARKED and self.known_ms != self.sent_ms
         return self.begin_ms + self.sent_ms + (MARKS_LAG_MS if lags else 0) <= now_ms
 
-    def heard_ms(self, now_ms: int) -> int:
-        if self.known_ms is not None:
-            return self.known_ms
-        return max(0, min(self.sent_ms, now_ms - self.begin_ms))
-
-
-@dataclass(frozen=True, slots=True)
-class HeardUpTo:
-    """How much of an item was heard, and how we know."""
-
-    ms: int
-    label: Heard
+    def stop(self, now_ms: int) -> None:
+        """It plays no further than now; a mark is a lower bound, and better than a guess."""
+        self.known_ms = self.heard_ms(now_ms)
+        self.cut = True
 
 
 class PlaybackLedger:
@@ -60,8 +63,8 @@ class PlaybackLedger:
     )
 
     def __init__(self) -> None:
-        self._items: dict[str, _Item] = {}
-        self._open: dict[str, _Item] = {}  # those that may not have ended: a long call has hundreds that have
+        self._items: dict[str, SpokenItem] = {}
+        self._open: dict[str, SpokenItem] = {}  # those that may not have ended: a long call has hundreds that have
         self._plays_until_ms = 0.0  # when all that was sent will have been played, if nothing stops it
         self._epoch = 0  # how many clears so far
 
@@ -70,8 +73,8 @@ class PlaybackLedger:
         item = self._items.get(item_id)
         starts_ms = self._plays_until_ms if self._plays_until_ms > now_ms else now_ms
         if item is None:
-            item = self._items[item_id] = _Item(len(self._items), int(starts_ms), rate_hz)
-            self._open = {name: other for name, other in self._open.items() if not other.ended(now_ms)}
+            item = self._items[item_id] = SpokenItem(item_id, len(self._items), int(starts_ms), rate_hz)
+            self._open = {name: other for name, other in self._open.items() if not other.settled(now_ms)}
         elif item.rate_hz != rate_hz:
             item.samples = item.samples * rate_hz // item.rate_hz
             item.rate_hz = rate_hz
@@ -97,9 +100,9 @@ class PlaybackLedger:
         """Note speech sent now that will not be played: the response it belongs to was cut short."""
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = _Item(len(self._items), now_ms, rate_hz)
+            item = self._items[item_id] = SpokenItem(item_id, len(self._items), now_ms, rate_hz)
         if not item.cut:
-            self._cut(item, now_ms)
+            item.stop(now_ms)
         self.sent(item_id, samples, rate_hz, now_ms)
 
     def reported(self, item_id: str, heard_ms: int, now_ms: int) -> bool:
@@ -117,8 +120,8 @@ class PlaybackLedger:
     def interrupted(self, now_ms: int) -> None:
         """Playback stops now: what has not sounded yet will not."""
         for item in self._open.values():
-            if not item.ended(now_ms):
-                self._cut(item, now_ms)
+            if not item.settled(now_ms):
+                item.stop(now_ms)
         self._open.clear()
         self._plays_until_ms = min(self._plays_until_ms, now_ms)
 
@@ -132,7 +135,7 @@ class PlaybackLedger:
         item = self._items.get(item_id)
         return f"{self._epoch}:{item.sent_ms if item else 0}:{item_id}"
 
-    def echoed(self, name: str) -> str | None:
+    def echoed(self, name: str) -> SpokenItem | None:
         """A mark came back. Returns its item; names that are not ours, or are from before a clear, mean nothing."""
         epoch, _, rest = name.partition(":")
         end_ms, _, item_id = rest.partition(":")
@@ -143,36 +146,18 @@ class PlaybackLedger:
         item.known_ms = max(marked_ms, min(int(end_ms), item.sent_ms))
         item.label = Heard.MARKED
         self._open.setdefault(item_id, item)  # its last mark is waited for
-        return item_id
+        return item
 
-    def heard(self, item_id: str, now_ms: int) -> HeardUpTo:
-        """How much of the item has been heard by now; nothing of an item never sent."""
-        item = self._items.get(item_id)
-        if item is None:
-            return HeardUpTo(0, Heard.ESTIMATED)
-        return HeardUpTo(item.heard_ms(now_ms), item.label)
+    def find(self, item_id: str) -> SpokenItem | None:
+        """What is known of this item; None if nothing of it was sent."""
+        return self._items.get(item_id)
 
-    def settled(self, item_id: str, now_ms: int) -> bool:
-        """Whether time alone changes nothing any more about how much of the item was heard."""
-        item = self._items.get(item_id)
-        return item is None or item.ended(now_ms)
-
-    def sent_ms(self, item_id: str) -> int:
-        """How much of the item was sent, heard or not."""
-        item = self._items.get(item_id)
-        return item.sent_ms if item else 0
-
-    def begin_ms(self, item_id: str) -> int | None:
-        """When the item began to sound, at the earliest."""
-        item = self._items.get(item_id)
-        return item.begin_ms if item else None
-
-    def sounding(self, now_ms: int) -> str | None:
+    def sounding(self, now_ms: int) -> SpokenItem | None:
         """The item that the caller hears now, if any."""
         if now_ms >= self._plays_until_ms + MARKS_LAG_MS:
             return None
-        sounding = [pair for pair in self._open.items() if pair[1].begin_ms <= now_ms and not pair[1].ended(now_ms)]
-        return max(sounding, key=lambda pair: pair[1].number)[0] if sounding else None
+        sounding = [item for item in self._open.values() if item.begin_ms <= now_ms and not item.settled(now_ms)]
+        return max(sounding, key=lambda item: item.number, default=None)
 
     @property
     def plays_until_ms(self) -> int:
@@ -181,29 +166,8 @@ class PlaybackLedger:
 
     def spans(self, now_ms: int) -> tuple[PlayedSpan, ...]:
         """Where each item lies in time and how much of it was heard, in the order of playing."""
-        return tuple(PlayedSpan(item_id, item.begin_ms, item.heard_ms(now_ms)) for item_id, item in self._items.items())
-
-    @staticmethod
-    def _cut(item: _Item, now_ms: int) -> None:
-        # A mark is a lower bound, and better than a guess.
-        item.known_ms = item.heard_ms(now_ms)
-        item.cut = True
+        return tuple(PlayedSpan(item.item_id, item.begin_ms, item.heard_ms(now_ms)) for item in self._items.values())
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 12
-
-
-def heard_prefix(text: str, heard_ms: int, sent_ms: int) -> str:
-    """The part of a transcript that was heard, cut at the last whole word.
-
-    Speech is taken to run evenly through its text, which errs by a word or so: models give no word times.
-    """
-    if sent_ms <= 0 or heard_ms >= sent_ms:
-        return text
-    cut = len(text) * heard_ms // sent_ms
-    if cut <= 0:
-        return ""
-    if cut < len(text) and not text[cut].isspace():
-        cut = max(text.rfind(" ", 0, cut), 0)
-    return text[:cut].rstrip()

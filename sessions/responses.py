@@ -1,39 +1,17 @@
-"""One response at a time: requests for an answer wait here until the conversation is free.
+"""One response at a time: which one writes to the conversation, and which one was asked for.
 
 The model may also start one by itself, when it hears the caller stop. A request of ours can cross it on the way and be
-refused; it then goes back to the head of the queue.
+refused; it then goes back to the head of the line.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from enum import Enum
 
-from sessions.events import ResponseRequest
 from sessions.ports import JsonObject
+from sessions.wishes import Origin, Wish, WishLine
 
-MAX_WAITING = 16  # requests of a client; one that asks more often than that is answered with a refusal
 ASKED_LIMIT_MS = 15_000  # a request that is neither begun nor refused by then shows that the leg is dead
-
-
-class Origin(Enum):
-    """Who wants the answer."""
-
-    CLIENT = "client"
-    TOOLS = "tools"  # the results of server-side tools are in
-    GREETING = "greeting"
-    RESUME = "resume"  # an answer was broken off, and is owed
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A request for an answer in the queue, and the client's own name for it."""
-
-    request: ResponseRequest
-    origin: Origin
-    client_event_id: str | None = None
-    tries: int = 0  # that failed, other than by losing a race
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +27,17 @@ class ResponseQueue:
     """Keeps the conversation's responses apart: at most one asked for or running, the rest in line."""
 
     def __init__(self) -> None:
+        self.waiting = WishLine()
         self.active: ActiveResponse | None = None
         self.asked: Wish | None = None
         self._asked_until_ms = 0
         self._paused_until_ms: int | None = None
-        self._waiting: deque[Wish] = deque()
         self._crossed: Wish | None = None  # the last that was taken for the reason of a response that is over
 
     @property
     def busy(self) -> bool:
         """Something is running or has been asked for."""
         return self.active is not None or self.asked is not None
-
-    @property
-    def waiting(self) -> int:
-        """How many requests stand in line."""
-        return len(self._waiting)
-
-    @property
-    def head(self) -> Wish | None:
-        """The request that goes next."""
-        return self._waiting[0] if self._waiting else None
 
     @property
     def deadline_ms(self) -> int | None:
@@ -82,22 +50,12 @@ class ResponseQueue:
             return True
         return self.asked is not None and self.asked.origin is Origin.CLIENT
 
-    def wish(self, wish: Wish) -> bool:
-        """Put a request in line; one of ours goes before a client's. False when the line is too full for a client's."""
-        if wish.origin is not Origin.CLIENT:
-            self._waiting.appendleft(wish)
-        elif len(self._waiting) < MAX_WAITING:
-            self._waiting.append(wish)
-        else:
-            return False
-        return True
-
     def ask_next(self, now_ms: int) -> Wish | None:
         """Take the next request, to be sent now; None if there is none or the conversation is not free."""
-        if self.busy or not self._waiting or (self._paused_until_ms is not None and now_ms < self._paused_until_ms):
+        if self.busy or not self.waiting or (self._paused_until_ms is not None and now_ms < self._paused_until_ms):
             return None
         self._paused_until_ms = None
-        self.asked = self._waiting.popleft()
+        self.asked = self.waiting.take()
         self._asked_until_ms = now_ms + ASKED_LIMIT_MS
         return self.asked
 
@@ -141,26 +99,9 @@ class ResponseQueue:
         wish = self.asked or (self.active.wish if self.active is not None else None)
         return wish.request.request_id if wish is not None else None
 
-    def put_back(self, wish: Wish) -> None:
-        """Return a request that lost a race to the head of the line; one for tools' results is enough."""
-        if wish.origin is not Origin.TOOLS or not self.waits(Origin.TOOLS):
-            self._waiting.appendleft(wish)
-
     def pause(self, until_ms: int) -> None:
         """Ask for nothing until then, unless a response begins."""
         self._paused_until_ms = until_ms
-
-    def withdraw(self, origin: Origin) -> Wish | None:
-        """Take back the last waiting request of this origin."""
-        for wish in reversed(self._waiting):
-            if wish.origin is origin:
-                self._waiting.remove(wish)
-                return wish
-        return None
-
-    def waits(self, origin: Origin) -> bool:
-        """Whether a request of this origin is in line. One that was asked for already does not count."""
-        return any(wish.origin is origin for wish in self._waiting)
 
     def overdue(self, now_ms: int) -> bool:
         """Whether a request has been without any answer for too long. Ends a pause that is over."""

@@ -10,6 +10,7 @@ from enum import Enum
 from sessions.agent import ToolRule
 from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
 from sessions.events import ResponseRequest, TokenUsage
+from sessions.hearing import Hearing
 from sessions.jobs import ToolLedger
 from sessions.playback import PlaybackLedger
 from sessions.ports import Ids
@@ -17,7 +18,8 @@ from sessions.responses import ResponseQueue
 from sessions.setup import ModelSetup
 from sessions.talk import Talk
 from sessions.timing import Limits, Stopwatch
-from sessions.turns import TurnBook
+from sessions.tool_book import ToolBook
+from sessions.turns import AnswerBook, TurnBook
 
 HELD_AUDIO_MS = 10_000  # caller sound kept while the model's leg is being opened; past it the oldest goes
 HELD_FRAMES = 2_000  # the same, for sound in crumbs
@@ -148,13 +150,16 @@ class CallState:
     setup: ModelSetup
     ids: Ids
     started_ms: int
-    book: TurnBook
-    talk: Talk
     limits: Limits
+    book: TurnBook
+    answers: AnswerBook
+    tool_book: ToolBook
+    talk: Talk
+    ledger: PlaybackLedger
+    hearing: Hearing
     out: list[Command] = field(default_factory=list)
     queue: ResponseQueue = field(default_factory=ResponseQueue)
     tools: ToolLedger = field(default_factory=ToolLedger)
-    ledger: PlaybackLedger = field(default_factory=PlaybackLedger)
     watch: Stopwatch = field(default_factory=Stopwatch)
     meter: Meter = field(default_factory=Meter)
     held: Held = field(default_factory=Held)
@@ -201,6 +206,10 @@ class CallState:
         """One more command, if it is one."""
         if command is not None:
             self.out.append(command)
+
+    def of_this_leg(self, item_id: str) -> bool:
+        """Whether the present leg knows this item whole; one dialled later was told only what was heard of it."""
+        return self.item_generation.get(item_id, self.generation) == self.generation
 
     def over(self) -> bool:
         """Whether the call has ended."""

@@ -65,12 +65,6 @@ def test_a_caller_who_hangs_up_in_mid_answer_has_heard_so_much_and_the_open_turn
     assert call.item("agent_1").final
 
 
-def test_tools_that_run_at_the_end_are_stopped() -> None:
-    call = Driver()
-    call(begins(), wants("find"), wants("on_screen", "theirs"))
-    assert kinds(call(hung_up())) == ["EndCall", "StopTool", "DropModel", "SaveTurn"]
-
-
 def test_after_the_end_only_the_record_changes() -> None:
     call = Driver()
     call(hears(), heard(), taken(), begins(), wants("find"), hung_up())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessions.playback import MARKS_LAG_MS, HeardUpTo, PlaybackLedger, heard_prefix
+from sessions.playback import MARKS_LAG_MS, PlaybackLedger, SpokenItem
 from sessions.record import Heard, PlayedSpan
 
 
@@ -14,15 +14,33 @@ def ledger_of(*items: tuple[str, int], now_ms: int = 0) -> PlaybackLedger:
     return ledger
 
 
+def item(ledger: PlaybackLedger, name: str) -> SpokenItem:
+    found = ledger.find(name)
+    assert found is not None
+    return found
+
+
+def heard(ledger: PlaybackLedger, name: str, now_ms: int) -> tuple[int, Heard]:
+    return item(ledger, name).heard_ms(now_ms), item(ledger, name).label
+
+
+def heard_ms(ledger: PlaybackLedger, name: str, now_ms: int) -> int:
+    return item(ledger, name).heard_ms(now_ms)
+
+
+def name_of(found: SpokenItem | None) -> str | None:
+    return found.item_id if found is not None else None
+
+
 def test_speech_sent_ahead_sounds_one_piece_after_the_other() -> None:
     ledger = PlaybackLedger()
     assert ledger.sent("a", 800, 8_000, 0) == 0
     assert ledger.sent("a", 800, 8_000, 10) == 100
     assert ledger.sent("b", 800, 8_000, 20) == 200
     assert ledger.plays_until_ms == 300
-    assert [ledger.heard(name, 250).ms for name in "ab"] == [200, 50]
+    assert [heard_ms(ledger, name, 250) for name in "ab"] == [200, 50]
     assert ledger.spans(250) == (PlayedSpan("a", 0, 200), PlayedSpan("b", 200, 50))
-    assert (ledger.sounding(199), ledger.sounding(200), ledger.sounding(300)) == ("a", "b", None)
+    assert [name_of(ledger.sounding(now_ms)) for now_ms in (199, 200, 300)] == ["a", "b", None]
 
 
 def test_after_a_pause_speech_sounds_at_once() -> None:
@@ -34,20 +52,19 @@ def test_crumbs_of_sound_add_up() -> None:
     ledger = PlaybackLedger()
     for _ in range(8_000):
         ledger.sent("a", 1, 8_000, 0)
-    assert (ledger.sent_ms("a"), ledger.plays_until_ms) == (1_000, 1_000)
+    assert (item(ledger, "a").sent_ms, ledger.plays_until_ms) == (1_000, 1_000)
 
 
 def test_an_item_whose_rate_changes_keeps_its_length() -> None:
     ledger = PlaybackLedger()
     ledger.sent("a", 8_000, 8_000, 0)
     ledger.sent("a", 24_000, 24_000, 0)
-    assert ledger.sent_ms("a") == 2_000
+    assert item(ledger, "a").sent_ms == 2_000
 
 
-def test_of_an_item_never_sent_nothing_is_heard() -> None:
+def test_of_an_item_never_sent_nothing_is_known() -> None:
     ledger = PlaybackLedger()
-    assert ledger.heard("a", 0) == HeardUpTo(0, Heard.ESTIMATED)
-    assert (ledger.sent_ms("a"), ledger.begin_ms("a"), ledger.settled("a", 0)) == (0, None, True)
+    assert ledger.find("a") is None
     assert not ledger.reported("a", 100, 0)
     assert ledger.mark_name("a") == "0:0:a"
 
@@ -55,7 +72,7 @@ def test_of_an_item_never_sent_nothing_is_heard() -> None:
 def test_an_interruption_stops_what_sounds_and_what_waits() -> None:
     ledger = ledger_of(("a", 100), ("b", 100), ("c", 100))
     ledger.interrupted(150)
-    assert [ledger.heard(name, 9_000).ms for name in "abc"] == [100, 50, 0]
+    assert [heard_ms(ledger, name, 9_000) for name in "abc"] == [100, 50, 0]
     assert ledger.plays_until_ms == 150
 
 
@@ -64,18 +81,18 @@ def test_sound_that_comes_after_the_cut_is_sent_but_not_heard() -> None:
     ledger.interrupted(50)
     ledger.sent("a", 800, 8_000, 60)
     ledger.sent_unheard("new", 800, 8_000, 60)
-    assert [ledger.heard(name, 9_000).ms for name in ("a", "new")] == [50, 0]
-    assert [ledger.sent_ms(name) for name in ("a", "new")] == [200, 100]
+    assert [heard_ms(ledger, name, 9_000) for name in ("a", "new")] == [50, 0]
+    assert [item(ledger, name).sent_ms for name in ("a", "new")] == [200, 100]
     assert ledger.plays_until_ms == 50
 
 
 def test_a_report_is_believed_over_every_estimate() -> None:
     ledger = ledger_of(("a", 100), ("b", 100))
     assert ledger.reported("a", 40, 60)
-    assert ledger.heard("a", 9_000) == HeardUpTo(40, Heard.REPORTED)
-    assert ledger.heard("b", 9_000) == HeardUpTo(0, Heard.ESTIMATED)
+    assert heard(ledger, "a", 9_000) == (40, Heard.REPORTED)
+    assert heard(ledger, "b", 9_000) == (0, Heard.ESTIMATED)
     ledger.reported("a", 70, 9_000)
-    assert ledger.heard("a", 9_000).ms == 70
+    assert heard_ms(ledger, "a", 9_000) == 70
 
 
 def test_a_report_of_a_cut_item_leaves_later_ones_alone() -> None:
@@ -83,21 +100,21 @@ def test_a_report_of_a_cut_item_leaves_later_ones_alone() -> None:
     ledger.interrupted(50)
     ledger.sent("b", 800, 8_000, 60)
     ledger.reported("a", 40, 80)
-    assert ledger.heard("b", 9_000).ms == 100
+    assert heard_ms(ledger, "b", 9_000) == 100
 
 
 def test_a_mark_tells_what_was_heard_at_least() -> None:
     ledger = ledger_of(("a", 100))
     mark = ledger.mark_name("a")
     ledger.sent("a", 800, 8_000, 0)
-    assert ledger.echoed(mark) == "a"
-    assert ledger.heard("a", 150) == HeardUpTo(100, Heard.MARKED)
+    assert name_of(ledger.echoed(mark)) == "a"
+    assert heard(ledger, "a", 150) == (100, Heard.MARKED)
     assert ledger.plays_until_ms == 200  # it plays on
-    assert ledger.sounding(150) == "a"
-    assert not ledger.settled("a", 199 + MARKS_LAG_MS)
-    assert ledger.settled("a", 200 + MARKS_LAG_MS)
-    assert ledger.echoed(ledger.mark_name("a")) == "a"
-    assert ledger.settled("a", 200)
+    assert name_of(ledger.sounding(150)) == "a"
+    assert not item(ledger, "a").settled(199 + MARKS_LAG_MS)
+    assert item(ledger, "a").settled(200 + MARKS_LAG_MS)
+    assert name_of(ledger.echoed(ledger.mark_name("a"))) == "a"
+    assert item(ledger, "a").settled(200)
 
 
 def test_marks_echoed_by_a_clear_are_not_heard() -> None:
@@ -105,7 +122,7 @@ def test_marks_echoed_by_a_clear_are_not_heard() -> None:
     mark = ledger.mark_name("a")
     ledger.cleared(40)
     assert ledger.echoed(mark) is None
-    assert ledger.heard("a", 9_000) == HeardUpTo(40, Heard.ESTIMATED)
+    assert heard(ledger, "a", 9_000) == (40, Heard.ESTIMATED)
 
 
 @pytest.mark.parametrize(
@@ -119,20 +136,4 @@ def test_marks_that_are_not_ours_mean_nothing(name: str) -> None:
 def test_a_mark_never_claims_more_than_was_sent() -> None:
     ledger = ledger_of(("a", 100))
     ledger.echoed("0:900:a")
-    assert ledger.heard("a", 0).ms == 100
-
-
-@pytest.mark.parametrize(
-    ("heard_ms", "sent_ms", "expected"),
-    [
-        (0, 1_000, ""),
-        (1_000, 1_000, "one two three"),
-        (2_000, 1_000, "one two three"),
-        (500, 1_000, "one"),
-        (540, 1_000, "one two"),
-        (100, 1_000, ""),
-        (0, 0, "one two three"),
-    ],
-)
-def test_a_heard_prefix_ends_at_a_word(heard_ms: int, sent_ms: int, expected: str) -> None:
-    assert heard_prefix("one two three", heard_ms, sent_ms) == expected
+    assert heard_ms(ledger, "a", 0) == 100

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from sessions.events import ResponseRequest
-from sessions.responses import ASKED_LIMIT_MS, MAX_WAITING, Origin, ResponseQueue, Wish
+from sessions.responses import ASKED_LIMIT_MS, ResponseQueue
+from sessions.wishes import Origin, Wish
 
 
 def wish(name: str, origin: Origin = Origin.CLIENT) -> Wish:
@@ -15,7 +16,7 @@ def name_of(wish: Wish | None) -> str | None:
 def queue_of(*wishes: Wish) -> ResponseQueue:
     queue = ResponseQueue()
     for each in wishes:
-        assert queue.wish(each)
+        assert queue.waiting.add(each)
     return queue
 
 
@@ -29,18 +30,6 @@ def test_one_request_at_a_time() -> None:
     assert ended is not None
     assert name_of(ended.wish) == "a"
     assert name_of(queue.ask_next(0)) == "b"
-
-
-def test_our_own_requests_go_before_a_clients() -> None:
-    queue = queue_of(wish("a"), wish("ours", Origin.TOOLS))
-    assert name_of(queue.head) == "ours"
-    assert queue.waiting == 2
-
-
-def test_a_full_line_refuses_a_client_and_never_us() -> None:
-    queue = queue_of(*(wish(f"c{n}") for n in range(MAX_WAITING)))
-    assert not queue.wish(wish("no"))
-    assert queue.wish(wish("ours", Origin.TOOLS))
 
 
 def test_the_end_of_another_response_frees_nothing() -> None:
@@ -91,22 +80,6 @@ def test_a_refusal_is_understood_even_after_the_next_response_began() -> None:
     assert queue.refused("a") == (wish("a"), True)
 
 
-def test_one_request_for_the_results_of_tools_is_enough() -> None:
-    queue = queue_of(wish("t1", Origin.TOOLS))
-    queue.put_back(wish("t0", Origin.TOOLS))
-    assert queue.waiting == 1
-    queue.put_back(wish("c"))
-    assert name_of(queue.head) == "c"
-
-
-def test_a_withdrawn_request_is_not_asked() -> None:
-    queue = queue_of(wish("a"), wish("b"), wish("ours", Origin.RESUME))
-    assert name_of(queue.withdraw(Origin.CLIENT)) == "b"
-    assert name_of(queue.withdraw(Origin.RESUME)) == "ours"
-    assert queue.withdraw(Origin.TOOLS) is None
-    assert (queue.waits(Origin.CLIENT), queue.waits(Origin.RESUME)) == (True, False)
-
-
 def test_a_request_that_is_not_answered_is_overdue() -> None:
     queue = queue_of(wish("a"))
     assert queue.deadline_ms is None
@@ -132,5 +105,5 @@ def test_a_lost_leg_leaves_the_line_as_it_was() -> None:
     queue = queue_of(wish("a"), wish("b"))
     queue.ask_next(0)
     assert name_of(queue.leg_lost()) == "a"
-    assert (queue.busy, queue.waiting) == (False, 1)
+    assert (queue.busy, len(queue.waiting)) == (False, 1)
     assert queue.refused("a") is None

@@ -1,0 +1,75 @@
+"""How much of the agent's speech was heard: the ledger's word, brought into the record with the text it goes with."""
+
+from __future__ import annotations
+
+from sessions.playback import PlaybackLedger
+from sessions.record import Heard, Speaker
+from sessions.talk import Place, Talk
+from sessions.turns import TurnBook
+
+
+class Hearing:
+    """Keeps what the record says was heard of the agent's items up to what the ledger knows. Times are `now_ms`."""
+
+    __slots__ = ("_book", "_ledger", "_talk")
+
+    def __init__(self, talk: Talk, ledger: PlaybackLedger, book: TurnBook) -> None:
+        self._talk = talk
+        self._ledger = ledger
+        self._book = book
+
+    def settle(self, now_ms: int) -> None:
+        """Bring all items that may still sound up to the ledger; a turn that changed is written again."""
+        playing = self._talk.playing
+        for item_id in tuple(playing):
+            self.settle_item(item_id, now_ms)
+            item = self._ledger.find(item_id)
+            if self._talk.places[item_id].said.final and (item is None or item.settled(now_ms)):
+                playing.discard(item_id)
+
+    def settle_item(self, item_id: str, now_ms: int) -> None:
+        """The same for one item, however old."""
+        place = self._talk.places.get(item_id)
+        if place is not None and place.said.speaker is Speaker.AGENT:
+            self._settle(place, now_ms)
+
+    def close(self, now_ms: int) -> None:
+        """The call is over: nothing more is heard."""
+        self._ledger.interrupted(now_ms)
+        for place in self._talk.places.values():
+            said = place.said
+            if said.speaker is Speaker.AGENT:
+                if not said.final:
+                    said.final = True
+                    self._book.touch(place.turn)
+                self._settle(place, now_ms)
+
+    def _settle(self, place: Place, now_ms: int) -> None:
+        said = place.said
+        if not said.spoken:
+            return
+        item = self._ledger.find(said.item_id)
+        if item is None:  # words whose sound never came
+            heard_ms, sent_ms, label = 0, 0, Heard.ESTIMATED
+        else:
+            heard_ms, sent_ms, label = item.heard_ms(now_ms), item.sent_ms, item.label
+            said.begin_ms = self._book.since_start_ms(item.begin_ms)
+        heard_text = heard_prefix(said.text, heard_ms, sent_ms) if sent_ms else ""
+        if (said.heard_ms, said.sent_ms, said.heard, said.heard_text) != (heard_ms, sent_ms, label, heard_text):
+            said.heard_ms, said.sent_ms, said.heard, said.heard_text = heard_ms, sent_ms, label, heard_text
+            self._book.touch(place.turn)
+
+
+def heard_prefix(text: str, heard_ms: int, sent_ms: int) -> str:
+    """The part of a transcript that was heard, cut at the last whole word.
+
+    Speech is taken to run evenly through its text, which errs by a word or so: models give no word times.
+    """
+    if sent_ms <= 0 or heard_ms >= sent_ms:
+        return text
+    cut = len(text) * heard_ms // sent_ms
+    if cut <= 0:
+        return ""
+    if cut < len(text) and not text[cut].isspace():
+        cut = max(text.rfind(" ", 0, cut), 0)
+    return text[:cut].rstrip()

@@ -1,0 +1,126 @@
+"""Which event goes to which decision. Both unions are matched in full: a new kind of event does not pass unseen."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from sessions import answering, caller_side, ending, line, model_side
+from sessions.commands import PassToModel, Relay
+from sessions.events import (
+    AgentAudio,
+    AgentText,
+    CallerAudio,
+    CallerCommitted,
+    CallerEvent,
+    CallerPassed,
+    CallerText,
+    CallerTranscribed,
+    CallerTurnTaken,
+    CancelWanted,
+    ClientToolAnswered,
+    HungUp,
+    ItemStarted,
+    MarkEchoed,
+    ModelEvent,
+    ModelLost,
+    ModelPassed,
+    ModelReady,
+    ModelRefused,
+    PlaybackReported,
+    ResponseEnded,
+    ResponseStarted,
+    ResponseWanted,
+    SettingsChanged,
+    SpeechEnded,
+    SpeechStarted,
+    ToolOutputTaken,
+    ToolWanted,
+)
+from sessions.state import CallState, Line
+
+CALLER_KINDS = frozenset(
+    {
+        CallerAudio,
+        CallerCommitted,
+        CallerText,
+        ClientToolAnswered,
+        ResponseWanted,
+        CancelWanted,
+        PlaybackReported,
+        MarkEchoed,
+        SettingsChanged,
+        CallerPassed,
+        HungUp,
+    }
+)
+
+
+def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
+    """Take an event of the caller's leg."""
+    match event:
+        case CallerAudio():
+            state.add(caller_side.sound(state, event, now_ms))
+        case CallerCommitted():
+            caller_side.committed(state, event)
+        case CallerText():
+            caller_side.typed(state, event, now_ms)
+        case ClientToolAnswered():
+            caller_side.tool_answered(state, event, now_ms)
+        case ResponseWanted():
+            answering.client_wants(state, event, now_ms)
+        case CancelWanted():
+            caller_side.cancel(state, event)
+        case PlaybackReported():
+            caller_side.played(state, event, now_ms)
+        case MarkEchoed():
+            caller_side.echoed(state, event, now_ms)
+        case SettingsChanged():
+            caller_side.settings(state, event, now_ms)
+        case CallerPassed():
+            state.to_model(PassToModel(event.wire))
+        case HungUp():
+            ending.end(state, event.reason, "", None, now_ms)
+        case _:
+            assert_never(event)
+
+
+def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
+    """Take an event of the model's leg; one that is gone, or not ready, has nothing to say."""
+    if state.line is not Line.OPEN and not isinstance(event, ModelReady | ModelLost):
+        return
+    match event:
+        case AgentAudio():
+            state.add(model_side.speech(state, event, now_ms))
+        case ModelPassed():  # these two are most of what is not sound
+            state.progress_ms = now_ms
+            state.out.append(Relay(event))
+        case AgentText():
+            model_side.words(state, event, now_ms)
+        case ModelReady():
+            line.ready(state, now_ms)
+        case SpeechStarted():
+            model_side.speech_started(state, event, now_ms)
+        case SpeechEnded():
+            model_side.speech_ended(state, event, now_ms)
+        case CallerTurnTaken():
+            model_side.turn_taken(state, event, now_ms)
+        case CallerTranscribed():
+            model_side.transcribed(state, event)
+        case ResponseStarted():
+            model_side.response_started(state, event, now_ms)
+        case ItemStarted():
+            model_side.item_started(state, event, now_ms)
+        case ToolWanted():
+            model_side.tool_wanted(state, event, now_ms)
+        case ResponseEnded():
+            model_side.response_ended(state, event, now_ms)
+        case ModelRefused():
+            model_side.refused(state, event, now_ms)
+        case ToolOutputTaken():
+            state.untaken.discard(event.call_id)
+            state.seeded.discard(event.call_id)
+            state.out.append(Relay(event))
+        case ModelLost():
+            line.lost(state, event, now_ms)
+        case _:
+            assert_never(event)

@@ -1,0 +1,51 @@
+"""The tool calls of a record: each in the turn that asked for it, with its result once that is in."""
+
+from __future__ import annotations
+
+from sessions.record import ToolUse, Turn
+from sessions.room import WordRoom
+from sessions.turns import AnswerBook, TurnBook
+
+
+class ToolBook:
+    """Writes each tool call into its turn once, and its result once. Times are the call's own `now_ms`."""
+
+    __slots__ = ("_answers", "_book", "_room", "_uses")
+
+    def __init__(self, book: TurnBook, answers: AnswerBook, room: WordRoom) -> None:
+        self._book = book
+        self._answers = answers
+        self._room = room
+        self._uses: dict[str, tuple[Turn, ToolUse]] = {}
+
+    def wanted(self, response_id: str, use: ToolUse, now_ms: int) -> bool:
+        """Note a tool call of this response. False if this call id is known."""
+        if use.call_id in self._uses:
+            return False
+        turn = self._answers.turn_of(response_id) or self._book.current(now_ms)
+        use.begin_ms = self._book.since_start_ms(now_ms)
+        use.arguments = self._room.fitted(turn, use.arguments)
+        turn.entries.append(use)
+        self._book.answered(turn)
+        self._uses[use.call_id] = (turn, use)
+        self._book.touch(turn)
+        return True
+
+    def find(self, call_id: str) -> ToolUse | None:
+        """The tool call of this id."""
+        found = self._uses.get(call_id)
+        return found[1] if found is not None else None
+
+    def finished(self, call_id: str, output: str, error: str | None, now_ms: int) -> None:
+        """Note a tool's result, once."""
+        found = self._uses.get(call_id)
+        if found is None or found[1].output is not None:
+            return
+        turn, use = found
+        use.output, use.error = self._room.fitted(turn, output), error
+        use.end_ms = self._book.since_start_ms(now_ms)
+        self._book.touch(turn)
+
+    def unfinished(self) -> set[str]:
+        """The ids of the tool calls without a result."""
+        return {call_id for call_id, (_, use) in self._uses.items() if use.output is None}

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from sessions.hearing import Hearing, heard_prefix
+from sessions.playback import PlaybackLedger
+from sessions.record import Heard, Utterance
+from sessions.room import WordRoom
+from sessions.talk import Talk
+from sessions.turns import AnswerBook, TurnBook
+
+
+class Record:
+    """A record in which the response `r1` belongs to the first turn, and what feeds it."""
+
+    def __init__(self) -> None:
+        self.book = TurnBook(0)
+        self.answers = AnswerBook(self.book)
+        self.answers.started("r1", 0)
+        self.talk = Talk(self.book, self.answers, WordRoom())
+        self.ledger = PlaybackLedger()
+        self.hearing = Hearing(self.talk, self.ledger, self.book)
+
+    def says(self, text: str) -> None:
+        self.talk.agent_words("r1", "a1", text, 0, spoken=True)
+
+    def sounds(self, ms: int) -> None:
+        self.talk.agent_sounds("r1", "a1", 0)
+        self.ledger.sent("a1", ms * 8, 8_000, 0)
+
+    @property
+    def said(self) -> Utterance:
+        return self.talk.places["a1"].said
+
+
+def test_what_was_heard_follows_the_ledger_until_it_is_played() -> None:
+    record = Record()
+    record.says("one two three four")
+    record.sounds(1_000)
+    record.hearing.settle(500)
+    said = record.said
+    assert (said.sent_ms, said.heard_ms, said.heard, said.heard_text) == (1_000, 500, Heard.ESTIMATED, "one two")
+    record.answers.ended("r1", "completed", None)
+    record.hearing.settle(2_000)
+    assert (said.heard_ms, said.heard_text, said.final) == (1_000, "one two three four", True)
+    assert record.talk.playing == set()
+
+
+def test_an_item_that_was_settled_long_ago_is_settled_again_when_asked() -> None:
+    record = Record()
+    record.says("one two three four")
+    record.sounds(1_000)
+    record.answers.ended("r1", "completed", None)
+    record.hearing.settle(2_000)
+    record.ledger.reported("a1", 500, 3_000)
+    record.hearing.settle(3_000)
+    assert record.said.heard_ms == 1_000
+    record.hearing.settle_item("a1", 3_000)
+    record.hearing.settle_item("nobody", 3_000)
+    assert (record.said.heard_ms, record.said.heard, record.said.heard_text) == (500, Heard.REPORTED, "one two")
+
+
+def test_words_without_sound_were_not_heard() -> None:
+    record = Record()
+    record.says("never spoken")
+    record.hearing.settle(5_000)
+    assert record.said.heard_text == ""
+
+
+def test_written_words_are_heard_as_they_are() -> None:
+    record = Record()
+    record.talk.agent_item("r1", "a1", 0, spoken=True)  # it was thought to become speech
+    record.talk.agent_words("r1", "a1", "Good ", 0, spoken=False)
+    record.talk.agent_words("r1", "a1", "day.", 0, spoken=False)
+    record.hearing.settle(0)
+    assert (record.said.heard_text, record.said.spoken, record.said.heard) == ("Good day.", False, None)
+    assert record.talk.has_words("r1")
+
+
+def test_what_the_caller_says_is_not_the_ledgers_matter() -> None:
+    record = Record()
+    record.talk.caller_spoken("u1", 0)
+    record.talk.caller_text("u1", "hello", final=True)
+    record.hearing.settle_item("u1", 100)
+    record.hearing.close(100)
+    assert record.talk.places["u1"].said.heard_text == "hello"
+
+
+def test_a_call_that_ends_cuts_what_still_sounds() -> None:
+    record = Record()
+    record.says("one two three four")
+    record.sounds(1_000)
+    record.book.end(100)
+    record.book.changed.clear()
+    record.hearing.close(500)
+    assert (record.said.heard_text, record.said.final, record.book.changed) == ("one two", True, {0})
+
+
+@pytest.mark.parametrize(
+    ("heard_ms", "sent_ms", "expected"),
+    [
+        (0, 1_000, ""),
+        (1_000, 1_000, "one two three"),
+        (2_000, 1_000, "one two three"),
+        (500, 1_000, "one"),
+        (540, 1_000, "one two"),
+        (100, 1_000, ""),
+        (0, 0, "one two three"),
+    ],
+)
+def test_a_heard_prefix_ends_at_a_word(heard_ms: int, sent_ms: int, expected: str) -> None:
+    assert heard_prefix("one two three", heard_ms, sent_ms) == expected
