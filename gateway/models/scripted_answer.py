@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from gateway.models.scripted_shape import Script, ScriptedTurn, Trouble
 from gateway.models.scripted_sound import recorded, word
@@ -13,24 +12,14 @@ from gateway.realtime.brain import OpenResponse
 from gateway.realtime.response_events import usage_object
 
 
-class Stage(Protocol):
+@dataclass(frozen=True, slots=True)
+class Stage:
     """What an answer needs its model for: the faults that it cannot make itself, and a memory for its calls."""
 
-    def error(self, code: str, message: str) -> None:
-        """Send an error event."""
-        ...
-
-    def drop(self) -> None:
-        """Cut the connection."""
-        ...
-
-    def stall(self, response_id: str) -> None:
-        """Say no more in this answer."""
-        ...
-
-    def called(self, call_id: str, name: str) -> None:
-        """A function was called."""
-        ...
+    error: Callable[[str, str], None]  # send an error event: its code, its message
+    drop: Callable[[], None]  # cut the connection
+    stall: Callable[[str], None]  # say no more in the answer of this id
+    called: Callable[[str, str], None]  # a function was called: the call's id, its name
 
 
 @dataclass(frozen=True, slots=True)

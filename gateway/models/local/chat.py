@@ -1,4 +1,4 @@
-"""A mind at an OpenAI-compatible chat endpoint: the conversation as messages, the answer sentence by sentence.
+"""A mind at an OpenAI-compatible chat endpoint: it is asked with the conversation, and answers sentence by sentence.
 
 Source: OpenAI API reference, chat completions (streaming, tools).
 """
@@ -9,32 +9,26 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.models.local.conversation import Conversation, Message
 from gateway.models.local.endpoints import FIRST_S, Endpoint, Job, Spawn, paced
-from gateway.models.local.mind import Input, Picture, Spoken, Thought, ToolOutput, Typed, WantedCall
+from gateway.models.local.mind import Input, Thought, WantedCall
 from gateway.models.local.rules import OPEN
 from gateway.models.local.sentences import split_off
 from sessions.ports import Json, JsonObject
 
 APOLOGY = "I am sorry, I cannot answer just now. Please try again in a moment."
-UNHEARD = "(something that could not be made out)"
-NOT_YET = "The tool has not answered yet."
-MOST_MESSAGES = 80
 MOST_TEXT_CHARS = 8000  # of one answer; a model that does not stop is stopped
-
-Message = dict[str, Any]
 
 
 class ChatMind:
-    """Answers by a chat endpoint; the conversation is kept here."""
+    """Answers by a chat endpoint, which is given the whole conversation each time."""
 
     def __init__(self, endpoint: Endpoint, client: Any, spawn: Spawn) -> None:
         self._endpoint = endpoint
         self._client = client
         self._spawn = spawn
-        self._instructions = ""
         self._tools: list[Message] = []
-        self._messages: list[Message] = []
-        self._outputs: dict[str, str] = {}
+        self._conversation = Conversation()
 
     @property
     def expects(self) -> str:
@@ -44,84 +38,39 @@ class ChatMind:
     def configured(self, session: JsonObject) -> None:
         """The session's instructions and function tools, as this API writes them."""
         instructions, tools = session.get("instructions"), session.get("tools")
-        self._instructions = instructions if isinstance(instructions, str) else ""
+        self._conversation.instructions = instructions if isinstance(instructions, str) else ""
         self._tools = [_tool(tool) for tool in (tools if isinstance(tools, list) else []) if isinstance(tool, Mapping)]
 
     def answer(self, inputs: Sequence[Input]) -> Thought:
         """Ask the endpoint, with all that was said."""
-        self._add(inputs)
-        answer: Message = {"role": "assistant", "content": ""}
-        thought = ChatThought(self._endpoint, self._client, self._spawn, self._request(), self._tools, answer)
-        self._messages.append(answer)
-        return thought
+        self._conversation.add(inputs)
+        request = self._conversation.request()
+        answer = self._conversation.said("")
+        return ChatThought(self._endpoint, self._client, self._spawn, request, self._tools, answer)
 
     def answer_apart(self, inputs: Sequence[Input]) -> Thought:
         """Ask the endpoint about these alone."""
-        messages = [self._system(), *filter(None, map(self._message, inputs))]
-        return ChatThought(self._endpoint, self._client, self._spawn, messages, [], {})
+        request = self._conversation.request_apart(inputs)
+        return ChatThought(self._endpoint, self._client, self._spawn, request, [], {})
 
     def past(self, inputs: Sequence[Input], agent_text: str) -> None:
         """Part of the conversation."""
-        self._add(inputs)
+        self._conversation.add(inputs)
         if agent_text:
-            self.said(agent_text)
+            self._conversation.said(agent_text)
 
     def said(self, text: str) -> None:
         """Part of the conversation."""
-        self._messages.append({"role": "assistant", "content": text})
+        self._conversation.said(text)
 
     def called(self, call_id: str, call: WantedCall) -> None:
         """The answer that wanted it gets the call under its id."""
-        self._note_call(call_id, call.tool, call.arguments)
+        self._conversation.called(call_id, call.tool, call.arguments)
 
     def past_call(self, call_id: str, tool: str, arguments: str) -> None:
         """Part of the conversation."""
-        if not self._messages or self._messages[-1]["role"] != "assistant":
-            self.said("")
-        self._note_call(call_id, tool, arguments)
-
-    def _note_call(self, call_id: str, tool: str, arguments: str) -> None:
-        answer = next((message for message in reversed(self._messages) if message["role"] == "assistant"), None)
-        if answer is not None:
-            call = {"id": call_id, "type": "function", "function": {"name": tool, "arguments": arguments}}
-            answer.setdefault("tool_calls", []).append(call)
-
-    def _add(self, inputs: Sequence[Input]) -> None:
-        for entry in inputs:
-            message = self._message(entry)
-            if message is not None:
-                self._messages.append(message)
-        del self._messages[:-MOST_MESSAGES]
-
-    def _message(self, entry: Input) -> Message | None:
-        match entry:
-            case Spoken():
-                return {"role": "user", "content": entry.text or UNHEARD}
-            case Typed(text):
-                return {"role": "user", "content": text}
-            case Picture(url):
-                return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
-            case ToolOutput(call_id, output):
-                self._outputs[call_id] = output
-                return None
-
-    def _system(self) -> Message:
-        return {
-            "role": "system",
-            "content": self._instructions or "You are a voice assistant. Answer in short sentences.",
-        }
-
-    def _request(self) -> list[Message]:
-        """The messages as the API wants them: each call is followed by its result, or a word that there is none."""
-        messages = [self._system()]
-        for message in self._messages:
-            calls = message.get("tool_calls", [])
-            if message["content"] or calls:
-                messages.append(message)
-            for call in calls:
-                output = self._outputs.get(call["id"], NOT_YET)
-                messages.append({"role": "tool", "tool_call_id": call["id"], "content": output})
-        return messages
+        self._conversation.turn_to_agent()
+        self._conversation.called(call_id, tool, arguments)
 
 
 class ChatThought(Job):

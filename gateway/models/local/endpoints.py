@@ -19,9 +19,9 @@ from audio.formats import AudioFormat, Coding
 from audio.g711 import encode
 from audio.resampling import Resampler
 from gateway.models.local.detector import RATE_HZ, MissingPart, SpeechModel
-from gateway.models.local.ears import Transcript
 from gateway.models.local.hearing import Hearing
 from gateway.models.local.speaking import Mouth, Sound
+from gateway.models.local.transcripts import Transcript
 from gateway.settings import LocalEndpoint, LocalModels
 
 log = logging.getLogger(__name__)

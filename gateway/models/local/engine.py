@@ -16,8 +16,8 @@ from gateway.models.local.brain import LocalBrain
 from gateway.models.local.chat import ChatMind
 from gateway.models.local.detector import MissingPart, SpeechModel, load_speech_model
 from gateway.models.local.dialogue import DialogueError, compile_dialogue
-from gateway.models.local.ears import GrammarListener, Listener
 from gateway.models.local.endpoints import Endpoint, Outside, RemoteListener, RemoteMouth
+from gateway.models.local.listeners import GrammarListener, Listener
 from gateway.models.local.mind import DialogueMind, Mind
 from gateway.models.local.recogniser import DecoderPool, Recogniser, Vocabulary
 from gateway.models.local.rules import Dialogue

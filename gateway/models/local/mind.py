@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from gateway.models.local.moves import Move, ToolCall
 from gateway.models.local.rules import Dialogue
-from gateway.models.local.talk import Move, Talk, ToolCall
+from gateway.models.local.talk import Talk
 from sessions.ports import JsonObject
 
 

@@ -36,13 +36,13 @@ class LocalServer(RealtimeServer):
     def deadline_ms(self) -> int | None:
         """When `on_time` is to be called next: at once, if messages can have their turn."""
         due_ms = super().deadline_ms
-        if due_ms is None or not self._held or self._local.behind:
+        if due_ms is None or not self._held or self._local.waiting:
             return due_ms
         return min(due_ms, self._now_ms)
 
     def receive(self, text: bytes, now_ms: int) -> None:
         """Take one message, now or in its turn."""
-        if self._local.behind or self._held:
+        if self._local.waiting or self._held:
             self._hold(text, now_ms)
         else:
             super().receive(text, now_ms)
@@ -51,7 +51,7 @@ class LocalServer(RealtimeServer):
         """It is that late. An early call is harmless."""
         super().on_time(now_ms)
         for _ in range(MESSAGES_AT_ONCE):
-            if not self._held or self._local.behind:
+            if not self._held or self._local.waiting:
                 return
             self._take_held(now_ms)
 
@@ -73,7 +73,7 @@ class LocalServer(RealtimeServer):
         kind, sound_bytes = kind_of(text)
         if kind is Kind.CLEAR:
             self._held.forget_sound()
-        if kind is Kind.CLEAR and self._held.only_sound and not self._local.behind_with_item:
+        if kind is Kind.CLEAR and self._held.only_sound and not self._local.waiting.with_item:
             self._local.cleared()
             while self._held:
                 self._take_held(now_ms)

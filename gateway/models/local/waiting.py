@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
 from audio.formats import AudioFormat, AudioFrame
-from gateway.models.local.backlog import FRAME_MS, SLICE_MS
+from gateway.models.local.backlog import FRAME_MS, SLICE_MS, Roster
 from gateway.models.local.hearing import Hearing, SpeechOver
 from gateway.models.local.mind import Spoken
 
@@ -65,3 +66,82 @@ class Recording:
             return False
         self.over = self.hearing.cut() or self.over
         return True
+
+
+class WaitingSound:
+    """One call's sound that waits, in order, and the slot in which the next slice of it is heard."""
+
+    def __init__(self, roster: Roster, heard_out: Callable[[Recording], None]) -> None:
+        """`roster` is shared with the other calls of the process; `heard_out` takes each recording at its end."""
+        self._roster = roster
+        self._heard_out = heard_out
+        self._waiting: deque[LateSound | Recording] = deque()
+        self._slot_ms: int | None = None  # always booked while something waits
+        self._heard_some = False  # what comes of a slice is done in a step of its own, as it may be as much work
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def with_item(self) -> bool:
+        """Whether a recording is among it, which is not the client's to take back."""
+        return any(isinstance(late, Recording) for late in self._waiting)
+
+    def put(self, late: LateSound | Recording, now_ms: int) -> None:
+        """Let this wait, behind all else."""
+        self._waiting.append(late)
+        self._book(now_ms)
+
+    def take_back(self) -> list[LateSound]:
+        """The caller's own sound, of which nothing more is heard; recordings stay."""
+        taken = [late for late in self._waiting if isinstance(late, LateSound)]
+        self._waiting = deque(late for late in self._waiting if isinstance(late, Recording))
+        if not self._waiting:
+            self._slot_ms = None
+        return taken
+
+    def due_ms(self, now_ms: int) -> int | None:
+        """When `on_time` is to be called next."""
+        if self._heard_some:
+            return now_ms if self._slot_ms is None else min(now_ms, self._slot_ms)
+        return self._slot_ms
+
+    def on_time(self, now_ms: int) -> bool:
+        """Hear a slice, if it is time for one. False: it is not, or this time is for what came of the slice before."""
+        if self._slot_ms is None or now_ms < self._slot_ms or self._heard_some:
+            self._heard_some = False
+            return False
+        self._slot_ms = None
+        if self._roster.begin(now_ms):
+            self._hear_slice()
+            self._heard_some = True
+        self._book(now_ms)
+        return True
+
+    def hear_all(self) -> None:
+        """Hear it now, for whoever does not hold back what depends on it."""
+        while self._waiting:
+            self._hear_slice()
+        self._slot_ms = None
+
+    def close(self) -> None:
+        """The call is over."""
+        for late in self._waiting:
+            if isinstance(late, Recording):
+                late.hearing.forget()
+        self._waiting.clear()
+        self._slot_ms = None
+        self._heard_some = False
+
+    def _hear_slice(self) -> None:
+        if not self._waiting or not self._waiting[0].work():
+            return
+        done = self._waiting.popleft()
+        if isinstance(done, Recording):
+            self._heard_out(done)
+
+    def _book(self, now_ms: int) -> None:
+        if not self._waiting:
+            self._slot_ms = None
+        elif self._slot_ms is None:
+            self._slot_ms = self._roster.book(now_ms)

@@ -1,4 +1,4 @@
-"""Tests for gateway/models/scripted.py, with its parts: answers, faults, voice and ear."""
+"""Tests for gateway/models/scripted.py, with its parts: answers, faults, hearing, voice and ear."""
 
 from __future__ import annotations
 

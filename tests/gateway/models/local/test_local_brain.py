@@ -1,4 +1,4 @@
-"""gateway/models/local/brain.py, ears.py, mind.py and engine.py: whole calls in virtual time"""
+"""gateway/models/local/brain.py, ears.py, listeners.py, mind.py and engine.py: whole calls in virtual time"""
 
 from __future__ import annotations
 

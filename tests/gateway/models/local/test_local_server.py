@@ -1,4 +1,4 @@
-"""gateway/models/local/server.py, held.py, waiting.py and backlog.py: sound that comes faster than it can be heard"""
+"""gateway/models/local/server.py, held.py and backlog.py: sound that comes faster than it can be heard"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gateway/models/local/talk.py and results.py, by the demo agent's dialogue"""
+"""gateway/models/local/talk.py, arrangement.py and results.py, by the demo agent's dialogue"""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 import pytest
 from local_world import front_desk
 
+from gateway.models.local.moves import Move
 from gateway.models.local.results import read_result
 from gateway.models.local.rules import CONFIRM, OPEN
-from gateway.models.local.talk import Move, Talk
+from gateway.models.local.talk import Talk
 
 
 def said(talk: Talk, *lines: str) -> Move:

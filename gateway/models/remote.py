@@ -1,0 +1,82 @@
+"""The models of OpenAI and Azure OpenAI, as this process's settings let it reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from gateway.models.endpoints import EntraTokens, azure_url, fixed, realtime_url
+from gateway.models.openai_realtime import Endpoint
+from gateway.settings import Settings
+from sessions.agent import ModelChoice
+
+# Azure has been seen to take semantic_vad and then never to hear anybody; these fields it may not know at all.
+AZURE_VOIDS = frozenset({"tracing", "prompt"})
+
+
+class RemoteModels:
+    """Keys, tokens and TLS: who can be called, and where and how."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._entra: EntraTokens | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether `warm` has loaded what calls need."""
+        return self._tls is not None
+
+    def missing(self, kind: str) -> str | None:
+        """What calls to models of this kind lack, in words for anybody; None: nothing."""
+        settings = self._settings
+        match kind:
+            case "openai" if settings.openai_api_key is None:
+                return "OPENAI_API_KEY is not set"
+            case "azure" if not settings.azure_openai_endpoint:
+                return "AZURE_OPENAI_ENDPOINT is not set"
+            case "azure" if settings.azure_openai_api_key is None and self._entra is None:
+                return "AZURE_OPENAI_API_KEY is not set, and azure-identity is not loaded"
+        return None
+
+    async def warm(self, kinds: set[str]) -> dict[str, str]:
+        """Load what models of these kinds need, in threads; what could not be loaded, and why, by kind."""
+        if kinds & {"openai", "azure"} and self._tls is None:  # 30 ms with the interpreter held: not during calls
+            self._tls = await asyncio.to_thread(self._make_tls)
+        if "azure" in kinds and self._settings.azure_openai_api_key is None and self._entra is None:
+            try:
+                self._entra = await asyncio.to_thread(EntraTokens, self._settings.azure_scope)
+            except ImportError:
+                return {"azure": "install patchbay[azure], or set AZURE_OPENAI_API_KEY"}
+        return {}
+
+    def endpoint(self, model: ModelChoice) -> Endpoint:
+        """Where a model of the kind openai or azure is. Only where nothing is `missing`."""
+        return self._azure(model.name) if model.kind == "azure" else self._openai(model.name)
+
+    async def close(self) -> None:
+        """Let go of what `warm` has opened."""
+        if self._entra is not None:
+            await self._entra.close()
+
+    def _make_tls(self) -> ssl.SSLContext:
+        authority = self._settings.model_ca
+        return ssl.create_default_context(cafile=str(authority) if authority is not None else None)
+
+    def _openai(self, name: str) -> Endpoint:
+        key = self._settings.openai_api_key
+        assert key is not None  # `missing` has seen to it
+        url = realtime_url(self._settings.openai_base_url, name)
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
+        return Endpoint(url, fixed(headers), self._tls, frozenset(), semantic_vad=True)
+
+    def _azure(self, name: str) -> Endpoint:
+        settings = self._settings
+        url = azure_url(settings.azure_openai_endpoint or "", name)
+        key = settings.azure_openai_api_key
+        if key is not None:
+            headers = fixed({"api-key": key.get_secret_value()})
+        else:
+            assert self._entra is not None  # `missing` has seen to it
+            headers = self._entra.headers
+        return Endpoint(url, headers, self._tls, AZURE_VOIDS, semantic_vad=False)

@@ -1,0 +1,100 @@
+"""The scripted model's hearing: turns by the energy of the sound, transcripts by the script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from audio.formats import AudioFrame
+from gateway.models.scripted_answer import pieces
+from gateway.models.scripted_shape import Hears
+from gateway.models.scripted_sound import EnergyEar, Heard
+from gateway.realtime.brain import Ear
+from sessions.ports import Json, JsonObject
+
+EAGERNESS_MS = {"low": 1000, "medium": 600, "auto": 600, "high": 300}  # of silence that ends a turn, in semantic_vad
+
+
+class ScriptedHearing:
+    """Finds the caller's turns, and tells in time what the script has them say."""
+
+    def __init__(self, ear: Ear, voice_gate: int, spoke: Callable[[], None]) -> None:
+        """`voice_gate`: the root mean square of 16-bit samples above which there is speech. `spoke`: a turn began."""
+        self._ear = ear
+        self._spoke = spoke
+        self._energy = EnergyEar(voice_gate)
+        self._detects = True
+        self._last_item: str | None = None  # that the caller spoke
+        self._to_tell: list[tuple[int, Callable[[], None]]] = []
+
+    def configure(self, session: JsonObject) -> None:
+        """The session's way to find turns is emulated by energy."""
+        detection = _inside(session, "audio", "input", "turn_detection")
+        was, self._detects = self._detects, isinstance(detection, Mapping)
+        if was and not self._detects:
+            self._energy.reset()
+        if isinstance(detection, Mapping):
+            silence = detection.get("silence_duration_ms", EAGERNESS_MS[str(detection.get("eagerness", "auto"))])
+            prefix = detection.get("prefix_padding_ms", 300)
+            assert isinstance(silence, int), "the session was checked"
+            assert isinstance(prefix, int), "the session was checked"
+            self._energy.configure(silence, prefix)
+
+    def heard(self, frame: AudioFrame) -> None:
+        """Listen, unless the client takes turns by hand."""
+        if not self._detects:
+            return
+        for notice in self._energy.feed(frame):
+            if notice.what is Heard.STARTED:
+                self._last_item = self._ear.speech_started(notice.at_ms)
+                self._spoke()
+            else:
+                self._ear.speech_stopped(notice.at_ms)
+
+    def committed(self, item_id: str) -> None:
+        """A turn by hand."""
+        self._energy.reset()
+        self._last_item = item_id
+        self._spoke()
+
+    def cleared(self) -> None:
+        """The sound was taken back."""
+        self._energy.reset()
+
+    def tell_later(self, hears: Hears, now_ms: int) -> None:
+        """Tell, when its time comes, that the caller's last turn says this."""
+        item_id = self._last_item
+        if item_id is None:
+            return
+
+        def tell() -> None:
+            if hears.fails:
+                self._ear.not_transcribed(item_id, "audio_unintelligible", "The audio could not be understood.")
+                return
+            if hears.parts:
+                for piece in pieces(hears.text.split()):
+                    self._ear.transcribed_part(item_id, piece)
+            self._ear.transcribed(item_id, hears.text)
+
+        self._to_tell.append((now_ms + hears.after_ms, tell))
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When something is to be told."""
+        return min((due_ms for due_ms, _ in self._to_tell), default=None)
+
+    def on_time(self, now_ms: int) -> None:
+        """Tell what is due."""
+        due = [tell for at, tell in sorted(self._to_tell, key=lambda entry: entry[0]) if at <= now_ms]
+        self._to_tell = [(at, tell) for at, tell in self._to_tell if at > now_ms]
+        for tell in due:
+            tell()
+
+    def close(self) -> None:
+        """The session is over."""
+        self._to_tell.clear()
+
+
+def _inside(value: Json, *keys: str) -> Json:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
