@@ -7,23 +7,13 @@ agent's answer; each is right to within 5 ms of the frames' own times.
 from __future__ import annotations
 
 import audioop
-from array import array
-from bisect import bisect_right
 from enum import Enum, auto
-from math import ceil, inf
+from math import inf
 
 from audio.formats import AudioFormat, AudioFrame, Coding
+from audio.level_history import GATE, WINDOW_MS, LevelHistory
 from audio.runs import FrameRun
 
-WINDOW_MS = 5
-# Root mean square of 16-bit samples, -45 dB of full scale. Telephone networks hold speech near -26 dB (ITU-T G.100),
-# and P.56 counts as speech what is less than 15.9 dB below its level: -42. A quiet line (G.712) and comfort noise lie
-# at -60 and below. So the gate stands 3 dB under speech and 15 above noise.
-GATE = 184
-# A sound counts where 3 of 4 neighbouring windows are above the gate, which takes 10 ms at least: a click of up to 5 ms
-# touches two windows at most. The release of a final "t" may be missed, which makes a latency longer, never shorter.
-RUN_WINDOWS = 4
-RUN_LOUD = 3
 KEEP_MS = 120_000  # far more than a turn; 48 KB
 MEASURE_MS = 1000  # sound waits so long to be measured, if nobody asks
 
@@ -46,12 +36,10 @@ class LevelTrack:
     """
 
     __slots__ = (
-        "_anchor_ms",
-        "_anchor_windows",
         "_by_end",
         "_bytes_per_ms",
         "_carry",
-        "_levels",
+        "_history",
         "_measure_bytes",
         "_next_ms",
         "_payload_bytes_per_ms",
@@ -83,11 +71,8 @@ class LevelTrack:
         self._waiting: list[bytes] = []  # payloads that are not measured yet, and the moments they came with
         self._waiting_at_ms: list[float] = []
         self._waiting_bytes = 0
-        self._levels = array("H")
+        self._history = LevelHistory()
         self._carry = b""  # PCM16 of a window that is not full yet
-        # From window _anchor_windows[i] on, time runs on evenly from _anchor_ms[i], until the next anchor.
-        self._anchor_windows = array("q")
-        self._anchor_ms = array("d")
         self._next_ms = -inf  # when the next frame begins, if it follows on
 
     def feed(self, frame: AudioFrame, at_ms: float) -> None:
@@ -121,63 +106,30 @@ class LevelTrack:
     def loud_now(self) -> bool:
         """Whether the newest sound is audible by the same gate."""
         self._take_in()
-        newest = self._levels[-RUN_WINDOWS:]
-        return sum(level >= GATE for level in newest) >= RUN_LOUD
+        return self._history.loud_now
 
     def first_audible_ms(self, since_ms: float | None = None, gate: int = GATE) -> int | None:
         """When the first audible sound at or after `since_ms` begins; None where all is below the gate."""
         self._take_in()
-        levels = self._levels
-        for index in range(len(self._anchor_ms)):
-            first, last, begin_ms = self._stretch(index)
-            skip = 0 if since_ms is None else max(0, int((since_ms - begin_ms) // WINDOW_MS))
-            for window in range(first + skip, last):
-                if levels[window] >= gate and _is_run(levels[window : window + RUN_WINDOWS], gate):
-                    found_ms = begin_ms + (window - first) * WINDOW_MS
-                    return round(found_ms if since_ms is None else max(found_ms, since_ms))
-        return None
+        return self._history.first_audible_ms(since_ms, gate)
 
     def last_audible_ms(self, until_ms: float | None = None, gate: int = GATE) -> int | None:
         """When the last audible sound at or before `until_ms` ends; None where all is below the gate."""
         self._take_in()
-        levels = self._levels
-        for index in reversed(range(len(self._anchor_ms))):
-            first, last, begin_ms = self._stretch(index)
-            take = last - first
-            if until_ms is not None:
-                take = min(take, ceil((until_ms - begin_ms) / WINDOW_MS))
-            for window in range(first + take - 1, first - 1, -1):
-                if levels[window] >= gate and _is_run(levels[max(0, window + 1 - RUN_WINDOWS) : window + 1], gate):
-                    found_ms = begin_ms + (window + 1 - first) * WINDOW_MS
-                    return round(found_ms if until_ms is None else min(found_ms, until_ms))
-        return None
+        return self._history.last_audible_ms(until_ms, gate)
 
     def trim(self, before_ms: float) -> None:
         """Let go of what ended by `before_ms`; what stands in line behind it stays, whatever its time."""
         self._take_in()
-        drop = 0
-        for index in range(len(self._anchor_ms)):
-            first, last, begin_ms = self._stretch(index)
-            ended = min(last - first, int((before_ms - begin_ms) // WINDOW_MS))
-            drop = first + max(0, ended)
-            if drop < last:
-                break
-        self._drop_windows(drop)
+        self._history.trim(before_ms)
 
     def cut(self, from_ms: float) -> None:
         """Take back what was to sound from `from_ms` on and will not: playback was interrupted."""
         self._take_in()
-        keep = 0
-        for index in range(len(self._anchor_ms)):
-            first, last, begin_ms = self._stretch(index)
-            sounded = min(last - first, ceil((from_ms - begin_ms) / WINDOW_MS))
-            keep = first + max(0, sounded)
-            if keep < last:
-                break
-        if keep < len(self._levels) or self._next_ms > from_ms:
-            del self._levels[keep:]
-            anchors = bisect_right(self._anchor_windows, keep - 1)
-            del self._anchor_windows[anchors:], self._anchor_ms[anchors:]
+        history = self._history
+        keep = history.begun_by(from_ms)
+        if keep < len(history.levels) or self._next_ms > from_ms:
+            history.keep_oldest(keep)
             self._carry = b""
             self._next_ms = -inf
 
@@ -193,7 +145,8 @@ class LevelTrack:
             begin_ms = times_ms[index] - duration_ms if self._by_end else times_ms[index]
             if not -1 < begin_ms - self._next_ms < 1:
                 if self._by_end and begin_ms < self._next_ms:
-                    self._move_back(begin_ms)
+                    self._history.move_back(self._next_ms - begin_ms)
+                    self._next_ms = begin_ms
                 else:
                     if not self._by_end:
                         self._measure(payloads[begun:index])
@@ -202,8 +155,9 @@ class LevelTrack:
             self._next_ms += duration_ms
             placed += len(payload) * 2 // self._sample_bytes
         self._measure(payloads[begun:])
-        if len(self._levels) * WINDOW_MS > KEEP_MS:
-            self._drop_windows(len(self._levels) // 4)
+        windows = len(self._history.levels)
+        if windows * WINDOW_MS > KEEP_MS:
+            self._history.drop_oldest(windows // 4)
 
     def _measure(self, payloads: list[bytes]) -> None:
         """One level for each whole window; what is left over is carried."""
@@ -212,54 +166,17 @@ class LevelTrack:
         size = self._window_bytes
         whole = len(pcm16) - len(pcm16) % size
         # numpy would halve these 40 µs a second and call, and cost every start a tenth of a second.
-        self._levels.extend([_rms(pcm16[at : at + size], 2) for at in range(0, whole, size)])
+        self._history.levels.extend([_rms(pcm16[at : at + size], 2) for at in range(0, whole, size)])
         self._carry = pcm16[whole:]
 
     def _anchor(self, begin_ms: float, unmeasured_bytes: int) -> None:
         """After a gap, or at a new start of playback: time runs on from `begin_ms`, behind so much PCM16 that waits."""
+        levels = self._history.levels
         whole, carried_bytes = divmod(len(self._carry) + unmeasured_bytes, self._window_bytes)
         carried_ms = carried_bytes / self._bytes_per_ms
         if carried_ms and not self._by_end and abs(begin_ms - self._next_ms) >= WINDOW_MS:
-            self._levels.append(audioop.rms(self._carry, 2))
+            levels.append(_rms(self._carry, 2))
             self._carry = b""
             carried_ms = 0.0
-        window = len(self._levels) + whole
-        if self._anchor_windows and self._anchor_windows[-1] == window:
-            self._anchor_ms[-1] = begin_ms - carried_ms
-        else:
-            self._anchor_windows.append(window)
-            self._anchor_ms.append(begin_ms - carried_ms)
+        self._history.begin_stretch(len(levels) + whole, begin_ms - carried_ms)
         self._next_ms = begin_ms
-
-    def _move_back(self, begin_ms: float) -> None:
-        """Let the last stretch end where the new frame begins, and those before it where their successors begin."""
-        windows, times_ms = self._anchor_windows, self._anchor_ms
-        times_ms[-1] -= self._next_ms - begin_ms
-        while len(times_ms) > 1:
-            length_ms = (windows[-1] - windows[-2]) * WINDOW_MS
-            if times_ms[-2] + length_ms < times_ms[-1]:
-                break
-            times_ms[-2] = times_ms[-1] - length_ms
-            windows.pop()
-            times_ms.pop()
-        self._next_ms = begin_ms
-
-    def _stretch(self, index: int) -> tuple[int, int, float]:
-        """First window, window past the last, and begin in ms, of a stretch in which time runs evenly."""
-        starts = self._anchor_windows
-        last = starts[index + 1] if index + 1 < len(starts) else len(self._levels)
-        return starts[index], last, self._anchor_ms[index]
-
-    def _drop_windows(self, drop: int) -> None:
-        """Let go of the oldest windows; the anchor of the first that stays moves to it."""
-        if drop <= 0:
-            return
-        anchor = bisect_right(self._anchor_windows, drop) - 1
-        begin_ms = self._anchor_ms[anchor] + (drop - self._anchor_windows[anchor]) * WINDOW_MS
-        self._anchor_windows = array("q", [0, *(window - drop for window in self._anchor_windows[anchor + 1 :])])
-        self._anchor_ms = array("d", [begin_ms, *self._anchor_ms[anchor + 1 :]])
-        del self._levels[:drop]
-
-
-def _is_run(levels: array[int], gate: int) -> bool:
-    return sum(level >= gate for level in levels) >= RUN_LOUD

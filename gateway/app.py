@@ -6,13 +6,11 @@ This is the one place that knows every part.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -43,19 +41,15 @@ from gateway.tools.grants import GrantCheck
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
 from gateway.upgrade import MediaRoute
+from gateway.upkeep import Retention, keep_warm
 from gateway.web import WebParts, make_app
 from sessions.documents import Owner, ttl_of
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
-from sessions.stores.contract import SessionKey, Store, StoreFailed
+from sessions.stores.contract import Store, StoreFailed
 from sessions.stores.opening import open_store
 
-log = logging.getLogger("patchbay")
-
-PURGE_EVERY_S = 3600.0
-WARM_EVERY_S = 1.0
 RECORDINGS_S = 10.0  # for those that wait when the server goes down; the next start makes the rest
-TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
 
 
 class StartFailed(VoiceError):
@@ -85,13 +79,7 @@ class Gateway:
         self._clock = clock
         self._ids = ids
         self._keys = read_keys(settings.api_key_entries)
-        self._rules = OriginRules(
-            credentials=bool(self._keys),
-            allowed_origins=frozenset(settings.allowed_origins),
-            proxies=read_proxies(settings.trusted_proxies),
-            require_tls=settings.require_tls,
-        )
-        check_bind(settings.host, self._rules)
+        self._rules = _origin_rules(settings, self._keys)
         self._secrets = ClientSecrets(_signing_key(settings, self._keys))
         self._registry = ModelRegistry(settings, clock, ids)
         self._functions = load_functions(settings.plugins_dir)
@@ -108,8 +96,8 @@ class Gateway:
         self._writer = SpoolWriter(inline=inline)
         self.finisher = Finisher(self.blobs, inline=inline)
         self._recorder = Recorder(self._boots.folder, self._writer, self.finisher, self.keeper.save, clock)
+        self._retention = Retention(self.store, self.blobs, self.keeper, self._recorder, clock)
         self._warmed = asyncio.Event()
-        self._stop = asyncio.Event()
         self._entrance = Entrance(self._rules, self._keys, self._secrets, clock)
         self.board = CallBoard()
         self.switchboard = Switchboard(self._switchboard_parts())
@@ -150,7 +138,7 @@ class Gateway:
         except StoreFailed as error:
             raise StartFailed(f"PATCHBAY_STORE: {error}") from error
         self._writer.start()
-        await self._take_over_from_the_dead()
+        await _take_over_from_the_dead(self._boots, self.store, self._recorder)
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
@@ -158,7 +146,9 @@ class Gateway:
             self.board.open(calls)
             self._registry.open(calls)
             async with asyncio.TaskGroup() as tasks:
-                beside = [tasks.create_task(task) for task in self._beside()]
+                upkeep = (keep_warm(self.agents, self._registry, self._mcp, self._warmed), self._retention.run())
+                parts = (self.keeper.run(), self.finisher.run(), self._recorder.run(), *upkeep)
+                beside = [tasks.create_task(part) for part in parts]
                 tools = tasks.create_task(self._mcp.run())
                 self.ready = True
                 asked = False
@@ -170,7 +160,7 @@ class Gateway:
                     self.board.goodbye()
                     await self.board.wait_empty()
                     if asked:  # and not cut short
-                        await self._make_recordings()
+                        await _make_recordings(self.finisher)
                     self._mcp.close()
                     self.finisher.close()
                     await self.keeper.close()
@@ -179,58 +169,11 @@ class Gateway:
                     await asyncio.wait([tools], timeout=8)
                     tools.cancel()
 
-    async def _make_recordings(self) -> None:
-        """Make what waits to be made: this machine's disk may not be there at the next start."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RECORDINGS_S):
-                await self.finisher.work_off()
-
     async def _let_go(self) -> None:
         await self._registry.close()
         await self._writer.close()
         await self.store.close()
         self._boots.release()
-
-    async def _take_over_from_the_dead(self) -> None:
-        dead = self._boots.take_dead()
-        await recover(self.store, self._boots, [folder / "state" for folder in dead])
-        await self._recorder.adopt(self.store, dead)
-        for folder in dead:
-            self._boots.discard(folder)
-
-    def _beside(self) -> Sequence[Coroutine[Any, Any, None]]:
-        return (self.keeper.run(), self.finisher.run(), self._recorder.run(), self._warm(), self._retain())
-
-    async def _warm(self) -> None:
-        """Load what the agents need, after the server has said that it is ready and before it takes a call."""
-        for kind, problem in (await self._registry.warm(self.agents.all())).items():
-            log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
-        for server, problem in (await self._mcp.settled(TOOLS_SETTLE_MS)).items():
-            log.warning("a tool server is not connected", extra={"server": server, "problem": problem})
-        self._warmed.set()
-        while True:  # an agent whose file has changed may need what no agent needed before
-            await asyncio.sleep(WARM_EVERY_S)
-            await self.agents.look()
-            await self._registry.warm(self.agents.needed())
-
-    async def _retain(self) -> None:
-        """Forget what is older than the settings say."""
-        while True:
-            try:
-                while keys := await self.store.expired(self._clock.wall_s()):
-                    for key in keys:
-                        await self.forget(key.tenant, key.session_id)
-            except VoiceError as problem:  # a store that is lost costs no call
-                log.error("old sessions could not be removed", extra={"reason": str(problem)})
-            await asyncio.sleep(PURGE_EVERY_S)
-
-    async def forget(self, tenant: str, session_id: str) -> None:
-        """Leave nothing of a session: documents, blobs, spools, and whatever of it still waits to be written."""
-        key = SessionKey(tenant, session_id)
-        await self.keeper.forget(tenant, session_id)
-        await self._recorder.forget(key)
-        await self.blobs.delete_session(tenant, session_id)
-        await self.store.delete_session(tenant, session_id)
 
     # ---- faces
 
@@ -251,16 +194,17 @@ class Gateway:
             tls_key=str(settings.tls_key) if settings.tls_key else None,
             drain_s=settings.drain_s,
         )
-        calls = LiveCalls(done=self.board.wait_empty, goodbye=self._say_goodbye, records=self.board.wait_empty)
+
+        async def say_goodbye() -> None:
+            self.board.goodbye()
+
+        calls = LiveCalls(done=self.board.wait_empty, goodbye=say_goodbye, records=self.board.wait_empty)
         tell = on_started or (lambda server: None)
         server = PatchbayServer(
             self.app, [route], drain=self.drain, calls=calls, options=options, on_started=lambda: tell(server)
         )
         self._server = server
         return server
-
-    async def _say_goodbye(self) -> None:
-        self.board.goodbye()
 
     def _switchboard_parts(self) -> SwitchboardParts:
         settings = self.settings
@@ -314,6 +258,10 @@ class Gateway:
             )
         return found
 
+    async def forget(self, tenant: str, session_id: str) -> None:
+        """Leave nothing of a session, wherever something of it is kept or still waits to be written."""
+        await self._retention.forget(tenant, session_id)
+
     def secret_session(self, wish: JsonObject) -> SecretSession:
         """The session that a client secret made for this wish opens. Raises WireError."""
         return self.switchboard.secret_session(wish)
@@ -324,3 +272,31 @@ def _signing_key(settings: Settings, keys: ApiKeys) -> bytes:
     if settings.client_secret_key is not None:
         return derive_signing_key(settings.client_secret_key.get_secret_value().encode())
     return derive_signing_key(keys.material() if keys else os.urandom(32))
+
+
+def _origin_rules(settings: Settings, keys: ApiKeys) -> OriginRules:
+    """Who may come in from where. Raises ValueError where the settings would let everybody in."""
+    rules = OriginRules(
+        credentials=bool(keys),
+        allowed_origins=frozenset(settings.allowed_origins),
+        proxies=read_proxies(settings.trusted_proxies),
+        require_tls=settings.require_tls,
+    )
+    check_bind(settings.host, rules)
+    return rules
+
+
+async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder) -> None:
+    """Bring the records and recordings of servers that died to their end."""
+    dead = boots.take_dead()
+    await recover(store, boots, [folder / "state" for folder in dead])
+    await recorder.adopt(store, dead)
+    for folder in dead:
+        boots.discard(folder)
+
+
+async def _make_recordings(finisher: Finisher) -> None:
+    """Make what waits to be made: this machine's disk may not be there at the next start."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RECORDINGS_S):
+            await finisher.work_off()

@@ -7,13 +7,10 @@ fails twice stays where it is, for the next start to try again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import shutil
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +20,7 @@ import orjson
 
 from gateway.recording.blobs import BlobFailed, Blobs
 from gateway.recording.eventlog import EVENTS_FILE
+from gateway.recording.making import make_apart, make_here
 from gateway.recording.tracks import AGENT_FILE, CALLER_FILE, INDEX_FILE
 from sessions.documents import RecordingInfo, RecordingState
 from sessions.record import PlayedSpan
@@ -125,38 +123,8 @@ class Finisher:
             return {}
         paths = await self._offload(lambda: [_write_job(job) for job in jobs])
         folders = {str(path): job.folder for path, job in zip(paths, jobs, strict=True) if path is not None}
-        results = await (self._make_here(folders) if self._inline else self._make_apart(folders))
+        results = make_here(folders) if self._inline else await make_apart(folders, JOB_TIMEOUT_S * BATCH_MAX_JOBS)
         return {folders[result["job"]]: result for result in results}
-
-    async def _make_here(self, paths: Iterable[str]) -> list[dict[str, Any]]:
-        from gateway.recording.finish import run_job  # brings soundfile, which serving does without
-
-        return [run_job(Path(path)) for path in paths]
-
-    async def _make_apart(self, paths: Iterable[str]) -> list[dict[str, Any]]:
-        try:
-            program = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "gateway.recording.finish",
-                *paths,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENBLAS_NUM_THREADS": "1"},
-            )
-        except OSError as error:  # no memory, no descriptor: as if it had died
-            log.error("the program that makes recordings cannot be started", extra={"reason": error.strerror})
-            return []
-        try:
-            async with asyncio.timeout(JOB_TIMEOUT_S * BATCH_MAX_JOBS):
-                out, _ = await program.communicate()
-        except TimeoutError:
-            out = b""
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                program.kill()
-            await program.wait()
-        return [orjson.loads(line) for line in out.splitlines(keepends=True) if line.endswith(b"\n")]
 
     async def _keep(self, job: FinishJob, result: dict[str, Any]) -> RecordingInfo:
         """Bring what the folder holds into the blob store, and remove the folder."""

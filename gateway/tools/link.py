@@ -67,11 +67,26 @@ class LinkTimes:
 PATIENT_FAILURES = 3  # so many failures in a row, and a server counts as dead
 
 
+class _Attempt:
+    """One try at a connection, from the dial to the goodbye, as its task and those who wait for it see it."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = loop.create_future()  # the tools are known
+        self.end: asyncio.Future[None] = loop.create_future()  # the connection is lost, or no longer wanted
+
+    def give_up(self) -> None:
+        """Let it end; once more does nothing."""
+        if not self.end.done():
+            self.end.set_result(None)
+
+
 class _Live:
     """An open connection and the calls that run on it."""
 
-    def __init__(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, connection: Connection, tasks: asyncio.TaskGroup, attempt: _Attempt) -> None:
         self.connection = connection
+        self.attempt = attempt
         self.look_again = asyncio.Event()
         self._tasks = tasks
         self._calls: set[asyncio.Task[ToolResult | ToolFailed | None]] = set()
@@ -123,7 +138,7 @@ class Link:
         self._closing = False
         self._failures = 0
         self._proven = False  # the connection has been of use
-        self._end: asyncio.Future[None] | None = None
+        self._attempt: _Attempt | None = None
         self._left_behind: set[asyncio.Task[None]] = set()
         self.tools: dict[str, McpTool] = {}
         self.problem: str | None = "not connected yet"
@@ -136,7 +151,8 @@ class Link:
         """Let `run` end: calls in flight are dropped, the server is told goodbye."""
         self._closing = True
         self._wanted.set()
-        self._over()
+        if self._attempt is not None:
+            self._attempt.give_up()
 
     async def run(self) -> None:
         """Connect, and connect again after each loss, until `close`. When cancelled, it closes first."""
@@ -193,19 +209,13 @@ class Link:
             self._live = None
             self._up.clear()
             self.problem = why
-            self._over()
-
-    def _over(self) -> None:
-        if self._end is not None and not self._end.done():
-            self._end.set_result(None)
+            live.attempt.give_up()
 
     async def _one_connection(self) -> None:
         """Open a connection and stay until it is over; leave a task that will not end behind."""
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        end: asyncio.Future[None] = loop.create_future()
-        self._end = end
-        task = asyncio.create_task(self._serve(ready, end), name=f"mcp {self._label}")
+        attempt = self._attempt = _Attempt()
+        ready, end = attempt.ready, attempt.end
+        task = asyncio.create_task(self._serve(attempt), name=f"mcp {self._label}")
         try:
             await asyncio.wait(
                 {task, ready, end}, timeout=self._times.connect_ms / 1000, return_when=asyncio.FIRST_COMPLETED
@@ -216,7 +226,7 @@ class Link:
             if ready.done():
                 await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._over()
+            attempt.give_up()
             if not ready.done():
                 task.cancel()
             await asyncio.wait({task}, timeout=self._times.goodbye_ms / 1000)
@@ -226,35 +236,28 @@ class Link:
                 task.add_done_callback(self._left_behind.discard)
                 task.cancel()
 
-    async def _serve(self, ready: asyncio.Future[None], end: asyncio.Future[None]) -> None:
+    async def _serve(self, attempt: _Attempt) -> None:
         """One connection's whole life. Whatever breaks it ends here, and the next connection is tried."""
         try:
             async with self._dial() as connection:
                 tools = await connection.list_tools()
-                if ready.done() or end.done():
+                if attempt.ready.done() or attempt.end.done():
                     return
                 async with asyncio.TaskGroup() as tasks:
-                    await self._stay(_Live(connection, tasks), tools, tasks, ready, end)
+                    await self._stay(_Live(connection, tasks, attempt), tools, tasks)
         except Exception as error:
             # The supervisor's own catch: an MCP connection can fail with anything, and costs only itself.
-            self._failed(_reason(error, private=ready.done()))
+            self._failed(_reason(error, private=attempt.ready.done()))
 
-    async def _stay(
-        self,
-        live: _Live,
-        tools: tuple[McpTool, ...],
-        tasks: asyncio.TaskGroup,
-        ready: asyncio.Future[None],
-        end: asyncio.Future[None],
-    ) -> None:
+    async def _stay(self, live: _Live, tools: tuple[McpTool, ...], tasks: asyncio.TaskGroup) -> None:
         self._arrived(live, tools)
-        ready.set_result(None)
+        live.attempt.ready.set_result(None)
         helpers = (
             tasks.create_task(live.connection.listen(live.look_again.set)),
             tasks.create_task(self._keep_fresh(live)),
         )
         try:
-            await asyncio.wait({end})
+            await asyncio.wait({live.attempt.end})
         finally:
             self._lose(live, "the connection was lost")
             live.drop_calls()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from audio.formats import PCM16_8K, PCM16_16K, PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat, AudioFrame, Coding
 from audio.g711 import encode
-from audio.levels import GATE, KEEP_MS, FrameTime, LevelTrack
+from audio.level_history import GATE
+from audio.levels import KEEP_MS, FrameTime, LevelTrack
 from audio.wav import read_wav
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"

@@ -14,13 +14,13 @@ import pytest
 import virtual
 from call_rig import later
 
-from gateway.app import PURGE_EVERY_S, Gateway, Overrides
+from gateway.app import Gateway, Overrides
 from gateway.clock import LoopClock, SystemClock
 from gateway.ids import CountingIds
 from gateway.logs import JsonLines, told
 from gateway.serving import serve
 from gateway.settings import Settings
-from sessions.stores.sqlite import SqliteStore
+from gateway.upkeep import PURGE_EVERY_S
 
 AGENT = "model: scripted/scripts/desk.yaml\ninstructions: None.\n"
 SCRIPT = "model: desk\n"
@@ -158,7 +158,7 @@ def test_a_store_that_is_lost_when_old_sessions_are_due_costs_nothing_else(
     async def main() -> Gateway:
         gateway = Gateway(settings, LoopClock(asyncio.get_running_loop(), 1e9), CountingIds(), Overrides(inline=True))
         async with gateway.running():
-            gateway.store = SqliteStore("never-opened.db", SystemClock(), inline=True)
+            await gateway.store.close()
             await later(2 * PURGE_EVERY_S)
             assert gateway.ready
         return gateway

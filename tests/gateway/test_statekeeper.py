@@ -14,7 +14,8 @@ from store_contract import session, turn
 from virtual import run
 
 from gateway.clock import LoopClock
-from gateway.statekeeper import RETRY_MS, StateKeeper
+from gateway.statedetour import RETRY_MS
+from gateway.statekeeper import StateKeeper
 from sessions.stores.contract import Missing
 
 Test = Callable[[StateKeeper, FaultyStore], Awaitable[None]]

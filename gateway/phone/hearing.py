@@ -1,0 +1,124 @@
+"""What the caller's client makes of the gateway's events: sound to play, and rows of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pybase64
+
+from gateway.phone.floor import Floor
+from gateway.phone.playback import Playback
+from gateway.phone.report import CallReport, ToolRow, TurnRow
+
+
+class Hearing:
+    """Takes events in the order of their arrival, and notes under each turn what came of it.
+
+    Times in ms since the call began. What is said goes to `tell`, one line each.
+    """
+
+    def __init__(self, report: CallReport, tell: Callable[[str], None]) -> None:
+        self._report = report
+        self._tell = tell
+        self._turn: TurnRow | None = None  # the caller's latest
+        self._answers: dict[str, TurnRow | None] = {}  # which turn each response answers; None: the greeting
+        self._spoken: dict[str, TurnRow | None] = {}  # the same for each item that has sounded
+        self._began_ms: dict[int, int] = {}  # when the answer to each turn began to sound, by the turn's number
+        self.playback = Playback()
+        self.floor = Floor(self.playback)
+
+    def turn_begins(self, row: TurnRow) -> None:
+        """The caller begins to say this; responses from here on answer it."""
+        self._turn = row
+        self._report.turns.append(row)
+        self._tell(f"caller  {row.said}")
+
+    def sounded_for(self, ms: int, now_ms: int) -> bool:
+        """The answer to this turn has sounded for so long; one that has finished sooner is not waited for."""
+        begun_ms = self._began_ms.get(self._turn.number) if self._turn is not None else None
+        return begun_ms is not None and now_ms >= begun_ms + ms
+
+    def take(self, event: dict[str, Any], now_ms: int) -> dict[str, Any] | None:
+        """Take one event. Returns what the agent must be told: how much of the speech that was cut off was heard."""
+        match event.get("type"):
+            case "session.created":
+                self._report.session_id = event["session"]["id"]
+            case "response.output_audio.delta":
+                self._sounds(event["response_id"], event["item_id"], pybase64.b64decode(event["delta"]), now_ms)
+            case "response.output_audio.done":
+                self.playback.complete()
+            case "input_audio_buffer.speech_started":
+                self.floor.caller_heard()
+                return self._interrupted(now_ms)
+            case "response.created":
+                self._answers[event["response"]["id"]] = self._turn
+                self.floor.response_begins(event["response"]["id"])
+            case "response.done":
+                self._response_done(event["response"], now_ms)
+            case "conversation.item.input_audio_transcription.completed":
+                self._understood(event.get("transcript", ""))
+            case "response.output_audio_transcript.done":
+                self._answered(event["response_id"], event.get("transcript", ""))
+            case "response.output_text.done":
+                self._answered(event["response_id"], event.get("text", ""))
+            case "response.output_item.added" | "response.output_item.done":
+                self._tool(event["type"], event["item"], now_ms)
+            case "error":
+                self._tell(f"error   {event['error'].get('message')}")
+            case _:
+                pass
+        return None
+
+    def _sounds(self, response_id: str, item_id: str, pcm: bytes, now_ms: int) -> None:
+        begins_ms = self.playback.take(item_id, pcm, now_ms)
+        row = self._spoken.setdefault(item_id, self._answers.get(response_id))
+        if row is not None:
+            self._began_ms.setdefault(row.number, begins_ms)
+
+    def _interrupted(self, now_ms: int) -> dict[str, Any] | None:
+        cut = self.playback.cut(now_ms)
+        if cut is None:
+            return None
+        item_id, heard_ms = cut
+        row = self._spoken.get(item_id)
+        if row is not None:
+            row.interrupted = True
+        return {
+            "type": "conversation.item.truncate",
+            "item_id": item_id,
+            "content_index": 0,
+            "audio_end_ms": heard_ms,
+        }
+
+    def _response_done(self, response: dict[str, Any], now_ms: int) -> None:
+        self.playback.complete()  # one that failed with the model's connection has not said so of its sound
+        self.floor.response_over(response, now_ms)
+        if response.get("status") == "failed" and self._turn is not None:
+            self._turn.error = "the answer failed"
+
+    def _understood(self, text: str) -> None:
+        if self._turn is not None:
+            self._turn.heard = f"{self._turn.heard} {text}".strip()
+        self._tell(f"heard   {text}")
+
+    def _answered(self, response_id: str, text: str) -> None:
+        row = self._answers.get(response_id)
+        if row is None:
+            self._report.greeting = f"{self._report.greeting} {text}".strip()
+        else:
+            row.answer = f"{row.answer} {text}".strip()
+        self._tell(f"agent   {text}")
+
+    def _tool(self, kind: str, item: dict[str, Any], now_ms: int) -> None:
+        if item.get("type") != "mcp_call":
+            return
+        if kind.endswith("added"):
+            self.floor.tool_begins(item["id"])
+            return
+        self.floor.tool_over(item["id"], now_ms)
+        problem = (item.get("error") or {}).get("message")
+        row = ToolRow(item["name"], item["arguments"], item.get("output"), problem)
+        if self._turn is not None:
+            self._turn.tools.append(row)
+        self._tell(f"tool    {row.name} {row.arguments} -> {row.output if problem is None else problem}")

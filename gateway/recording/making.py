@@ -1,0 +1,50 @@
+"""Has stereo files made of calls that are over: by a program of its own beside the serving core, or right here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+log = logging.getLogger("patchbay.recording")
+
+
+def make_here(job_files: Iterable[str]) -> list[dict[str, Any]]:
+    """Do the program's work in this process; one result a job, as `gateway.recording.finish` describes it."""
+    from gateway.recording.finish import run_job  # brings soundfile, which serving does without
+
+    return [run_job(Path(path)) for path in job_files]
+
+
+async def make_apart(job_files: Iterable[str], timeout_s: float) -> list[dict[str, Any]]:
+    """Run the program on these jobs, and end it after so long; the results that it lived to tell."""
+    try:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gateway.recording.finish",
+            *job_files,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENBLAS_NUM_THREADS": "1"},
+        )
+    except OSError as error:  # no memory, no descriptor: as if it had died
+        log.error("the program that makes recordings cannot be started", extra={"reason": error.strerror})
+        return []
+    try:
+        async with asyncio.timeout(timeout_s):
+            out, _ = await program.communicate()
+    except TimeoutError:
+        out = b""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            program.kill()
+        await program.wait()
+    return [orjson.loads(line) for line in out.splitlines(keepends=True) if line.endswith(b"\n")]

@@ -1,0 +1,64 @@
+"""What goes on beside the calls for as long as the server runs: models and tools made ready, old sessions forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.agents import AgentBook
+from gateway.models.registry import ModelRegistry
+from gateway.recording.blobs import Blobs
+from gateway.recording.recorder import Recorder
+from gateway.statekeeper import StateKeeper
+from gateway.tools.pool import McpPool
+from sessions.errors import VoiceError
+from sessions.ports import Clock
+from sessions.stores.contract import SessionKey, Store
+
+PURGE_EVERY_S = 3600.0
+WARM_EVERY_S = 1.0
+TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
+
+log = logging.getLogger("patchbay")
+
+
+async def keep_warm(agents: AgentBook, registry: ModelRegistry, mcp: McpPool, warmed: asyncio.Event) -> None:
+    """Load what the agents need, after the server has said that it is ready and before it takes a call (`warmed`)."""
+    for kind, problem in (await registry.warm(agents.all())).items():
+        log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
+    for server, problem in (await mcp.settled(TOOLS_SETTLE_MS)).items():
+        log.warning("a tool server is not connected", extra={"server": server, "problem": problem})
+    warmed.set()
+    while True:  # an agent whose file has changed may need what no agent needed before
+        await asyncio.sleep(WARM_EVERY_S)
+        await agents.look()
+        await registry.warm(agents.needed())
+
+
+class Retention:
+    """Forgets sessions in every place that keeps something of them: those past their time, and those it is told to."""
+
+    def __init__(self, store: Store, blobs: Blobs, keeper: StateKeeper, recorder: Recorder, clock: Clock) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._keeper = keeper
+        self._recorder = recorder
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Forget what is older than the settings say; one long task of the application's group."""
+        while True:
+            try:
+                while keys := await self._store.expired(self._clock.wall_s()):
+                    for key in keys:
+                        await self.forget(key.tenant, key.session_id)
+            except VoiceError as problem:  # a store that is lost costs no call
+                log.error("old sessions could not be removed", extra={"reason": str(problem)})
+            await asyncio.sleep(PURGE_EVERY_S)
+
+    async def forget(self, tenant: str, session_id: str) -> None:
+        """Leave nothing of a session: documents, blobs, spools, and whatever of it still waits to be written."""
+        await self._keeper.forget(tenant, session_id)
+        await self._recorder.forget(SessionKey(tenant, session_id))
+        await self._blobs.delete_session(tenant, session_id)
+        await self._store.delete_session(tenant, session_id)
