@@ -37,7 +37,6 @@ from sessions.events import (
 )
 from sessions.ports import Ids, Json, JsonObject
 
-MAX_KEPT_BYTES = 1024 * 1024  # of items that are kept from the model, in one call
 MAX_STRIKES = 10  # malformed messages in a row; then the leg closes
 
 
@@ -54,7 +53,6 @@ class RealtimeCallerCodec:
 
     __slots__ = (
         "_ids",
-        "_kept_bytes",
         "_may_set",
         "_view",
         "session",
@@ -66,11 +64,10 @@ class RealtimeCallerCodec:
     def __init__(self, session: EffectiveSession, view: ClientView, ids: Ids, may_set: frozenset[str]) -> None:
         self.session = session.for_client(may_set)
         self._view = view
-        view.client_tools = self.session.client_tools
+        view.tools.client_tools = self.session.client_tools
         self._ids = ids
         self._may_set = may_set
         self.source = SoundSource(PLAIN, SoundStream(session.input_format))  # the caller's sound, as it comes now
-        self._kept_bytes = 0
         self.strikes = 0  # malformed messages in a row
         self.voice_used = False  # after the first speech, the voice stays
 
@@ -123,9 +120,9 @@ class RealtimeCallerCodec:
             case client.ItemCreate():
                 return self._create(event, wire)
             case client.ItemRetrieve():
-                return self._own(self._view.retrieve(event.item_id), wire)
+                return self._own(self._view.kept.retrieve(event.item_id), wire)
             case client.ItemDelete():
-                return self._own(self._view.delete(event.item_id), wire)
+                return self._own(self._view.kept.delete(event.item_id), wire)
             case client.ItemTruncate():
                 return Read(PlaybackReported(event.item_id, event.audio_end_ms, wire))
             case client.ResponseCreate():
@@ -149,7 +146,7 @@ class RealtimeCallerCodec:
             error.event_id = event.event_id
             raise
         self.session = session
-        self._view.client_tools = session.client_tools
+        self._view.tools.client_tools = session.client_tools
         before = self.source.stream
         if session.input_format != before.format:
             samples = before.samples * session.input_format.rate_hz // before.format.rate_hz
@@ -189,20 +186,12 @@ class RealtimeCallerCodec:
 
     def _keep(self, event: client.ItemCreate, message_bytes: int) -> Read:
         """Show the client an item that the model is not told of."""
-        item_id = str(event.item.get("id") or self._ids.new("item"))
-        if self._view.order.knows(item_id):
-            text = f"Error adding item: an item with id '{item_id}' exists already."
-            return self._refused(WireError(text, code="item_create_duplicate_item_id", param="item.id"), event)
-        self._kept_bytes += message_bytes
-        if self._kept_bytes > MAX_KEPT_BYTES:
-            text = "Error adding item: the conversation holds as many system messages as it can."
-            return self._refused(WireError(text, code="rate_limit_exceeded", param="item"), event)
-        return Read(None, self._view.made_item({**event.item, "id": item_id}, event.previous_item_id))
-
-    def _refused(self, problem: WireError, event: client.ItemCreate) -> Read:
-        """A message that is well formed and cannot be followed."""
-        problem.event_id = event.event_id
-        return Read(None, (server_events.error_for(self._ids.new("event"), problem),))
+        item = {**event.item, "id": str(event.item.get("id") or self._ids.new("item"))}
+        try:
+            return Read(None, self._view.kept.create(item, event.previous_item_id, message_bytes))
+        except WireError as problem:  # the message is well formed, and so no strike: it cannot be followed
+            problem.event_id = event.event_id
+            return Read(None, (server_events.error_for(self._ids.new("event"), problem),))
 
     def _own(self, reply: bytes | None, wire: Wire) -> Read:
         return Read(CallerPassed(wire)) if reply is None else Read(None, (reply,))

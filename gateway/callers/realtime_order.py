@@ -6,27 +6,21 @@ The model knows items that the client must not see, and the client has items tha
 
 from __future__ import annotations
 
+from sessions.ports import JsonObject
+
 MAX_ITEMS = 4000  # the oldest are forgotten; whoever stands behind one of those then stands at the end
 
 
 class ItemOrder:
-    """All items in order, of which the client sees some."""
+    """All items in order, of which the client sees those that are not in `hidden`, to which others add."""
 
     def __init__(self) -> None:
+        self.hidden: set[str] = set()  # some are in it before they are added
         self._items: list[str] = []
-        self._hidden: set[str] = set()
         self._kept: set[str] = set()  # unknown to the model
         self._told: dict[str, str | None] = {}  # what an item was said to stand behind when it was added
         self._wanted: dict[str, str] = {}  # where the client wants an item that the model is to add
         self._earlier: set[str] = set()  # items from before the model's present leg, which may not know them all
-
-    def hide(self, item_id: str) -> None:
-        """The client must not see this item, which will be added later."""
-        self._hidden.add(item_id)
-
-    def is_hidden(self, item_id: object) -> bool:
-        """Whether the client must not see this item."""
-        return item_id in self._hidden
 
     def knows(self, item_id: str) -> bool:
         """Whether an item of this id is there, hidden or not."""
@@ -45,13 +39,11 @@ class ItemOrder:
         """The model's leg is a new one: what it adds comes after all that is there."""
         self._earlier = set(self._items)
 
-    def add(self, item_id: str, previous: str | None, *, hidden: bool = False) -> str | None:
+    def add(self, item_id: str, previous: str | None) -> str | None:
         """An item of the model's, behind `previous` in the model's order; what the client sees it behind."""
         if item_id not in self._items:
             wanted = self._wanted.pop(item_id, None)
             self._insert(self._place(previous) if wanted is None else self._behind(wanted), item_id)
-        if hidden:
-            self._hidden.add(item_id)
         told = self._told[item_id] = self._visible_before(self._items.index(item_id))
         return told
 
@@ -98,4 +90,10 @@ class ItemOrder:
         return at
 
     def _visible_before(self, at: int) -> str | None:
-        return next((item_id for item_id in reversed(self._items[:at]) if item_id not in self._hidden), None)
+        return next((item_id for item_id in reversed(self._items[:at]) if item_id not in self.hidden), None)
+
+
+def previous_id(event: JsonObject) -> str | None:
+    """The item that one of the model's events about an item names as the one in front; None where there is none."""
+    previous = event.get("previous_item_id")
+    return previous if isinstance(previous, str) else None

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pybase64
 
-from audio.formats import AudioFormat
+from gateway.realtime.kept_sound import KeptSound
 from sessions.errors import WireError
 from sessions.ports import Json, JsonObject
 
 MAX_ITEMS = 2000  # the oldest goes then, as a model's context would let it go
-# Of one item, so that a `conversation.item.retrieved` stays below the 1 MiB that some clients take in a frame.
-MAX_ITEM_BYTES = 480_000
-MAX_KEPT_BYTES = 8 * 1024 * 1024  # of the sound of all items together
 MAX_ITEM_CHARS = 32 * 1024 * 1024  # of all items' words and pictures; the oldest go past it
 
 
 @dataclass(slots=True)
 class Entry:
-    """An item, how much sound it has had, and that sound while it is kept."""
+    """An item without its sound."""
 
     item: JsonObject
-    chars: int = 0  # of its words and pictures when it was added
-    format: AudioFormat | None = None
-    samples: int = 0
-    kept: bytearray = field(default_factory=bytearray)
+    chars: int  # of its words and pictures when it was added
     truncated: bool = False
 
 
 class Conversation:
-    """Keeps the items, their order and their sound; refuses what cannot be with the protocol's own errors."""
+    """Keeps the items and their order; refuses what cannot be with the protocol's own errors.
+
+    `sound` is what was heard and said in them: an item's is added there.
+    """
 
     def __init__(self, conversation_id: str) -> None:
         self.id = conversation_id
         self._entries: dict[str, Entry] = {}
         self._order: list[str] = []
-        self._kept_bytes = 0
         self._chars = 0
+        self.sound = KeptSound(self._order)
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._entries
@@ -47,7 +44,8 @@ class Conversation:
         """Forget all of it."""
         self._entries.clear()
         self._order.clear()
-        self._kept_bytes = self._chars = 0
+        self._chars = 0
+        self.sound.clear()
 
     @property
     def last_id(self) -> str | None:
@@ -84,23 +82,24 @@ class Conversation:
         self._order.insert(at, item_id)
         self._entries[item_id] = Entry(item, _chars(item))
         self._chars += self._entries[item_id].chars
+        self.sound.open(item_id)
         previous = self._order[at - 1] if at else None
         while len(self._order) > MAX_ITEMS or (self._chars > MAX_ITEM_CHARS and len(self._order) > 1):
             self._forget(self._order[0] if self._order[0] != item_id else self._order[1])
         return previous
 
-    def item(self, item_id: str) -> JsonObject:
-        """An item that is there, without its sound."""
-        return self._entries[item_id].item
+    def update(self, item: JsonObject) -> JsonObject | None:
+        """An item in its new state: returns what it is now, since words that were truncated stay cut.
 
-    def update(self, item: JsonObject) -> None:
-        """An item in its new state, unless it was deleted meanwhile, or truncated: then its words stay cut."""
+        None for one that is not there, as a client may have deleted it meanwhile.
+        """
         entry = self._entries.get(str(item["id"]))
         if entry is None:
-            return
+            return None
         if entry.truncated:
             item = {**item, "content": entry.item.get("content", [])}
         entry.item = item
+        return item
 
     def set_transcript(self, item_id: str, transcript: str) -> None:
         """What the caller's item says, once it is known."""
@@ -108,33 +107,15 @@ class Conversation:
         if entry is not None:
             entry.item = {**entry.item, "content": [{"type": "input_audio", "transcript": transcript}]}
 
-    def add_sound(self, item_id: str, format: AudioFormat, payload: bytes) -> None:
-        """A further run of an item's sound. It is counted, and kept while the bounds allow."""
-        entry = self._entries.get(item_id)
-        if entry is None or entry.truncated:
-            return
-        already = entry.samples * format.sample_bytes
-        entry.format = format
-        entry.samples += format.samples_in(len(payload))
-        if len(entry.kept) < already or already + len(payload) > MAX_ITEM_BYTES:
-            self._drop_sound(entry)  # part of an item's sound is of no use to anyone
-            return
-        entry.kept += payload
-        self._kept_bytes += len(payload)
-        for other in self._order:
-            if self._kept_bytes <= MAX_KEPT_BYTES:
-                break
-            if other != item_id:
-                self._drop_sound(self._entries[other])
-
     def retrieved(self, item_id: str) -> JsonObject:
         """An item with its sound, where that is kept. Raises WireError when there is none of this id."""
         entry = self._entry(item_id, "retriev", "item_retrieve_invalid_item_id")
         content = entry.item.get("content")
-        if not entry.kept or not isinstance(content, list) or not content:
+        kept = self.sound.kept(item_id)
+        if not kept or not isinstance(content, list) or not content:
             return entry.item
         first: dict[str, Json] = dict(content[0])
-        first["audio"] = pybase64.b64encode_as_string(bytes(entry.kept))
+        first["audio"] = pybase64.b64encode_as_string(kept)
         return {**entry.item, "content": [first, *content[1:]]}
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
@@ -147,19 +128,14 @@ class Conversation:
             raise WireError(
                 f"Audio content at index {content_index} does not exist.", code="invalid_value", param="content_index"
             )
-        had_ms = entry.format.ms_of(entry.samples) if entry.format is not None else 0
+        had_ms = self.sound.length_ms(item_id)
         if audio_end_ms > had_ms:
             raise WireError(
                 f"Audio content of {had_ms}ms is already shorter than {audio_end_ms}ms", param="audio_end_ms"
             )
         entry.truncated = True
         entry.item = {**entry.item, "content": [{"type": "output_audio", "transcript": ""}]}
-        if entry.format is not None:
-            entry.samples = min(entry.samples, audio_end_ms * entry.format.rate_hz // 1000)
-            if entry.kept:
-                self._kept_bytes -= len(entry.kept)
-                del entry.kept[entry.samples * entry.format.sample_bytes :]
-                self._kept_bytes += len(entry.kept)
+        self.sound.cut(item_id, audio_end_ms)
 
     def delete(self, item_id: str) -> None:
         """Remove an item. Raises WireError when there is none of this id."""
@@ -177,12 +153,8 @@ class Conversation:
     def _forget(self, item_id: str) -> None:
         entry = self._entries.pop(item_id)
         self._chars -= entry.chars
-        self._drop_sound(entry)
+        self.sound.forget(item_id)
         self._order.remove(item_id)
-
-    def _drop_sound(self, entry: Entry) -> None:
-        self._kept_bytes -= len(entry.kept)
-        entry.kept = bytearray()
 
 
 def _chars(value: Json) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audio.formats import AudioFormat, AudioFrame
-from gateway.realtime.conversation import MAX_ITEM_BYTES
+from gateway.realtime.kept_sound import MAX_ITEM_BYTES
 
 IDLE_KEPT_MS = 1000  # in front of speech that voice detection has not found yet
 

@@ -129,7 +129,7 @@ class Listening:
         self._early.clear()
         self._out.send(server_events.committed, item_id, self._conversation.last_id)
         previous = self._conversation.add(item)
-        self._conversation.add_sound(item_id, self._buffer.format, self._buffer.take())
+        self._conversation.sound.add(item_id, self._buffer.format, self._buffer.take())
         self._out.send(server_events.item_added, item, previous)
         self._out.send(server_events.item_done, item, previous)
         return item_id

@@ -9,18 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from audio.formats import AudioFormat
-from gateway.realtime import fields, items, response_events, server_events
+from gateway.realtime import fields, response_events
 from gateway.realtime.conversation import Conversation
 from gateway.realtime.outlet import Outlet
-from gateway.realtime.response_events import Place
+from gateway.realtime.response_output import OpenMessage, Output
 from gateway.realtime.session import DEFAULT_VOICE, EffectiveSession
 from gateway.realtime.wire_formats import read_format
 from sessions.errors import WireError
 from sessions.events import TokenUsage
 from sessions.ports import Json, JsonObject
 
-DELTA_MS = 200  # of sound in one event
-ARGUMENTS_CHARS = 4096  # of arguments in one event
 MAX_OUT_OF_BAND = 16
 NO_USAGE = response_events.usage_object(TokenUsage())
 
@@ -54,14 +52,6 @@ class Terms:
         )
 
 
-@dataclass(slots=True)
-class OpenMessage:
-    """The message that an answer is speaking or writing."""
-
-    place: Place
-    said: str = ""
-
-
 class LiveResponse:
     """One answer, from `response.created` to its `response.done`; what a brain knows as `OpenResponse`."""
 
@@ -78,10 +68,10 @@ class LiveResponse:
         self.ended = False
         self.spoke = False
         self._out = out
-        self._conversation = conversation
-        self._on_end = on_end
+        self._conversation_id = None if terms.out_of_band else conversation.id
+        self._output = Output(response_id, out, None if terms.out_of_band else conversation)
         self._message: OpenMessage | None = None
-        self._done: list[JsonObject] = []
+        self._on_end = on_end
 
     @property
     def metadata(self) -> JsonObject | None:
@@ -107,35 +97,19 @@ class LiveResponse:
         assert len(pcm) % self.output_format.sample_bytes == 0, "half a sample"
         if self.ended or not (text or (pcm and not self.text_only)):
             return
-        message = self._message or self._open_message()
-        message.said += text
-        if self.text_only:
-            self._out.send(response_events.text_delta, message.place, text)
-            return
-        if text:
-            self._out.send(response_events.transcript_delta, message.place, text)
-        step = self.output_format.bytes_for_ms(DELTA_MS)
-        for begin in range(0, len(pcm), step):
+        if self._message is None:
+            self._message = OpenMessage(self._out, self._output, None if self.text_only else self.output_format)
+            self._message.begin()
+        if pcm and not self.text_only:
             self.spoke = True
-            payload = pcm[begin : begin + step]
-            if not self.terms.out_of_band:
-                self._conversation.add_sound(message.place.item_id, self.output_format, payload)
-            self._out.send(response_events.audio_delta, message.place, payload)
+        self._message.say(text, pcm)
 
     def call_tool(self, name: str, arguments: str) -> str:
         """Call a function; the message spoken so far is closed first."""
-        call_id = self._out.new_id("call")
         if self.ended:
-            return call_id
+            return self._out.new_id("call")
         self._close_message("completed")
-        place = Place(self.id, self._out.new_id("item"), len(self._done))
-        self._add(place, items.function_call(place.item_id, call_id, name, "", "in_progress"))
-        for begin in range(0, len(arguments), ARGUMENTS_CHARS):
-            piece = arguments[begin : begin + ARGUMENTS_CHARS]
-            self._out.send(response_events.arguments_delta, place, call_id, piece)
-        self._out.send(response_events.arguments_done, place, call_id, name, arguments)
-        self._finish_item(place, items.function_call(place.item_id, call_id, name, arguments))
-        return call_id
+        return self._output.call(name, arguments)
 
     def finish(self, usage: JsonObject | None = None) -> None:
         """The answer is complete."""
@@ -165,55 +139,21 @@ class LiveResponse:
         return response_events.response_object(
             self.id,
             status=status,
-            conversation_id=None if self.terms.out_of_band else self._conversation.id,
+            conversation_id=self._conversation_id,
             text_only=self.text_only,
             format=self.output_format,
             voice=self.terms.voice,
             max_output_tokens=self.terms.max_output_tokens,
             metadata=self.metadata,
-            output=self._done,
+            output=self._output.done,
             details=details,
             usage=usage,
         )
 
-    def _open_message(self) -> OpenMessage:
-        place = Place(self.id, self._out.new_id("item"), len(self._done))
-        self._message = OpenMessage(place)
-        self._add(place, items.assistant_empty(place.item_id))
-        part = response_events.text_part() if self.text_only else response_events.audio_part()
-        self._out.send(response_events.content_part_added, place, part)
-        return self._message
-
     def _close_message(self, status: str) -> None:
-        message = self._message
-        if message is None:
-            return
-        self._message = None
-        place = message.place
-        if self.text_only:
-            self._out.send(response_events.text_done, place, message.said)
-            self._out.send(response_events.content_part_done, place, response_events.text_part(message.said))
-            self._finish_item(place, items.assistant_text(place.item_id, message.said, status))
-        else:
-            self._out.send(response_events.audio_done, place)
-            self._out.send(response_events.transcript_done, place, message.said)
-            self._out.send(response_events.content_part_done, place, response_events.audio_part(message.said))
-            self._finish_item(place, items.assistant_audio(place.item_id, message.said, status))
-
-    def _add(self, place: Place, item: JsonObject) -> None:
-        self._out.send(response_events.output_item_added, place, item)
-        if not self.terms.out_of_band:
-            previous = self._conversation.add(item)
-            self._out.send(server_events.item_added, item, previous)
-
-    def _finish_item(self, place: Place, item: JsonObject) -> None:
-        self._done.append(item)
-        self._out.send(response_events.output_item_done, place, item)
-        # A client may have deleted it while it was being said.
-        if not self.terms.out_of_band and place.item_id in self._conversation:
-            self._conversation.update(item)
-            previous = self._conversation.previous_id(place.item_id)
-            self._out.send(server_events.item_done, self._conversation.item(place.item_id), previous)
+        message, self._message = self._message, None
+        if message is not None:
+            message.close(status)
 
 
 class Responses:

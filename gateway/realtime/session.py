@@ -5,34 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from audio.formats import PCM16_24K, AudioFormat
-from gateway.realtime import fields, owners
-from gateway.realtime.turn_detection import of_agent, read_turn_detection
-from gateway.realtime.wire_formats import read_format, write_format
+from gateway.realtime import owners, session_update
+from gateway.realtime.session_update import section
+from gateway.realtime.turn_detection import of_agent
+from gateway.realtime.wire_formats import write_format
 from sessions.agent import Agent, TurnDetection
 from sessions.ports import Json, JsonObject
 from sessions.setup import ModelSetup, ToolSpec
 
 DEFAULT_VOICE = "alloy"
 DEFAULT_TRANSCRIPTION: JsonObject = {"model": "gpt-4o-mini-transcribe"}
-# What the beta's clients send, and where it went: said aloud, since silence would leave such a client at a loss.
-BETA_NAMES = {
-    "modalities": "session.output_modalities",
-    "voice": "session.audio.output.voice",
-    "input_audio_format": "session.audio.input.format",
-    "output_audio_format": "session.audio.output.format",
-    "input_audio_transcription": "session.audio.input.transcription",
-    "input_audio_noise_reduction": "session.audio.input.noise_reduction",
-    "turn_detection": "session.audio.input.turn_detection",
-    "max_response_output_tokens": "session.max_output_tokens",
-}
-
-
-MAX_CLIENT_TOOLS = 1024  # functions that one client has declared so far
+PASSED_ON = ("prompt", "tracing", "truncation")  # of the agent's fields that it let the client set, as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,77 +97,20 @@ class EffectiveSession:
 
         `voice_locked`: the agent has been heard, and keeps its voice. Raises WireError naming the field.
         """
-        if fields.text(fields.required(update, "type", "session"), "session.type") != "realtime":
-            raise fields.invalid("session.type", "only sessions of type 'realtime' are supported here")
-        for key in sorted(update.keys() & BETA_NAMES.keys()):
-            raise fields.invalid(
-                f"session.{key}", f"that is the beta's name; it is '{BETA_NAMES[key]}' now", "unknown_parameter"
-            )
-        audio = _object(update, "audio", "session")
-        changes: dict[str, Any] = {}
-        changes |= self._top(update)
-        changes |= self._input(_object(audio, "input", "session.audio"))
-        changes |= self._output(_object(audio, "output", "session.audio"), voice_locked)
-        changes["set_by_client"] = {**self.set_by_client, **_of_agent(update, may_set)}
+        session_update.check_kind(update)
+        audio = section(update, "audio", "session")
+        changes = session_update.answers(update, {tool.name for tool in self.agent.tools}, self.client_tools)
+        changes["extras"] = {**self.extras, **session_update.extras(update)}
+        heard = section(audio, "input", "session.audio")
+        changes |= session_update.audio_input(heard, self.turn_detection)
+        said = section(audio, "output", "session.audio")
+        changes |= session_update.audio_output(said, (self.voice or DEFAULT_VOICE) if voice_locked else None)
+        changes["set_by_client"] = {**self.set_by_client, **session_update.agents_fields(update, heard, may_set)}
         return replace(self, **changes)
 
     def for_client(self, may_set: frozenset[str]) -> EffectiveSession:
         """The same for a client that may set these fields: its prompt, or its responses, may bring tools unseen."""
         return replace(self, client_tools=None) if may_set & {"tools", "prompt"} else self
-
-    def _top(self, update: JsonObject) -> dict[str, Any]:
-        changes: dict[str, Any] = {}
-        if update.get("output_modalities") is not None:
-            modes = fields.output_modalities(update["output_modalities"], "session.output_modalities")
-            changes["text_only"] = modes == ["text"]
-        if update.get("tools") is not None:
-            changes["tools"] = tools = self._tools(update["tools"])
-            if self.client_tools is not None:
-                declared = self.client_tools | {str(tool["name"]) for tool in tools if tool["type"] == "function"}
-                if len(declared) > MAX_CLIENT_TOOLS:
-                    raise fields.invalid("session.tools", f"more than {MAX_CLIENT_TOOLS} functions in one session")
-                changes["client_tools"] = declared
-        if update.get("tool_choice") is not None:
-            changes["tool_choice"] = fields.tool_choice(update["tool_choice"], "session.tool_choice")
-        extras = {key: EXTRA_CHECKS[key](update[key], f"session.{key}") for key in update if key in EXTRA_CHECKS}
-        changes["extras"] = {**self.extras, **extras}
-        return changes
-
-    def _tools(self, value: Json) -> tuple[JsonObject, ...]:
-        tools = fields.tools(value, "session.tools")
-        ours = {tool.name for tool in self.agent.tools}
-        for index, tool in enumerate(tools):
-            if tool.get("name") in ours:
-                raise fields.invalid(f"session.tools[{index}].name", "the agent has a tool of this name")
-        return tuple(tools)
-
-    def _input(self, update: JsonObject) -> dict[str, Any]:
-        path = "session.audio.input"
-        changes: dict[str, Any] = {}
-        if update.get("format") is not None:
-            changes["input_format"] = read_format(update["format"], f"{path}.format")
-        if "turn_detection" in update:
-            changes["turn_detection"] = read_turn_detection(
-                update["turn_detection"], self.turn_detection, f"{path}.turn_detection"
-            )
-        if "noise_reduction" in update:
-            changes["noise_reduction"] = (_noise_reduction(update["noise_reduction"], f"{path}.noise_reduction"),)
-        return changes
-
-    def _output(self, update: JsonObject, voice_locked: bool) -> dict[str, Any]:
-        path = "session.audio.output"
-        changes: dict[str, Any] = {}
-        if update.get("format") is not None:
-            changes["output_format"] = read_format(update["format"], f"{path}.format")
-        if update.get("voice") is not None:
-            changes["voice"] = fields.voice(update["voice"], f"{path}.voice")
-            if voice_locked and changes["voice"] != (self.voice or DEFAULT_VOICE):
-                raise fields.invalid(
-                    f"{path}.voice", "the voice cannot change once the agent has spoken", "cannot_update_voice"
-                )
-        if update.get("speed") is not None:
-            changes["speed"] = fields.number(update["speed"], f"{path}.speed", 0.25, 1.5)
-        return changes
 
     # ---- faces
 
@@ -282,9 +211,6 @@ class EffectiveSession:
         return {key: value for key, value in self.agent.transcription.items() if key in ("model", "language")}
 
 
-PASSED_ON = ("prompt", "tracing", "truncation")
-
-
 def write_tool(tool: ToolSpec) -> JsonObject:
     """A server-side tool as the model sees it."""
     return {
@@ -293,60 +219,3 @@ def write_tool(tool: ToolSpec) -> JsonObject:
         "description": tool.description,
         "parameters": tool.parameters,
     }
-
-
-def _object(holder: JsonObject, key: str, path: str) -> JsonObject:
-    value = holder.get(key)
-    return {} if value is None else fields.json_object(value, f"{path}.{key}")
-
-
-def _noise_reduction(value: Json, path: str) -> Json:
-    if value is not None:
-        wish = fields.json_object(value, path)
-        fields.one_of(fields.required(wish, "type", path), f"{path}.type", ("near_field", "far_field"))
-        if wish.get("strength") is not None:
-            fields.number(wish["strength"], f"{path}.strength", 0, 10)
-    return value
-
-
-def _of_agent(update: JsonObject, may_set: frozenset[str]) -> JsonObject:
-    """The agent's fields in an update that the client may set, checked."""
-    taken: dict[str, Json] = {}
-    for key in ("instructions", "prompt", "tracing", "truncation", "max_output_tokens"):
-        if key in may_set and key in update:
-            taken[key] = AGENT_CHECKS[key](update[key], f"session.{key}")
-    heard = _object(_object(update, "audio", "session"), "input", "session.audio")
-    if "transcription" in may_set and "transcription" in heard:
-        wish, path = heard["transcription"], "session.audio.input.transcription"
-        taken["transcription"] = None if wish is None else fields.json_object(wish, path)
-    return taken
-
-
-def _tracing(value: Json, path: str) -> Json:
-    if value is None or value == "auto":
-        return value
-    return fields.json_object(value, path)
-
-
-def _truncation(value: Json, path: str) -> Json:
-    if isinstance(value, str):
-        fields.one_of(value, path, ("auto", "disabled"))
-        return value
-    wish = fields.json_object(value, path)
-    fields.one_of(fields.required(wish, "type", path), f"{path}.type", ("retention_ratio",))
-    fields.number(fields.required(wish, "retention_ratio", path), f"{path}.retention_ratio", 0, 1)
-    return value
-
-
-AGENT_CHECKS: dict[str, Callable[[Json, str], Json]] = {
-    "instructions": fields.text,
-    "prompt": owners.prompt,
-    "tracing": _tracing,
-    "truncation": _truncation,
-    "max_output_tokens": fields.max_tokens,
-}
-EXTRA_CHECKS: dict[str, Callable[[Json, str], Json]] = {
-    "reasoning": owners.reasoning,
-    "parallel_tool_calls": owners.parallel_tool_calls,
-    "include": owners.include,
-}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.callers.realtime_order import MAX_ITEMS, ItemOrder
+from gateway.callers.realtime_order import MAX_ITEMS, ItemOrder, previous_id
 
 
 def order_of(*item_ids: str) -> ItemOrder:
@@ -16,13 +16,11 @@ def order_of(*item_ids: str) -> ItemOrder:
 
 def test_an_item_behind_a_hidden_one_stands_behind_the_last_visible_one() -> None:
     order = order_of("a")
-    order.hide("tool")
+    order.hidden |= {"tool", "output"}
     assert order.add("tool", "a") == "a"
-    assert order.add("output", "tool", hidden=True) == "a"
+    assert order.add("output", "tool") == "a"
     assert order.place_for("output") == "a"
     assert order.add("b", "output") == "a"
-    assert order.is_hidden("tool")
-    assert not order.is_hidden("b")
 
 
 def test_an_item_is_done_behind_what_it_was_added_behind() -> None:
@@ -75,3 +73,10 @@ def test_only_so_many_items_are_remembered() -> None:
     order = order_of(*map(str, range(MAX_ITEMS + 1)))
     assert not order.knows("0")
     assert order.knows("1")
+
+
+def test_an_event_may_name_no_item_in_front() -> None:
+    assert previous_id({"previous_item_id": "a"}) == "a"
+    assert previous_id({"previous_item_id": None}) is None
+    assert previous_id({"previous_item_id": 7}) is None
+    assert previous_id({}) is None

@@ -1,4 +1,4 @@
-"""What a Realtime client sees of a call, and what it never does."""
+"""What a Realtime client sees of a call, of the agent's tools too, and what it never does."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_client_function_is_seen_whole() -> None:
 
 def test_a_function_that_nobody_declared_leaves_no_trace_either() -> None:
     far = Far()
-    far.view.client_tools = frozenset({"open_door"})
+    far.view.tools.client_tools = frozenset({"open_door"})
     far.starts()
     assert far.calls("close_door", "fc_1", 0) == []
     assert far.calls("open_door", "fc_2", 1)[0]["output_index"] == 0
@@ -125,7 +125,7 @@ def test_a_client_that_asked_sees_server_side_calls_as_mcp_calls() -> None:
     assert completed["type"] == "response.mcp_call.completed"
     assert item_done["item"]["output"] == "booked"
     assert in_conversation["type"] == "conversation.item.done"
-    retrieved = far.view.retrieve("fc_1")
+    retrieved = far.view.kept.retrieve("fc_1")
     assert retrieved is not None
     assert orjson.loads(retrieved)["item"]["output"] == "booked"
 
@@ -149,17 +149,6 @@ def test_a_lost_response_is_ended_with_all_that_it_was_shown_with() -> None:
     assert done["response"]["status"] == "failed"
     assert done["response"]["metadata"] == {"a": "b"}
     assert done["response"]["status_details"]["error"]["code"] == "model_lost"
-
-
-def test_items_that_only_the_gateway_knows_can_be_retrieved_and_deleted() -> None:
-    far = Far()
-    item = {"id": "item_s", "type": "message", "role": "system", "content": [{"type": "input_text", "text": "x"}]}
-    added, done = [orjson.loads(message) for message in far.view.made_item(item, None)]
-    assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")
-    assert far.view.retrieve("item_s") is not None
-    assert far.view.delete("item_s") is not None
-    assert far.view.retrieve("item_s") is None
-    assert far.view.delete("item_s") is None
 
 
 def test_refusals_and_the_end_carry_the_protocols_words() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from audio.formats import PCM16_24K
 from gateway.realtime import items
-from gateway.realtime.conversation import MAX_ITEM_BYTES, MAX_ITEM_CHARS, MAX_ITEMS, MAX_KEPT_BYTES, Conversation
+from gateway.realtime.conversation import MAX_ITEM_CHARS, MAX_ITEMS, Conversation
+from gateway.realtime.kept_sound import MAX_ITEM_BYTES, MAX_KEPT_BYTES
 from sessions.errors import WireError
 
 
@@ -35,18 +36,18 @@ def test_the_oldest_sound_goes_when_there_is_too_much() -> None:
     fitting = MAX_KEPT_BYTES // MAX_ITEM_BYTES
     for number in range(fitting + 1):
         conversation.add(items.assistant_audio(f"item_{number}", "x"))
-        conversation.add_sound(f"item_{number}", PCM16_24K, bytes(MAX_ITEM_BYTES))
+        conversation.sound.add(f"item_{number}", PCM16_24K, bytes(MAX_ITEM_BYTES))
     assert kept_bytes(conversation, "item_0") == 0
     assert [kept_bytes(conversation, f"item_{n}") for n in range(1, fitting + 1)] == [MAX_ITEM_BYTES] * fitting
     conversation.delete(f"item_{fitting}")
     conversation.add(items.assistant_audio("again", "x"))
-    conversation.add_sound("again", PCM16_24K, bytes(MAX_ITEM_BYTES))
+    conversation.sound.add("again", PCM16_24K, bytes(MAX_ITEM_BYTES))
     assert kept_bytes(conversation, "item_1") == MAX_ITEM_BYTES
 
 
 def test_sound_for_an_item_that_is_gone_is_nobodys() -> None:
     conversation = Conversation("conv_1")
-    conversation.add_sound("gone", PCM16_24K, bytes(2))
+    conversation.sound.add("gone", PCM16_24K, bytes(2))
     conversation.set_transcript("gone", "x")
     conversation.update(items.user_text("gone", "x"))
     with pytest.raises(WireError):

@@ -1,4 +1,4 @@
-"""Tests for gateway/realtime/session.py, with owners.py, turn_detection.py and wire_formats.py."""
+"""Tests for gateway/realtime/session.py, with session_update.py, owners.py, turn_detection.py and wire_formats.py."""
 
 from __future__ import annotations
 

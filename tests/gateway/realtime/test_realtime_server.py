@@ -1,4 +1,4 @@
-"""Tests for gateway/realtime/server.py, with its parts: listening, responses, conversation, outlet."""
+"""Tests for gateway/realtime/server.py, with its parts: the served session and what it is made of, and the outlet."""
 
 from __future__ import annotations
 

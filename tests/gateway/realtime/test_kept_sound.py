@@ -1,0 +1,79 @@
+"""The sound of items: whole or not at all, within bounds, and no further than it was heard."""
+
+from __future__ import annotations
+
+from audio.formats import PCM16_24K, PCMU_8K
+from gateway.realtime.kept_sound import MAX_ITEM_BYTES, MAX_KEPT_BYTES, KeptSound
+
+
+def sound_of(*item_ids: str) -> KeptSound:
+    """Sound of items in this order, none of which has any yet."""
+    sound = KeptSound(item_ids)
+    for item_id in item_ids:
+        sound.open(item_id)
+    return sound
+
+
+def test_an_items_sound_is_kept_in_the_order_in_which_it_came() -> None:
+    sound = sound_of("a", "b")
+    sound.add("a", PCMU_8K, b"\x01" * 80)
+    sound.add("b", PCMU_8K, b"\x02" * 8)
+    sound.add("a", PCMU_8K, b"\x03" * 80)
+    assert sound.kept("a") == b"\x01" * 80 + b"\x03" * 80
+    assert (sound.length_ms("a"), sound.length_ms("b")) == (20, 1)
+
+
+def test_an_item_without_sound_has_no_length() -> None:
+    sound = sound_of("a")
+    sound.cut("a", 0)
+    assert (sound.kept("a"), sound.length_ms("a")) == (b"", 0)
+
+
+def test_sound_of_an_item_that_is_too_long_is_counted_and_not_kept() -> None:
+    sound = sound_of("a")
+    sound.add("a", PCM16_24K, bytes(MAX_ITEM_BYTES))
+    sound.add("a", PCM16_24K, bytes(48))
+    assert sound.kept("a") == b""
+    sound.add("a", PCM16_24K, bytes(48))
+    assert sound.kept("a") == b"", "the end of it without its beginning"
+    assert sound.length_ms("a") == MAX_ITEM_BYTES // 48 + 2
+
+
+def test_the_first_item_in_order_loses_its_sound_when_there_is_too_much() -> None:
+    names = [f"item_{number}" for number in range(MAX_KEPT_BYTES // MAX_ITEM_BYTES + 1)]
+    sound = sound_of(*names)
+    for name in reversed(names):
+        sound.add(name, PCM16_24K, bytes(MAX_ITEM_BYTES))
+    assert [name for name in names if not sound.kept(name)] == names[1:2], "it is not the one that is being added"
+
+
+def test_a_cut_ends_an_items_sound() -> None:
+    sound = sound_of("a")
+    sound.add("a", PCM16_24K, bytes(48 * 100))
+    sound.cut("a", 40)
+    sound.add("a", PCM16_24K, bytes(48 * 100))
+    assert (len(sound.kept("a")), sound.length_ms("a")) == (48 * 40, 40)
+
+
+def test_what_is_forgotten_makes_room() -> None:
+    names = [f"item_{number}" for number in range(MAX_KEPT_BYTES // MAX_ITEM_BYTES)]
+    order = [*names]
+    sound = KeptSound(order)
+    for name in names:
+        sound.open(name)
+        sound.add(name, PCM16_24K, bytes(MAX_ITEM_BYTES))
+    order.remove(names[1])
+    sound.forget(names[1])
+    order.append("new")
+    sound.open("new")
+    sound.add("new", PCM16_24K, bytes(MAX_ITEM_BYTES))
+    assert all(map(sound.kept, order))
+
+
+def test_nobody_keeps_the_sound_of_an_item_that_is_gone() -> None:
+    sound = sound_of("a")
+    sound.add("gone", PCM16_24K, bytes(48))
+    sound.clear()
+    sound.add("a", PCM16_24K, bytes(48))
+    sound.open("a")
+    assert sound.kept("a") == b""
