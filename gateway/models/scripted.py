@@ -51,7 +51,6 @@ class ScriptedBrain:
         self._prompter = Prompter(script, attempt)
         self._hearing = ScriptedHearing(ear, script.voice_gate, self._prompter.spoke)
         self._answers: dict[str, Answer] = {}
-        self._stage = Stage(error=wire.error, drop=self._drop, stall=self.stopped, called=self._prompter.called)
 
     # ---- hearing
 
@@ -88,7 +87,9 @@ class ScriptedBrain:
         self._wire.arm(response.id, turn.faults)
         if spoken and turn.hears is not None:
             self._hearing.tell_later(turn.hears, now_ms)
-        self._answers[response.id] = Answer(self._script, turn, response, self._stage, now_ms + turn.after_ms)
+        # Not kept: with a stage of its own the brain would go with the next collection of garbage only.
+        stage = Stage(error=self._wire.error, drop=self._drop, stall=self.stopped, called=self._prompter.called)
+        self._answers[response.id] = Answer(self._script, turn, response, stage, now_ms + turn.after_ms)
         self.on_time(now_ms)
 
     def stopped(self, response_id: str) -> None:

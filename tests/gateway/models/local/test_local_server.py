@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import json
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,8 +13,10 @@ import pytest
 from local_world import ServedCall, front_desk_brains, parts_or_skip, spoken
 
 from audio.formats import PCM16_24K, PCMU_8K
+from gateway.ids import CountingIds
 from gateway.models.local.backlog import AT_ONCE_MS, SLICE_MS, SLOT_MS, WINDOW_MS, Pace, Roster
 from gateway.models.local.held import MOST_HELD, MOST_HELD_MS, HeldMessages, Kind, Missed, kind_of
+from gateway.models.local.server import LocalServer
 from gateway.realtime.server import MAX_MALFORMED
 
 TWO_SENTENCES = ("what are your opening hours", "how are you today")
@@ -268,3 +273,35 @@ def test_sound_that_is_taken_back_leaves_its_length() -> None:
     held.put(Kind.SOUND, 6, b"d")
     held.forget_sound()
     assert [held.take() for _ in range(len(held))] == [b"a", b"b", Missed(10)]
+
+
+@pytest.mark.parametrize("moment", ["answering", "hearing", "sound waits"])
+def test_a_session_that_is_closed_is_freed_without_a_collection_of_garbage(moment: str) -> None:
+    kinds = ("LocalBrain", "LocalServer", "ServedSession", "Conversation", "Listening", "Ears", "Hearing")
+    make = front_desk_brains()
+    gc.collect()
+    before = Counter(type(thing).__name__ for thing in gc.get_objects())
+    gc.disable()  # a collection stops every call, so they are rare; and a session holds megabytes
+    try:
+        told: list[bytes] = []
+        server = LocalServer(make, CountingIds(), told.append, now_ms=0, wall_s=0.0, model="local/offline")
+        server.open(0)
+        sound = spoken("what are your opening hours")
+        sound = sound + silence(900) if moment == "answering" else sound[: PCM16_24K.bytes_for_ms(600)]
+        if moment == "sound waits":
+            append = {"type": "input_audio_buffer.append", "audio": b64encode(sound).decode()}
+            server.receive(json.dumps(append).encode(), 0)
+        else:
+            for now_ms in range(0, len(sound) // PCM16_24K.bytes_for_ms(1), 20):
+                begin = PCM16_24K.bytes_for_ms(now_ms)
+                piece = sound[begin : begin + PCM16_24K.bytes_for_ms(20)]
+                append = {"type": "input_audio_buffer.append", "audio": b64encode(piece).decode()}
+                server.receive(json.dumps(append).encode(), now_ms)
+                server.on_time(now_ms)
+        assert (b"response.output_audio.delta" in b"".join(told)) == (moment == "answering")
+        server.close()
+        del server
+        after = Counter(type(thing).__name__ for thing in gc.get_objects())
+        assert {kind: after[kind] - before[kind] for kind in kinds if after[kind] > before[kind]} == {}
+    finally:
+        gc.enable()
