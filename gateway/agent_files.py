@@ -7,7 +7,7 @@ only be missed during a call.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
@@ -54,6 +54,14 @@ class AgentFileError(ValueError):
         self.line = line
         self.field = field
         self.message = message
+
+
+class AgentFilesError(ValueError):
+    """Several agents' files cannot be used: a line for each, as its own error reads."""
+
+    def __init__(self, faults: Sequence[AgentFileError]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
 
 
 def all_of(*checks: Callable[[Agent], None]) -> Callable[[Agent], None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.agent_files import AgentFileError, AgentProblem, fill_instructions, load_agent
+from gateway.agent_files import AgentFileError, AgentFilesError, AgentProblem, fill_instructions, load_agent
 from sessions.agent import Agent
 from sessions.ports import Clock
 
@@ -73,8 +73,8 @@ class AgentBook:
     ) -> None:
         """Read all. `check` says by AgentProblem what else is wrong; it may be called in a thread.
 
-        `ready` tells whether a new version can have calls, by AgentProblem that it never will. Raises NoAgents and
-        AgentFileError.
+        `ready` tells whether a new version can have calls, by AgentProblem that it never will. Raises NoAgents,
+        AgentFileError, and AgentFilesError where more than one file cannot be used.
         """
         self._check = check
         self._ready = ready
@@ -82,9 +82,15 @@ class AgentBook:
         self._looked_ms = clock.now_ms()
         self._problems: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
+        faults: list[AgentFileError] = []
         for path in agent_paths(folder):
             stamp = _stamp(path)  # before the reading: a change in between is seen at the next look
-            self._entries[path.stem] = _Entry(path, load_agent(path, check), stamp)
+            try:
+                self._entries[path.stem] = _Entry(path, load_agent(path, check), stamp)
+            except AgentFileError as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0] if len(faults) == 1 else AgentFilesError(faults)
 
     @property
     def problems(self) -> dict[str, str]:

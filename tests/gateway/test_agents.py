@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.agent_files import AgentFileError, AgentProblem
+from gateway.agent_files import AgentFileError, AgentFilesError, AgentProblem
 from gateway.agents import AgentBook, NoAgents, render_instructions
 from sessions.agent import Agent
 
@@ -64,6 +64,17 @@ def test_a_bad_file_stops_the_start(tmp_path: Path) -> None:
     write(tmp_path, "a", "model: openai/x\nzzz: 1\n")
     with pytest.raises(AgentFileError, match=r"a.yaml:2: zzz: is not known here"):
         AgentBook(tmp_path, accept, HandClock())
+
+
+def test_all_bad_files_are_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: openai/x\nzzz: 1\n")
+    write(tmp_path, "b", "model: openai/x\n")
+    write(tmp_path, "c", "model: [\n")
+    with pytest.raises(AgentFilesError) as caught:
+        AgentBook(tmp_path, accept, HandClock())
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{tmp_path}/a.yaml:2: zzz: is not known here")
+    assert second.startswith(f"{tmp_path}/c.yaml:")
 
 
 def test_a_check_stops_the_start_too(tmp_path: Path) -> None:
