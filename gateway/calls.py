@@ -220,7 +220,11 @@ class RunningCall:
         try:
             if not quiet:
                 self._ways.settle()
-            self._hands.perform(self._call.on_event(event, now_ms), now_ms)
+            commands = self._call.on_event(event, now_ms)
+            if quiet and commands and (len(commands) > 1 or type(commands[0]) is not Relay):
+                quiet = False  # a late word writes its turn again, and the sums beside it
+                self._ways.settle()
+            self._hands.perform(commands, now_ms)
             while self._later:
                 quiet = False
                 self._ways.settle()

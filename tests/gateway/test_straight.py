@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 from call_rig import SETUP, NoServers, Rig, later
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from virtual import run
 
@@ -253,6 +253,7 @@ def in_a_folder(
 
 @settings(max_examples=EXAMPLES or 60, deadline=None)
 @given(steps=st.lists(STEPS, max_size=25), replay=st.sampled_from(ReplayPolicy))
+@example([("answer",), ("caller", "plain"), ("words",)], ReplayPolicy.OFF)  # a word behind its answer's end
 def test_a_call_with_lanes_is_the_call_without(steps: list[tuple[Any, ...]], replay: ReplayPolicy) -> None:
     steps = [("answer",), ("talk", 3), *steps]
     straight, usual = (in_a_folder(steps, lanes=lanes, replay=replay) for lanes in (True, False))
