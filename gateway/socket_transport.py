@@ -78,7 +78,7 @@ class Line:
 
     def __init__(self, transport: asyncio.Transport, protocol: asyncio.BufferedProtocol, goodbye_s: float) -> None:
         self._write = transport.write
-        self._unsent = transport.get_write_buffer_size
+        self.unsent_bytes = transport.get_write_buffer_size  # what a cork holds for the moment is not counted
         self._cork = cork_here()
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -96,8 +96,8 @@ class Line:
     def get_write_buffer_size(self) -> int:
         """Bytes that wait. Never 0 under a cork: picows writes past its transport where nothing waits."""
         if self._cork.inserted:
-            return self._unsent() + self._held_bytes or 1
-        return self._unsent()
+            return self.unsent_bytes() + self._held_bytes or 1
+        return self.unsent_bytes()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """As `asyncio.WriteTransport` has it; gathered under a cork, copied because picows writes over it."""

@@ -201,7 +201,7 @@ class PicowsSocket(WSListener):
         self._ws = transport
         line: Line = transport.underlying_transport  # type: ignore[assignment]
         self._line = line
-        self._send, self._unsent = transport.send, line.get_write_buffer_size
+        self._send, self._unsent = transport.send, line.unsent_bytes
         self._state = _State.OPEN
         with self._guard:
             self._receiver.opened(self)
