@@ -11,7 +11,7 @@ from pathlib import Path
 REALTIME_PATH = "/v1/realtime"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to dial, not where to listen
 _DEMO = "front-desk"
-_TURNS = ("I want to book a table", "two people", "tomorrow at seven pm", "Robinson", "yes please")
+_TURNS = ("I want to book a table", "two people", "tomorrow at seven pm", "my name is Robinson", "yes please")
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,13 +153,13 @@ def test_what_is_no_booking_is_answered_with_a_question_and_books_nothing(desk: 
 
 @needs_local
 def test_a_table_is_booked_by_voice(desk: Server, tmp_path: Path) -> None:
-    words = ("I want to book a table", "two people", "tomorrow at seven pm", "Robinson", "yes please")
+    words = ("I want to book a table", "two people", "tomorrow at seven pm", "my name is Robinson", "yes please")
     texts = [argument for word in words for argument in ("--text", word)]
     report = call(desk, "front-desk", *texts, save=tmp_path / "call.wav")
     tools = [tool for turn in report["turns"] for tool in turn["tools"]]
     assert [tool["name"] for tool in tools] == ["book_table"], report
     arguments = json.loads(tools[0]["arguments"])
-    assert (arguments["party_size"], arguments["time"]) == (2, "19:00")
+    assert (arguments["name"], arguments["party_size"], arguments["time"]) == ("Robinson", 2, "19:00")
     with sqlite3.connect(desk.folder / "data" / "bookings.db") as bookings:
         rows = bookings.execute("select * from bookings").fetchall()
     assert any(arguments["name"] in row and "19:00" in row for row in rows)
