@@ -18,6 +18,8 @@ from gateway.socket_transport import Line, cork_here
 from gateway.sockets import PicowsSocket, SocketLimits
 
 _ONE_MESSAGE_BYTES = 2048  # a read no larger holds one frame of sound: nothing to gather
+_READ_BYTES = 16 * 1024  # at most, in one go: then the other sockets have their turn
+_get_buffer = WSProtocol.get_buffer
 _read = WSProtocol.buffer_updated
 
 _picows_logger = logging.getLogger("patchbay.picows")
@@ -75,7 +77,13 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self._line: Line | None = None
         self._cork = cork_here()
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        room: memoryview = _get_buffer(self, sizehint)  # grows without end, to what the peer can fill
+        return room if len(room) <= _READ_BYTES else room[:_READ_BYTES]
+
     def buffer_updated(self, nbytes: int) -> None:
+        if nbytes >= _READ_BYTES and self._line is not None:
+            self._line.breathe()  # a thousand messages may be in it
         cork = self._cork
         if nbytes <= _ONE_MESSAGE_BYTES or cork.inserted:
             _read(self, nbytes)

@@ -123,6 +123,15 @@ class Line:
         """Write all, copied: picows hands out its header as a view of memory that its next header is written into."""
         self.write(b"".join(parts))
 
+    def breathe(self) -> None:
+        """Read on only when everybody else has had a turn: one peer that floods us is not to hold up the others."""
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._gone and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def is_closing(self) -> bool:
         """As `asyncio.BaseTransport` has it."""
         return self._transport.is_closing()

@@ -379,6 +379,22 @@ def test_a_burst_comes_back_whole_and_in_order_whatever_its_frames_are() -> None
     run(main)
 
 
+def test_a_peer_that_floods_us_does_not_hold_up_another() -> None:
+    async def main() -> None:
+        flooding, quiet = Ear(), Ear()
+        quiet.heard = flooding.heard  # in the order of hearing
+        ears = [flooding, quiet]
+        accept = replace(route_to(flooding), accept=lambda admission, request: Accepted(ears.pop(0)))
+        async with serving([accept]) as server:
+            one, other = await Raw.upgraded(server.bound_port), await Raw.upgraded(server.bound_port)
+            one.send(frame(1, b"flood") * 10_000)
+            other.send(frame(1, b"mine"))
+            await flooding.until(lambda: len(flooding.heard) == 10_001)
+            assert flooding.heard.index(("text", b"mine")) < 5_000
+
+    run(main)
+
+
 def test_answers_to_a_burst_leave_before_the_goodbye_that_follows_them() -> None:
     async def main() -> None:
         ear = Ear(echo=True)
