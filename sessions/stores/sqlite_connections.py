@@ -7,6 +7,7 @@ commit. `inline` runs everything on the caller's own thread, for loops whose tim
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -69,6 +70,20 @@ def run_batch(connection: sqlite3.Connection, path: str, works: Sequence[Work[T]
     return outcomes
 
 
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Which file a path names now, by device and inode; None for none."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def check_there(path: str, opened: tuple[int, int] | None) -> None:
+    """SQLite goes on writing into a file that was deleted, as if all were well. Raises StoreFailed where it was."""
+    if opened is not None and identity_of(path) != opened:
+        raise StoreFailed(f"{path} was deleted or moved while in use; start the server again")
+
+
 def scrub(connection: sqlite3.Connection) -> None:
     """Empty the write-ahead log, which still holds what was deleted; with a reader in the way it waits for the next."""
     with suppress(sqlite3.Error):
@@ -81,6 +96,7 @@ class _Writer:
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
         self._path = path
+        self._opened = identity_of(path)
         self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="patchbay-store-writer", daemon=True)
         self._thread.start()
@@ -105,6 +121,8 @@ class _Writer:
             batch, going = self._next()
             unsettled = list(batch)
             try:
+                if batch:
+                    check_there(self._path, self._opened)
                 outcomes = run_batch(self._connection, self._path, [job.work for job in batch]) if batch else []
                 if any(job.scrubs for job in batch):
                     scrub(self._connection)
@@ -142,6 +160,7 @@ class SqliteConnections:
         self._inline = inline
         self._busy_ms = busy_ms
         self._connection: sqlite3.Connection | None = None  # the writer's; the only one when inline
+        self._opened: tuple[int, int] | None = None
         self._writer: _Writer | None = None
         self._reader: sqlite3.Connection | None = None
         self._read_thread: ThreadPoolExecutor | None = None
@@ -151,6 +170,7 @@ class SqliteConnections:
         connect = partial(table.connect, self._path, busy_ms=self._busy_ms)
         if self._inline:
             self._connection = connect()
+            self._opened = identity_of(self._path)
             return
         self._connection = await asyncio.to_thread(connect)
         self._reader = await asyncio.to_thread(connect)
@@ -176,6 +196,7 @@ class SqliteConnections:
         if self._writer is not None:
             return await self._writer.submit(work, scrubs=scrubs)
         connection = self._open_connection()
+        check_there(self._path, self._opened)
         (outcome,) = run_batch(connection, self._path, [work])
         if scrubs:
             scrub(connection)

@@ -89,6 +89,30 @@ def test_a_file_that_another_process_holds_fails_the_write_and_takes_the_next(tm
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_file_that_was_deleted_while_in_use_is_a_lost_store_and_not_a_silent_one(
+    tmp_path: Path, inline: bool, how: str
+) -> None:
+    path = tmp_path / "patchbay.db"
+
+    async def main() -> None:
+        store = SqliteStore(str(path), HandClock(), inline=inline)
+        await store.open()
+        await store.put(session("s1"), None)
+        path.rename(tmp_path / "elsewhere.db")
+        if how == "replaced":
+            path.touch()
+        with pytest.raises(StoreFailed, match="was deleted or moved while in use"):
+            await store.put(session("s2"), None)
+        path.unlink(missing_ok=True)
+        (tmp_path / "elsewhere.db").rename(path)
+        await store.put(session("s2"), None)  # it is back
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
     open_and_close(path)
