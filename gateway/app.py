@@ -289,8 +289,9 @@ def _origin_rules(settings: Settings, keys: ApiKeys) -> OriginRules:
 async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder) -> None:
     """Bring the records and recordings of servers that died to their end."""
     dead = boots.take_dead()
-    await recover(store, boots, [folder / "state" for folder in dead])
+    lost = await recover(store, boots, [folder / "state" for folder in dead])
     await recorder.adopt(store, dead)
+    await recorder.give_up(store, lost)
     for folder in dead:
         boots.discard(folder)
 

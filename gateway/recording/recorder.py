@@ -199,6 +199,15 @@ class Recorder:
                 adopted += await self._adopt_one(store, folder)
         return adopted
 
+    async def give_up(self, store: Store, lost: Iterable[SessionRecord]) -> None:
+        """Close the recordings of lost sessions of which nothing had reached the disk. Runs once, after `adopt`."""
+        for record in lost:
+            running = record.recording.state is RecordingState.RUNNING
+            if running and not session_folder(self._root, record.tenant, record.session_id).is_dir():
+                found = await store.get(record.tenant, record.session_id, SESSION_ID)
+                nothing = RecordingInfo(RecordingState.FAILED, complete=False)
+                self._done(record, Fields(found).whole_or_none("ttl"))(nothing)
+
     async def _adopt_one(self, store: Store, folder: Path) -> bool:
         key = SessionKey(*named_by(folder))
         try:

@@ -307,6 +307,25 @@ def test_the_recording_of_a_dead_process_is_made_by_the_next(tmp_path: Path) -> 
     in_room(tmp_path, test)
 
 
+def test_a_recording_of_which_nothing_reached_the_disk_is_failed_and_not_running_for_ever(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        store = FaultyStore(room.clock)
+        await store.open()
+        lost = replace(RECORD, recording=RecordingInfo(RecordingState.RUNNING, complete=False))
+        await store.put(session_document(lost, ttl_s=55), None)
+        assert await room.recorder.adopt(store, [tmp_path / "no spool"]) == 0
+        await room.recorder.give_up(store, [lost])
+        assert (room.info().state, room.info().complete, room.saved[-1]["ttl"]) == (RecordingState.FAILED, False, 55)
+        room.saved.clear()
+        assert await room.recorder.adopt(store, [a_dead_call(room)]) == 1
+        await room.recorder.give_up(store, [lost])  # its spool waits for the finisher
+        await room.recorder.give_up(store, [replace(lost, recording=RecordingInfo(RecordingState.OFF))])
+        assert room.saved == []
+        await store.close()
+
+    in_room(tmp_path, test)
+
+
 def test_the_spool_of_a_session_that_is_gone_is_removed(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         store = FaultyStore(room.clock)
