@@ -1,7 +1,8 @@
 """Items that one Realtime client has and the model does not, at least not as the client has them.
 
 A system message that the model must not be told of is one, the `mcp_call` that stands for a function call another.
-The model cannot answer for them, so a `retrieve` or a `delete` of one is answered here.
+The model cannot answer for them as they are here, so a `retrieve` of one is answered here. So is a `delete`, unless the
+model has the item too, in another shape.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ MAX_KEPT_BYTES = 1024 * 1024  # of items that are kept from the model, in one ca
 class KeptItems:
     """Answers for the items that only the gateway can answer for."""
 
-    __slots__ = ("_ids", "_items", "_kept_bytes", "_order")
+    __slots__ = ("_ids", "_items", "_kept_bytes", "_models", "_order")
 
     def __init__(self, ids: Ids, order: ItemOrder) -> None:
         self._ids = ids
         self._order = order
         self._items: dict[str, JsonObject] = {}
+        self._models: set[str] = set()  # those among them that the model has in its own shape
         self._kept_bytes = 0
 
     def create(self, item: JsonObject, previous_item_id: str | None, message_bytes: int) -> tuple[bytes, ...]:
@@ -47,8 +49,14 @@ class KeptItems:
         )
 
     def put(self, item: JsonObject) -> None:
-        """The client has an item of the model's in this state, which the model does not know."""
+        """The client has an item of the model's in this shape, which the model does not know."""
         self._items[str(item["id"])] = item
+        self._models.add(str(item["id"]))
+
+    def change(self, item: JsonObject) -> None:
+        """Such an item has gone on, unless the client has deleted it."""
+        if item["id"] in self._items:
+            self._items[str(item["id"])] = item
 
     def retrieve(self, item_id: str) -> bytes | None:
         """The answer to a `retrieve` of an item that only the gateway knows; None for the model's own."""
@@ -56,8 +64,11 @@ class KeptItems:
         return None if item is None else server_events.item_retrieved(self._ids.new("event"), item)
 
     def delete(self, item_id: str) -> bytes | None:
-        """The answer to a `delete` of an item that only the gateway knows; None for the model's own."""
+        """The answer to a `delete` of an item that only the gateway has; None where the model is to delete it."""
         if self._items.pop(item_id, None) is None:
+            return None
+        if item_id in self._models:
+            self._models.discard(item_id)
             return None
         self._order.remove(item_id)
         return server_events.item_deleted(self._ids.new("event"), item_id)

@@ -101,7 +101,7 @@ class ServerTools:
         place = self.shown.get(command.item_id)
         if place is None:
             return ()
-        self._kept.put(_mcp_call(command.item_id, command.name, command.arguments))
+        self._kept.change(_mcp_call(command.item_id, command.name, command.arguments))
         return (self._state("in_progress", place),)
 
     def ended(self, command: ToolEnded) -> tuple[bytes, ...]:
@@ -114,7 +114,7 @@ class ServerTools:
             state, made = "completed", _mcp_call(item_id, name, arguments, command.output)
         else:
             state, made = "failed", _mcp_call(item_id, name, arguments, None, items.tool_error(command.output))
-        self._kept.put(made)
+        self._kept.change(made)
         return (
             self._state(state, place),
             response_events.output_item_done(self._ids.new("event"), place, made),

@@ -53,10 +53,18 @@ def test_it_can_be_retrieved_and_deleted_once() -> None:
 def test_an_item_of_the_models_may_have_another_state_here() -> None:
     kept = kept_beside(ItemOrder())
     kept.put(system("s"))
-    kept.put({**system("s"), "content": []})
+    kept.change({**system("s"), "content": []})
     retrieved = kept.retrieve("s")
     assert retrieved is not None
     assert orjson.loads(retrieved)["item"]["content"] == []
+
+
+def test_an_item_that_the_model_has_too_is_the_models_to_delete_and_is_gone_for_good() -> None:
+    kept = kept_beside(ItemOrder())
+    kept.put(system("s"))
+    assert kept.delete("s") is None
+    kept.change({**system("s"), "content": []})  # its tool returns later
+    assert kept.retrieve("s") is None
 
 
 def test_an_id_that_is_taken_is_refused() -> None:
