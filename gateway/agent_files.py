@@ -61,7 +61,6 @@ class AgentFilesError(ValueError):
 
     def __init__(self, faults: Sequence[AgentFileError]) -> None:
         super().__init__("\n".join(map(str, faults)))
-        self.faults = tuple(faults)
 
 
 def all_of(*checks: Callable[[Agent], None]) -> Callable[[Agent], None]:

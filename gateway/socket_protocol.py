@@ -71,7 +71,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             True,  # answers to pings
             limits.max_message_bytes,
             headers,
-            16 * 1024,  # read buffer to begin with
+            _READ_BYTES,  # read buffer to begin with
         )
         self._goodbye_s = limits.goodbye_s
         self._line: Line | None = None

@@ -6,13 +6,13 @@ OpenAI Realtime API reference (GA).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from audio.formats import PCM16_24K, AudioFormat
 from audio.runs import SoundStream
 from gateway.lane import SoundSource
 from gateway.models.remembering import remember
+from gateway.realtime import fields
 from gateway.realtime.scan import Delta, SoundPattern, decode_audio, scan_delta
 from gateway.realtime.wire_formats import FORMATS
 from sessions.events import AgentAudio
@@ -92,9 +92,7 @@ class ModelSpeech:
 
 def named_format(holder: Json) -> AudioFormat | None:
     """The format of sound that a session or a response names; None where it names none that we know."""
-    value = holder
-    for key in ("audio", "output", "format", "type"):
-        value = value.get(key) if isinstance(value, Mapping) else None
+    value = fields.inside(holder, "audio", "output", "format", "type")
     return FORMATS.get(value) if isinstance(value, str) else None
 
 

@@ -8,8 +8,9 @@ from audio.formats import AudioFrame
 from gateway.models.scripted_answer import pieces
 from gateway.models.scripted_shape import Hears
 from gateway.models.scripted_sound import EnergyEar, Heard
+from gateway.realtime import fields
 from gateway.realtime.brain import Ear
-from sessions.ports import Json, JsonObject
+from sessions.ports import JsonObject
 
 EAGERNESS_MS = {"low": 1000, "medium": 600, "auto": 600, "high": 300}  # of silence that ends a turn, in semantic_vad
 
@@ -28,7 +29,7 @@ class ScriptedHearing:
 
     def configure(self, session: JsonObject) -> None:
         """The session's way to find turns is emulated by energy."""
-        detection = _inside(session, "audio", "input", "turn_detection")
+        detection = fields.inside(session, "audio", "input", "turn_detection")
         was, self._detects = self._detects, isinstance(detection, Mapping)
         if was and not self._detects:
             self._energy.reset()
@@ -92,9 +93,3 @@ class ScriptedHearing:
     def close(self) -> None:
         """The session is over."""
         self._to_tell.clear()
-
-
-def _inside(value: Json, *keys: str) -> Json:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

@@ -105,6 +105,13 @@ def required(holder: JsonObject, key: str, path: str) -> Json:
     return holder[key]
 
 
+def inside(value: Json, *keys: str) -> Json:
+    """What lies under these keys, one in the other; None where there is none of them, or no object to have it."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
 def below(path: str, key: str) -> str:
     """The path of a key within the object at `path`."""
     return f"{path}.{key}" if path else key

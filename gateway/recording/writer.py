@@ -225,8 +225,8 @@ class SpoolWriter:
     def _run(self) -> None:
         while (gathered := self._work.get()) is not None:
             while gathered:  # what is written is let go at once, not when the next work comes
-                self._write(gathered.popleft())
+                self._do(gathered.popleft())
 
-    def _write(self, work: _Work) -> None:
+    def _do(self, work: _Work) -> None:
         work.do()
         self._done_bytes += work.payload_bytes

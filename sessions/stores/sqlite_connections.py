@@ -52,8 +52,11 @@ class _Job(Generic[T]):
             self.done.set_result(outcome)
 
 
-def run_batch(connection: sqlite3.Connection, path: str, works: Sequence[Work[T]]) -> list[T | VoiceError]:
+def run_batch(
+    connection: sqlite3.Connection, path: str, opened: tuple[int, int] | None, works: Sequence[Work[T]]
+) -> list[T | VoiceError]:
     """Run writes in one transaction: each one's result, or the error that is its own. Raises StoreFailed for all."""
+    check_there(path, opened)
     try:
         connection.execute("BEGIN IMMEDIATE")
         outcomes: list[T | VoiceError] = []
@@ -93,10 +96,10 @@ def scrub(connection: sqlite3.Connection) -> None:
 class _Writer:
     """The one thread that writes: takes all that waits, commits it together, tells everybody."""
 
-    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str, opened: tuple[int, int] | None) -> None:
         self._connection = connection
         self._path = path
-        self._opened = identity_of(path)
+        self._opened = opened
         self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="patchbay-store-writer", daemon=True)
         self._thread.start()
@@ -121,9 +124,8 @@ class _Writer:
             batch, going = self._next()
             unsettled = list(batch)
             try:
-                if batch:
-                    check_there(self._path, self._opened)
-                outcomes = run_batch(self._connection, self._path, [job.work for job in batch]) if batch else []
+                works = [job.work for job in batch]
+                outcomes = run_batch(self._connection, self._path, self._opened, works) if batch else []
                 if any(job.scrubs for job in batch):
                     scrub(self._connection)
                 unsettled.clear()
@@ -173,9 +175,10 @@ class SqliteConnections:
             self._opened = identity_of(self._path)
             return
         self._connection = await asyncio.to_thread(connect)
+        self._opened = identity_of(self._path)
         self._reader = await asyncio.to_thread(connect)
         self._read_thread = ThreadPoolExecutor(1, "patchbay-store-reader")
-        self._writer = _Writer(self._connection, self._path)
+        self._writer = _Writer(self._connection, self._path, self._opened)
 
     async def close(self) -> None:
         """Write what is queued and close the file; harmless when closed already."""
@@ -196,8 +199,7 @@ class SqliteConnections:
         if self._writer is not None:
             return await self._writer.submit(work, scrubs=scrubs)
         connection = self._open_connection()
-        check_there(self._path, self._opened)
-        (outcome,) = run_batch(connection, self._path, [work])
+        (outcome,) = run_batch(connection, self._path, self._opened, [work])
         if scrubs:
             scrub(connection)
         if isinstance(outcome, VoiceError):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.realtime import fields
 from sessions.ports import Json
 
 _SENTENCE_KEYS = ("sentence", "say", "spoken", "message", "text", "content", "summary", "result", "error", "detail")
@@ -26,10 +27,7 @@ class Result:
 
     def field(self, path: str) -> Json:
         """A field by its dotted path, None where there is none."""
-        value: Json = self.value
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        return fields.inside(self.value, *path.split("."))
 
 
 def read_result(output: str) -> Result:
