@@ -16,6 +16,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["serve"]:
         gc.disable()  # what a start makes stays: looking for garbage in it, again and again, takes a tenth of the start
+        from gateway.quickstart import import_fastapi
+
+        import_fastapi()
         from gateway.serving import serve
 
         raise SystemExit(serve(arguments[1:]))

@@ -12,7 +12,6 @@ from typing import Any
 from gateway.agent_files import AgentProblem
 from gateway.models.in_process import Engine, InProcessConnector
 from gateway.models.leg import ModelConnector
-from gateway.models.local.dialogue import DialogueError, compile_dialogue
 from gateway.models.local.engines import LocalEngines
 from gateway.models.openai_realtime import OpenAIRealtimeConnector
 from gateway.models.remote import RemoteModels
@@ -22,7 +21,7 @@ from gateway.models.scripted_shape import Script
 from gateway.realtime.server import RealtimeServer
 from gateway.settings import Settings
 from sessions.agent import Agent
-from sessions.ports import Clock, Ids
+from sessions.ports import Clock, Ids, JsonObject
 
 
 def _scripted_server() -> Callable[..., RealtimeServer]:
@@ -30,6 +29,16 @@ def _scripted_server() -> Callable[..., RealtimeServer]:
     from gateway.models.scripted import scripted_server
 
     return scripted_server
+
+
+def _check_dialogue(offline: JsonObject) -> None:
+    """Raises AgentProblem. What reads a dialogue is imported here: no other agent's start should wait for it."""
+    from gateway.models.local.dialogue import DialogueError, compile_dialogue
+
+    try:
+        compile_dialogue(offline)
+    except DialogueError as error:
+        raise AgentProblem(f"offline.{error.field}" if error.field else "offline", error.message) from error
 
 
 class ScriptedEngine:
@@ -72,13 +81,11 @@ class ModelRegistry:
                 case "local":
                     if agent.offline is None:
                         raise AgentProblem("offline", "an agent on local/offline needs this: the dialogue it follows")
-                    compile_dialogue(agent.offline)
+                    _check_dialogue(agent.offline)
         except ScriptError as error:
             raise AgentProblem("model", str(error)) from error
         except OSError as error:
             raise AgentProblem("model", f"its script cannot be read: {error.strerror}") from error
-        except DialogueError as error:
-            raise AgentProblem(f"offline.{error.field}" if error.field else "offline", error.message) from error
 
     def unavailable(self, agent: Agent) -> str | None:
         """Why an agent cannot be called now, in words for anybody; None if it can."""
