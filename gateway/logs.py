@@ -41,6 +41,20 @@ def told(error: BaseException) -> str:
     return "\n".join(lines)
 
 
+class _Handshakes(logging.Filter):
+    """A TLS handshake that a peer broke off (a health check, a scanner) is no error of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let it through as what it is, where that is wanted."""
+        if isinstance(record.msg, str) and record.msg.startswith("SSL handshake failed"):
+            record.msg, record.args = "a TLS handshake failed", ()
+            record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return logging.getLogger().isEnabledFor(record.levelno)
+
+
+_HANDSHAKES = _Handshakes()
+
+
 def set_up_logging(level: str) -> None:
     """Send everything from this level on to standard error."""
     out = logging.StreamHandler(sys.stderr)
@@ -48,6 +62,7 @@ def set_up_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
     for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "picows"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(_HANDSHAKES)
     # It warns of each message sent to a peer that was lost in the same turn of the loop: thousands, when many hang up.
     logging.getLogger("aiofastnet").setLevel(logging.ERROR)
     # It tells of every start and stop in colours; `patchbay.server` tells what matters.

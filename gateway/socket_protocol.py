@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from picows import WSAutoPingStrategy
@@ -102,6 +103,10 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         if self._line is not None:
             self._line.gone()
         super().connection_lost(exc)
+        if self.transport.is_client_side:
+            # A violation is told by the log, and once more by a future that would complain that nobody asked it.
+            with suppress(Exception, StopIteration):
+                self.transport.wait_disconnected().send(None)
 
     def abort(self) -> None:
         """Cut the line, if there is one."""

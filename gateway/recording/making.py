@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ def make_here(job_files: Iterable[str]) -> list[dict[str, Any]]:
     return [run_job(Path(path)) for path in job_files]
 
 
-async def make_apart(job_files: Iterable[str], timeout_s: float) -> list[dict[str, Any]]:
+async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[str, Any]]:
     """Run the program on these jobs, and end it after so long; the results that it lived to tell."""
+    if not job_files:  # the disk took none
+        return []
     try:
         program = await asyncio.create_subprocess_exec(
             sys.executable,

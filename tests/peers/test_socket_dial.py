@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http
 import ssl
 import subprocess
@@ -162,10 +163,14 @@ def test_a_header_cannot_smuggle_another() -> None:
 
 @BOTH
 def test_servers_that_break_the_rules_are_told(loop: str) -> None:
+    complaints: list[dict[str, object]] = []  # of futures that nobody asked
+
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
         for sent, code in (
             (frame(1, b"\xff", masked=False), 1007),
             (frame(1, b"masked"), 1002),
+            (frame(5, b"no such opcode", masked=False), 1002),
             (frame(2, b"x" * 2000, masked=False), 1009),
         ):
 
@@ -181,6 +186,8 @@ def test_servers_that_break_the_rules_are_told(loop: str) -> None:
                 assert ear.heard == []
 
     run(main, loop)
+    gc.collect()
+    assert complaints == []
 
 
 def test_a_server_that_goes_away_is_reported_with_its_code() -> None:
