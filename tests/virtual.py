@@ -50,6 +50,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self._virtual_s > LONGEST_S:
             raise RuntimeError("hours of virtual time have passed: something waits for what never comes")
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for threads in true time: the five virtual minutes of Python 3.12 and later are no time."""
+        await super().shutdown_default_executor()
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in virtual time."""

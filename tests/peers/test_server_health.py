@@ -40,13 +40,15 @@ def test_a_server_with_a_certificate_of_its_own_is_healthy(tls_gateway: House) -
 
 def test_a_peer_that_breaks_off_its_handshake_is_no_error(tls_gateway: House) -> None:
     place = urlsplit(tls_gateway.url)
-    assert place.hostname is not None and place.port is not None
+    assert place.hostname is not None
+    assert place.port is not None
     for end in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # a reset, as scanners do, and a plain end
         with socket.create_connection((place.hostname, place.port)) as peer:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, end)
     assert ask(tls_gateway, PATCHBAY_TLS_CERT="anything.pem") == (0, "")  # which comes after it in the log
     lines = [json.loads(line) for line in tls_gateway.log().splitlines() if '"asyncio"' in line]
-    assert lines and {(line["level"], line["message"]) for line in lines} == {("info", "a TLS handshake failed")}
+    assert lines
+    assert {(line["level"], line["message"]) for line in lines} == {("info", "a TLS handshake failed")}
 
 
 def test_a_port_where_nobody_answers_is_not(gateway: House) -> None:
