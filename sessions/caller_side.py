@@ -23,10 +23,11 @@ from sessions.events import (
     PlaybackReported,
     SettingsChanged,
 )
-from sessions.state import CallState, Line
+from sessions.state import CallState, Line, Unconfirmed
 from sessions.wishes import Origin
 
 MAX_ITEMS = 20_000  # of a call; five a second for an hour
+MAX_UNCONFIRMED = 64  # messages that the model has neither taken nor refused: it answers in order, and soon
 
 
 def sound(state: CallState, event: CallerAudio, now_ms: int) -> SendAudio | None:
@@ -68,17 +69,26 @@ def committed(state: CallState, event: CallerCommitted) -> None:
 def typed(state: CallState, event: CallerText, now_ms: int) -> None:
     """A typed message, perhaps with pictures."""
     if len(state.talk.places) >= MAX_ITEMS:
-        state.out.append(Refuse("rate_limit_exceeded", "The conversation has as many items as it can.", None))
+        text = "The conversation has as many items as it can."
+        state.out.append(Refuse("rate_limit_exceeded", text, event.client_event_id))
         return
     state.limits.active(now_ms)
     state.greeting_due_ms = None
     state.client_calls.clear()
-    if event.item_id not in state.talk.places:  # else the model refuses it, and the first one stands
+    new = event.item_id not in state.talk.places  # else the model refuses it, and the first one stands
+    if new:
         if not state.caller_speaks:
             state.watch.caller_typed(now_ms)
-        state.talk.caller_typed(event.item_id, event.text, event.images, now_ms)
-    if event.wire is not None:
-        state.to_model(PassToModel(event.wire), event.item_id)
+        state.talk.caller_typed(event.item_id, event.text, event.images, now_ms, spoken=event.spoken)
+    if event.wire is None:
+        return
+    told = state.to_model(PassToModel(event.wire), event.item_id, event.client_event_id)
+    if told:
+        state.unconfirmed[event.event_id] = Unconfirmed(event, recorded=new)
+        if len(state.unconfirmed) > MAX_UNCONFIRMED:
+            del state.unconfirmed[next(iter(state.unconfirmed))]
+    elif new:
+        state.talk.withdraw(event.item_id)
 
 
 def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> None:

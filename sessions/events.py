@@ -62,11 +62,17 @@ class CallerCommitted:
 
 @dataclass(frozen=True, slots=True)
 class CallerText:
-    """A typed message from the caller; `images` counts the pictures in it."""
+    """A message from the caller; `images` counts the pictures in it, `spoken` says that it is sound, given whole.
+
+    An error of the model's about it names `event_id`, which is the client's own name for the message if it gave one.
+    """
 
     item_id: str
     text: str
     images: int
+    spoken: bool
+    event_id: str
+    client_event_id: str | None
     wire: Wire | None
 
 
@@ -299,6 +305,22 @@ class ToolOutputTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemTaken:
+    """The model's conversation now holds this message of the caller's."""
+
+    item_id: str
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDeleted:
+    """The model's conversation no longer holds this item: the client wanted it gone."""
+
+    item_id: str
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPassed:
     """A message that the call has no opinion on and the client shall have."""
 
@@ -327,6 +349,8 @@ ModelEvent: TypeAlias = (
     | ResponseEnded
     | ModelRefused
     | ToolOutputTaken
+    | ItemTaken
+    | ItemDeleted
     | ModelPassed
     | ModelLost
 )

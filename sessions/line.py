@@ -101,10 +101,15 @@ def _tell_past(state: CallState, now_ms: int) -> None:
 def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
     """What was said, heard and done, in order, for a session that knows nothing of it.
 
-    Left out is what it is told otherwise: what waits to be sent, and tools that still run, when they come back.
+    Left out is what it is told otherwise (what waits to be sent, and tools that still run, when they come back), and
+    what the client has deleted.
     """
     untold = state.held.told | state.tool_book.unfinished()
-    told = [entry for entry in past_of(state.book.turns) if _name(entry) not in untold]
+    told = [
+        entry
+        for entry in past_of(state.book.turns)
+        if _name(entry) not in untold and entry.item_id not in state.deleted
+    ]
     return tuple(told[-SEEDED_ENTRIES:])
 
 

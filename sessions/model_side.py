@@ -24,6 +24,7 @@ from sessions.events import (
     CallerTurnTaken,
     ItemKind,
     ItemStarted,
+    ItemTaken,
     ModelRefused,
     Outcome,
     ResponseEnded,
@@ -58,13 +59,13 @@ def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
 
 
 def _barge_in(state: CallState, now_ms: int) -> None:
-    sounding = state.ledger.sounding(now_ms)
-    active = state.queue.active
-    if sounding is not None:
-        state.talk.interrupt_item(sounding.item_id)
-    elif active is not None and (turn := state.answers.turn_of(active.response_id)) is not None:
-        state.book.interrupt(turn)
-    if state.setup.interrupts_by_itself:
+    if state.setup.interrupts_by_itself:  # else the agent speaks on, unless the client cancels or truncates it
+        sounding = state.ledger.sounding(now_ms)
+        active = state.queue.active
+        if sounding is not None:
+            state.talk.interrupt_item(sounding.item_id)
+        elif active is not None and (turn := state.answers.turn_of(active.response_id)) is not None:
+            state.book.interrupt(turn)
         state.silenced |= state.responses.keys() - state.beside
         state.live_item = None
         if state.rules.client_plays:
@@ -176,6 +177,9 @@ def run(state: CallState, item_id: str, run: FrameRun) -> None:
 def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
     """Another item begins to sound. False if its sound is not to go the usual way: its response was cut short."""
     frame = event.frame
+    if event.response_id in state.beside:  # for the client to do with as it likes: no part of the talk
+        state.out.append(Play(event.response_id, event.item_id, frame, event.wire))
+        return False
     state.talk.agent_sounds(event.response_id, event.item_id, now_ms)
     if event.response_id in state.silenced:
         state.ledger.sent_unheard(event.item_id, frame.samples, frame.format.rate_hz, now_ms)
@@ -323,6 +327,9 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
         name = state.queue.latest_asked  # there is nothing else that it can be about
     found = state.queue.refused(name) if name is not None else None
     if found is None:
+        if event.event_id in state.unconfirmed:
+            _message_refused(state, event)
+            return
         if event.event_id is None or not event.event_id.startswith("pb_"):
             state.out.append(Relay(event))
         return
@@ -334,6 +341,23 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     elif not answering.try_again(state, wish, now_ms) and state.leave_wanted:
         ending.leave(state, now_ms)
     answering.pump(state, now_ms)
+
+
+def item_taken(state: CallState, event: ItemTaken) -> None:
+    """A message of the caller's stands in the model's conversation."""
+    for name, sent in state.unconfirmed.items():
+        if sent.message.item_id == event.item_id:
+            del state.unconfirmed[name]
+            break
+    state.out.append(Relay(event))
+
+
+def _message_refused(state: CallState, event: ModelRefused) -> None:
+    """The model's conversation does not hold a message of the client's, and so the record does not."""
+    sent = state.unconfirmed.pop(event.event_id or "")
+    if sent.recorded:
+        state.talk.withdraw(sent.message.item_id)
+    state.out.append(Relay(event))
 
 
 def _tell_client(state: CallState, wish: Wish, event: ModelRefused) -> None:

@@ -110,8 +110,8 @@ class PlaybackLedger:
         item = self._items.get(item_id)
         if item is None:
             return False
-        if not item.cut:
-            self.interrupted(now_ms)  # the rest of its queue goes with it
+        if not item.cut and now_ms < item.begin_ms + item.sent_ms + MARKS_LAG_MS:
+            self.interrupted(now_ms)  # the rest of its queue goes with it; one that is long over has none
         item.known_ms = max(0, min(heard_ms, item.sent_ms))
         item.label = Heard.REPORTED
         item.cut = True

@@ -19,7 +19,9 @@ from sessions.events import (
     CancelWanted,
     ClientToolAnswered,
     HungUp,
+    ItemDeleted,
     ItemStarted,
+    ItemTaken,
     MarkEchoed,
     ModelEvent,
     ModelLost,
@@ -119,6 +121,11 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
         case ToolOutputTaken():
             state.untaken.discard(event.call_id)
             state.seeded.discard(event.call_id)
+            state.out.append(Relay(event))
+        case ItemTaken():
+            model_side.item_taken(state, event)
+        case ItemDeleted():
+            state.deleted.add(event.item_id)
             state.out.append(Relay(event))
         case ModelLost():
             line.lost(state, event, now_ms)

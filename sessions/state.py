@@ -9,7 +9,7 @@ from enum import Enum
 
 from sessions.agent import ToolRule
 from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
-from sessions.events import ResponseRequest, TokenUsage
+from sessions.events import CallerText, ResponseRequest, TokenUsage
 from sessions.hearing import Hearing
 from sessions.jobs import ToolLedger
 from sessions.playback import PlaybackLedger
@@ -142,6 +142,14 @@ class Meter:
         self.agent_rate_hz = rate_hz
 
 
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A message of the caller's that the model has neither taken nor refused."""
+
+    message: CallerText
+    recorded: bool  # it is in the record; a second one of the same id is not
+
+
 @dataclass(slots=True)
 class CallState:
     """One call's whole state. `out` collects the commands of the event that is being handled."""
@@ -176,6 +184,8 @@ class CallState:
     live_item: str | None = None  # the item whose speech goes straight on
     live_response: str = ""  # the response that it belongs to
     progress_ms: int = 0  # when the running response last brought something that is not sound
+    unconfirmed: dict[str, Unconfirmed] = field(default_factory=dict)  # messages, by what their errors would name
+    deleted: set[str] = field(default_factory=set)  # items that no leg is to be told of again
     untaken: set[str] = field(default_factory=set)  # tool outputs sent that the model has not acknowledged
     seeded: set[str] = field(default_factory=set)  # those told with their call, which may never be acknowledged
     active_knows_all: bool = True  # the running response began after all tool outputs so far had been taken
@@ -192,8 +202,8 @@ class CallState:
     ended_ms: int | None = None
     wound_up: bool = False
 
-    def to_model(self, command: ModelCommand, tells: str | None = None, event_id: str | None = None) -> None:
-        """Send to the model, or keep until its leg is open.
+    def to_model(self, command: ModelCommand, tells: str | None = None, event_id: str | None = None) -> bool:
+        """Send to the model, or keep until its leg is open. False where there is no room: the client is told.
 
         `tells` is the item or call that it brings to the model, `event_id` the client's name for it.
         """
@@ -201,6 +211,8 @@ class CallState:
             self.out.append(command)
         elif self.line is not Line.GONE and not self.held.add(command, tells):
             self.out.append(Refuse("rate_limit_exceeded", "Too much was sent before the model was ready.", event_id))
+            return False
+        return True
 
     def add(self, command: Command | None) -> None:
         """One more command, if it is one."""

@@ -45,10 +45,10 @@ class Talk:
                 said.text = said.heard_text = self._room.fitted(turn, self._early.pop(item_id))
                 said.final = True
 
-    def caller_typed(self, item_id: str, text: str, images: int, now_ms: int) -> None:
-        """Something the caller types, once."""
+    def caller_typed(self, item_id: str, text: str, images: int, now_ms: int, *, spoken: bool) -> None:
+        """Something the caller types, or says in a message of its own, once."""
         if item_id not in self.places:
-            turn, said = self._caller(item_id, now_ms, spoken=False)
+            turn, said = self._caller(item_id, now_ms, spoken=spoken)
             said.text = said.heard_text = self._room.fitted(turn, text)
             said.images = images
 
@@ -59,6 +59,16 @@ class Talk:
         turn.entries.append(said)
         self.places[item_id] = Place(turn, said)
         return turn, said
+
+    def withdraw(self, item_id: str) -> None:
+        """It was not said after all: the model refused the message."""
+        place = self.places.pop(item_id, None)
+        if place is None:
+            return
+        turn, said = place.turn, place.said
+        turn.entries = [entry for entry in turn.entries if entry is not said]
+        self._room.give_back(turn, said.text)
+        self._book.touch(turn)
 
     def caller_text(self, item_id: str, text: str, *, final: bool) -> None:
         """The words of a caller's item, or a further part of them."""

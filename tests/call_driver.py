@@ -23,8 +23,10 @@ from sessions.events import (
     CancelWanted,
     ClientToolAnswered,
     HungUp,
+    ItemDeleted,
     ItemKind,
     ItemStarted,
+    ItemTaken,
     ModelLost,
     ModelReady,
     ModelRefused,
@@ -197,8 +199,8 @@ def caller_audio(ms: int = 20, *, loud: bool = True, start_sample: int = 0) -> C
     return CallerAudio(frame(ms, loud=loud, start_sample=start_sample), None)
 
 
-def typed(item_id: str = "text_1", text: str = "hello", images: int = 0) -> CallerText:
-    return CallerText(item_id, text, images, wire(item_id))
+def typed(item_id: str = "text_1", text: str = "hello", images: int = 0, *, spoken: bool = False) -> CallerText:
+    return CallerText(item_id, text, images, spoken, f"create {item_id}", None, wire(item_id))
 
 
 def create(name: str = "create_1", *, metadata: JsonObject | None = None, out_of_band: bool = False) -> ResponseWanted:
@@ -280,6 +282,15 @@ def wants(name: str, call_id: str = "call_1", response_id: str = "resp_1") -> To
 
 def takes(call_id: str = "call_1") -> ToolOutputTaken:
     return ToolOutputTaken(call_id, None)
+
+
+def holds(item_id: str = "text_1") -> ItemTaken:
+    """The model's conversation has a message of the caller's."""
+    return ItemTaken(item_id, wire(f"added:{item_id}"))
+
+
+def deletes(item_id: str = "text_1") -> ItemDeleted:
+    return ItemDeleted(item_id, wire(f"deleted:{item_id}"))
 
 
 def refuses(event_id: str | None, code: str = "conversation_already_has_active_response") -> ModelRefused:

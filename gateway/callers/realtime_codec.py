@@ -123,6 +123,8 @@ class RealtimeCallerCodec:
                 return self._own(self._view.kept.retrieve(event.item_id), wire)
             case client.ItemDelete():
                 return self._own(self._view.kept.delete(event.item_id), wire)
+            case client.ItemTruncate() if event.content_index:  # no such sound: the model refuses it
+                return Read(CallerPassed(wire))
             case client.ItemTruncate():
                 return Read(PlaybackReported(event.item_id, event.audio_end_ms, wire))
             case client.ResponseCreate():
@@ -178,11 +180,14 @@ class RealtimeCallerCodec:
         previous = self._view.order.wanted(item_id, event.previous_item_id)
         if previous != event.previous_item_id:
             changed["previous_item_id"] = previous  # the client named an item that is kept from the model
+        event_id = event.event_id
+        if event_id is None:  # a refusal must be known as one of this message
+            event_id = changed["event_id"] = self._ids.new("pb")
         if changed:
             parsed: JsonObject = {**event.parsed, **changed}
             wire = Wire("realtime", orjson.dumps(parsed), parsed)
-        text, images = _content(item.get("content"))
-        return Read(CallerText(item_id, text, images, wire))
+        text, images, spoken = _content(item.get("content"))
+        return Read(CallerText(item_id, text, images, spoken, event_id, event.event_id, wire))
 
     def _keep(self, event: client.ItemCreate, message_bytes: int) -> Read:
         """Show the client an item that the model is not told of."""
@@ -216,16 +221,17 @@ class RealtimeCallerCodec:
         return Read(ResponseWanted(request, event.event_id))
 
 
-def _content(parts: Json) -> tuple[str, int]:
-    """The text of a message's parts, and how many pictures are among them."""
+def _content(parts: Json) -> tuple[str, int, bool]:
+    """The text of a message's parts, how many pictures are among them, and whether sound is."""
     texts: list[str] = []
-    images = 0
+    images, spoken = 0, False
     for part in parts if isinstance(parts, list) else ():
         if not isinstance(part, Mapping):
             continue
         if part.get("type") == "input_image":
             images += 1
+        spoken = spoken or part.get("type") == "input_audio"
         said = part.get("text") or part.get("transcript")
         if isinstance(said, str):
             texts.append(said)
-    return " ".join(texts), images
+    return " ".join(texts), images, spoken

@@ -14,8 +14,10 @@ from sessions.events import (
     AgentText,
     CallerTranscribed,
     CallerTurnTaken,
+    ItemDeleted,
     ItemKind,
     ItemStarted,
+    ItemTaken,
     ModelEvent,
     ModelPassed,
     ModelRefused,
@@ -106,7 +108,13 @@ def _item_added(parsed: JsonObject, wire: Wire) -> ModelEvent:
     item = object_of(parsed, "item")
     if item.get("type") == "function_call_output":
         return ToolOutputTaken(text_of(item, "call_id"), wire)
+    if item.get("role") == "user":
+        return ItemTaken(text_of(item, "id"), wire)
     return ModelPassed(wire)
+
+
+def _item_deleted(parsed: JsonObject, wire: Wire) -> ModelEvent:
+    return ItemDeleted(text_of(parsed, "item_id"), wire)
 
 
 def _response_created(parsed: JsonObject, wire: Wire) -> ModelEvent:
@@ -216,6 +224,7 @@ READERS: dict[str, Reader] = {
     "input_audio_buffer.committed": _committed,
     "conversation.created": _conversation_created,
     "conversation.item.added": _item_added,
+    "conversation.item.deleted": _item_deleted,
     "conversation.item.input_audio_transcription.delta": _transcription_delta,
     "conversation.item.input_audio_transcription.completed": _transcription_completed,
     "response.created": _response_created,

@@ -12,9 +12,11 @@ from call_driver import (
     frame,
     heard,
     hears,
+    holds,
     kinds,
     model_setup,
     of,
+    refuses,
     saved,
     says,
     sounds,
@@ -25,9 +27,10 @@ from call_driver import (
     wire,
 )
 
-from sessions.commands import CancelResponse, Configure, PassToModel, Refuse, SendAudio, TruncateItem
+from sessions.commands import CancelResponse, Configure, PassToModel, Refuse, Relay, SendAudio, TruncateItem
 from sessions.events import CallerCommitted, CallerPassed, SettingsChanged
 from sessions.record import Heard
+from sessions.state import HELD_COMMANDS
 
 
 def test_caller_sound_goes_to_the_model_as_it_came() -> None:
@@ -73,6 +76,39 @@ def test_a_message_under_a_name_that_is_taken_does_not_change_the_record() -> No
     out = call(typed("agent_1", "I am the agent"), typed("t", "first"), typed("t", "second"))
     assert len(of(PassToModel, out)) == 3  # the model refuses them to its client
     assert call.said == [("agent", ""), ("caller", "first")]
+
+
+def test_a_message_that_the_model_refuses_was_not_said() -> None:
+    call = Driver()
+    call(typed("ghost", "not in the conversation"), typed("t", "first"), holds("t"))
+    assert len(of(Relay, call(refuses("create ghost", "invalid_value")))) == 1
+    assert call.said == [("caller", "first")]
+    assert call(refuses("create ghost", "invalid_value"), refuses("create t", "invalid_value")) != []
+    assert call.said == [("caller", "first")]  # which the model has
+
+
+def test_a_refused_message_leaves_the_turn_and_its_answer() -> None:
+    call = Driver()
+    call(typed("t", "first"), typed("ghost", "not in the conversation"), begins(), *says("Hello.", 100), ends())
+    call.wait(100)
+    call(hears())
+    assert saved(call(refuses("create ghost", "invalid_value"))) == [0]
+    assert call.said == [("caller", "first"), ("agent", "Hello."), ("caller", "")]
+
+
+def test_a_message_that_there_is_no_room_for_was_not_said() -> None:
+    call = Driver(ready=False)
+    for n in range(HELD_COMMANDS):
+        call(typed(f"t{n}", "x"))
+    assert len(of(Refuse, call(typed("late", "one too many")))) == 1
+    assert len(call.said) == HELD_COMMANDS
+
+
+def test_sound_that_is_given_as_a_message_gets_its_words() -> None:
+    call = Driver()
+    call(typed("clip", "", spoken=True), holds("clip"), begins(), transcript("clip", "a table for two"))
+    said = call.item("clip")
+    assert (said.spoken, said.text, said.heard_text, said.final) == (True, "a table for two", "a table for two", True)
 
 
 def test_a_turn_taken_by_hand_is_passed_on() -> None:
@@ -127,6 +163,17 @@ def test_speech_that_waited_behind_a_truncated_item_was_not_heard() -> None:
     call(truncated("agent_1", 500), ends())
     call.wait(5_000)
     assert [(call.item(name).heard_ms) for name in ("agent_1", "agent_2")] == [500, 0]
+
+
+def test_a_report_on_an_answer_long_over_leaves_what_plays_now() -> None:
+    call = Driver()
+    call(begins(), *says("one", 300), ends())
+    call.wait(2_000)
+    call(create(), begins("resp_2"), *says("two", 6_000, "resp_2", "agent_2"), ends("resp_2"))
+    call.wait(1_000)
+    call(truncated("agent_1", 100))
+    call.wait(6_000)
+    assert [call.item(name).heard_ms for name in ("agent_1", "agent_2")] == [100, 6_000]
 
 
 def test_a_late_report_leaves_the_next_answer_alone() -> None:

@@ -8,6 +8,7 @@ from call_driver import (
     caller_audio,
     cancel,
     create,
+    deletes,
     ends,
     finished,
     heard,
@@ -36,6 +37,7 @@ from sessions.commands import (
     PastMessage,
     PastToolCall,
     Refuse,
+    Relay,
     RequestResponse,
     ResponseGone,
     Seed,
@@ -321,3 +323,21 @@ def test_a_call_that_ends_while_it_dials_lets_go_of_the_dial() -> None:
     assert kinds(call(hung_up())) == ["EndCall", "DropModel"]
     assert call(ModelReady()) == []
     assert of(RequestResponse, call.commands) == []
+
+
+def test_what_the_client_deleted_no_later_leg_is_told() -> None:
+    call = Driver()
+    call(typed("t1", "my card number is 4111"), typed("t2", "and a table for two"), begins(), wants("find"), finished())
+    call(*says("Yes.", 100, item_id="agent_1"), ends())
+    call.wait(100)
+    relayed = call(deletes("t1"), deletes("agent_1"), deletes("item_of_call_1"))
+    assert len(of(Relay, relayed)) == 3
+    call(lost(), ModelReady())
+    assert seeded(call) == [PastMessage("t2", "user", "and a table for two")]
+    assert ("caller", "my card number is 4111") in call.said  # it was said all the same
+
+
+def test_what_the_model_refused_no_later_leg_is_told() -> None:
+    call = Driver()
+    call(typed("t1", "one"), refuses("create t1", "invalid_value"), typed("t2", "two"), lost(), ModelReady())
+    assert seeded(call) == [PastMessage("t2", "user", "two")]

@@ -232,6 +232,26 @@ def test_what_is_said_beside_the_conversation_is_not_in_the_record() -> None:
     assert call.call.summary(call.now_ms).usage == TokenUsage(output_text=3)
 
 
+def test_sound_beside_the_conversation_is_no_answer_and_delays_none() -> None:
+    call = Driver()
+    call(create("beside", out_of_band=True), begins("side", out_of_band=True), sounds(6_000, "side", "aside"))
+    assert len(of(Play, call.commands)) == 1
+    call(ends("side"), hears(), heard(), begins(), *says("Yes.", 200), ends())
+    call.wait(200)
+    assert call.item("agent_1").heard_ms == 200
+    assert [span.item_id for span in call.call.played(call.now_ms)] == ["agent_1"]
+    assert call.call.summary(call.now_ms).agent_audio_ms == 200
+
+
+def test_an_agent_that_speaks_on_was_not_interrupted() -> None:
+    call = Driver(setup=model_setup(interrupts=False))
+    call(hears(), heard(), begins(), *says("one two three", 1_000))
+    call.wait(300)
+    call(hears("item_2"), heard("item_2"), ends())
+    call.wait(1_000)
+    assert (call.item("agent_1").heard_ms, call.call.turns[0].interrupted) == (1_000, False)
+
+
 def test_speech_of_an_item_that_was_never_announced_is_in_the_record() -> None:
     call = Driver()
     call(begins(), sounds(400), ends())

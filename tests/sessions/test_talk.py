@@ -22,7 +22,7 @@ def utterances(book: TurnBook) -> list[Utterance]:
 def test_a_place_is_taken_when_something_begins_and_filled_when_its_words_come() -> None:
     talk, book = talk_of()
     talk.caller_spoken("u1", 100)
-    talk.caller_typed("u2", "typed", 1, 200)
+    talk.caller_typed("u2", "typed", 1, 200, spoken=False)
     talk.caller_spoken("u1", 300)
     talk.caller_text("u1", "spoken", final=True)
     assert [(said.text, said.begin_ms, said.images) for said in utterances(book)] == [
@@ -43,7 +43,7 @@ def test_early_words_are_kept_within_bounds() -> None:
 
 def test_what_was_typed_is_not_transcribed() -> None:
     talk, book = talk_of()
-    talk.caller_typed("u1", "typed", 0, 0)
+    talk.caller_typed("u1", "typed", 0, 0, spoken=False)
     talk.caller_text("u1", "heard", final=True)
     assert utterances(book)[0].text == "typed"
 

@@ -143,6 +143,30 @@ def test_a_typed_message_has_an_id_before_the_model_sees_it() -> None:
     assert orjson.loads(event.wire.text)["item"]["id"] == event.item_id
 
 
+def test_a_message_is_known_by_the_name_that_an_error_about_it_would_bear() -> None:
+    item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+    for given in (None, "mine"):
+        named = {} if given is None else {"event_id": given}
+        event = read(codec(), type="conversation.item.create", item=item, **named).event
+        assert isinstance(event, CallerText)
+        assert event.wire is not None
+        assert event.client_event_id == given
+        assert orjson.loads(event.wire.text)["event_id"] == event.event_id == (given or event.event_id)
+
+
+def test_sound_in_a_message_is_speech() -> None:
+    item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]}
+    event = read(codec(), type="conversation.item.create", item=item).event
+    assert isinstance(event, CallerText)
+    assert (event.text, event.spoken) == ("", True)
+
+
+def test_a_report_on_a_part_that_has_no_sound_is_the_models_to_answer() -> None:
+    cut = {"type": "conversation.item.truncate", "item_id": "i", "audio_end_ms": 10}
+    assert isinstance(read(codec(), **cut, content_index=0).event, PlaybackReported)
+    assert isinstance(read(codec(), **cut, content_index=5).event, CallerPassed)
+
+
 def test_pictures_are_counted() -> None:
     picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "See"}, picture]}
