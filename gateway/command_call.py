@@ -43,7 +43,7 @@ def call(
     from gateway.phone.line import LineOptions, PhoneCall
     from gateway.phone.plan import PlanError, read_plan
 
-    tell: Callable[[str], None] = (lambda line: None) if as_json else (lambda line: out.print(line, markup=False))
+    tell: Callable[[str], None] = (lambda line: None) if as_json else (lambda line: out.print(line))
     try:
         check_folder(save)
         tls = tls_for(url, ca, insecure)
@@ -61,7 +61,7 @@ def call(
         out.print_json(json.dumps(said if unsaved is None else said | {"error": {"message": unsaved}}))
     elif unsaved is None:
         told = f"session {phone.report.session_id}, ended: {phone.report.ended}; both sides saved in {save}"
-        out.print(told, markup=False)
+        out.print(told)
     else:
         fail(unsaved, 1, as_json=False)
     raise typer.Exit(1 if unsaved is not None or phone.report.failed else 0)

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from gateway.announcing import error_line
 
-out = Console()
-err = Console(stderr=True)
+# What is printed is told as it is: `:b:` is no emoji, and words in brackets are no markup.
+out = Console(emoji=False, markup=False)
+err = Console(stderr=True, emoji=False, markup=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words, and so for an error.")]
 
@@ -21,7 +22,7 @@ def fail(message: str, code: int, *, as_json: bool) -> NoReturn:
     if as_json:
         sys.stdout.write(error_line(message))
     else:
-        err.print(f"patchbay: {message}", markup=False, style="red", soft_wrap=True)
+        err.print(f"patchbay: {message}", style="red", soft_wrap=True)
     raise typer.Exit(code)
 
 

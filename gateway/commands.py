@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from gateway.announcing import error_line
-from gateway.auth.keys import create_key, read_keys
+from gateway.auth.keys import check_tenant, create_key, read_keys
 from gateway.clock import SystemClock
 from gateway.command_call import call
 from gateway.command_output import AsJson, fail, out, words_of
@@ -104,17 +104,18 @@ def keys_create(
     tenant: Annotated[str | None, typer.Option(help="Whose key it is.")] = None, as_json: AsJson = False
 ) -> None:
     """Make an API key: the key for its user, and the digest for PATCHBAY_API_KEYS."""
-    key, digest = create_key()
-    entry = f"{tenant}:{digest}" if tenant else digest
     try:
-        read_keys([entry])
+        if tenant is not None:
+            check_tenant(tenant)
     except ValueError as problem:
-        fail(str(problem).partition(": ")[2], 2, as_json=as_json)
+        fail(f"--tenant {tenant!r}: {problem}", 2, as_json=as_json)
+    key, digest = create_key()
+    entry = digest if tenant is None else f"{tenant}:{digest}"
     if as_json:
         out.print_json(json.dumps({"key": key, "entry": entry}))
         return
-    out.print(f"key (shown once):      {key}", markup=False, soft_wrap=True)
-    out.print(f"for PATCHBAY_API_KEYS: {entry}", markup=False, soft_wrap=True)
+    out.print(f"key (shown once):      {key}", soft_wrap=True)
+    out.print(f"for PATCHBAY_API_KEYS: {entry}", soft_wrap=True)
 
 
 def run(arguments: list[str]) -> int:

@@ -18,15 +18,24 @@ KEY_PREFIX = "pb_"
 CLIENT_SECRET_PREFIX = "ek_"  # noqa: S105 - what client secrets begin with
 MAX_KEY_CHARACTERS = 512
 
+_DIGEST_MARK = "sha256"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")  # visible ASCII: what a header can carry
 
 
+def check_tenant(name: str) -> None:
+    """Raises ValueError that says how a tenant is written."""
+    if not _TENANT.fullmatch(name):
+        raise ValueError("a tenant is written in small letters, digits, - and _, at most 63")
+    if name == _DIGEST_MARK:  # as an entry's first word it begins a digest
+        raise ValueError(f"no tenant can be called {_DIGEST_MARK}; choose another name")
+
+
 def create_key() -> tuple[str, str]:
     """A new key, and the digest to configure (`sha256:HEX`)."""
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    return key, f"sha256:{sha256(key.encode()).hexdigest()}"
+    return key, f"{_DIGEST_MARK}:{sha256(key.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,11 @@ def read_keys(entries: Iterable[str]) -> ApiKeys:
 
 def _read_entry(entry: str) -> ApiKey:
     tenant, colon, rest = entry.partition(":")
-    if not colon or tenant == "sha256":
+    if not colon or tenant == _DIGEST_MARK:
         tenant, rest = DEFAULT_TENANT, entry
-    if not _TENANT.fullmatch(tenant):
-        raise ValueError("a tenant is written in small letters, digits, - and _, at most 63")
-    if rest.startswith("sha256:"):
-        digest = rest.removeprefix("sha256:").lower()
+    check_tenant(tenant)
+    if rest.startswith(f"{_DIGEST_MARK}:"):
+        digest = rest.removeprefix(f"{_DIGEST_MARK}:").lower()
         if not _DIGEST.fullmatch(digest):
             raise ValueError("a SHA-256 digest has 64 hexadecimal digits")
         return ApiKey(tenant, bytes.fromhex(digest))

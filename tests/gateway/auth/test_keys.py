@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.auth.keys import create_key, read_keys
+from gateway.auth.keys import check_tenant, create_key, read_keys
 
 
 def test_keys_belong_to_tenants_plain_or_digested() -> None:
@@ -22,6 +22,18 @@ def test_a_created_key_opens_by_its_digest() -> None:
     assert create_key()[0] != key
     assert key not in digest
     assert read_keys([f"acme:{digest}"]).tenant_of(key) == "acme"
+
+
+def test_what_a_tenant_may_be_called_is_what_an_entry_can_hold() -> None:
+    key, digest = create_key()
+    for name in ("a", "7", "shop-1_b", "a" * 63):
+        check_tenant(name)
+        assert read_keys([f"{name}:{digest}"]).tenant_of(key) == name
+    for name in ("", "a:b", "Shop", "the shop", "-a", "ä", "a" * 64, "a\n"):
+        with pytest.raises(ValueError, match="is written in small letters"):
+            check_tenant(name)
+    with pytest.raises(ValueError, match="no tenant can be called sha256"):
+        check_tenant("sha256")
 
 
 def test_no_keys_is_false() -> None:

@@ -1,0 +1,46 @@
+"""The commands as functions of their arguments: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.auth.keys import read_keys
+from gateway.command_output import out
+from gateway.commands import run
+
+Captured = pytest.CaptureFixture[str]
+
+
+def ran(captured: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    try:
+        code = run(list(arguments))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    told = captured.readouterr()
+    return code, told.out, told.err
+
+
+def test_a_made_key_is_printed_as_an_entry_of_the_setting(capsys: Captured) -> None:
+    for arguments, tenant in ((("--tenant", "shop"), "shop"), ((), "default")):
+        code, told, _ = ran(capsys, "keys", "create", *arguments, "--json")
+        made = json.loads(told)
+        assert (code, read_keys([made["entry"]]).tenant_of(made["key"])) == (0, tenant)
+
+
+@pytest.mark.parametrize("tenant", ["a:b:c", "The Shop", "", "sha256"])
+def test_a_tenant_that_no_entry_can_hold_gets_no_key(capsys: Captured, tenant: str) -> None:
+    code, told, wrong = ran(capsys, "keys", "create", "--tenant", tenant)
+    assert (code, told) == (2, "")
+    assert wrong.startswith(f"patchbay: --tenant {tenant!r}: ")
+    code, told, wrong = ran(capsys, "keys", "create", "--tenant", tenant, "--json")
+    assert (code, wrong) == (2, "")
+    assert json.loads(told)["error"]["message"].startswith(f"--tenant {tenant!r}: ")
+
+
+def test_words_are_printed_as_they_are(capsys: Captured) -> None:
+    out.print("a:b:c [bold]d")
+    assert capsys.readouterr().out == "a:b:c [bold]d\n"
+    assert "--barge-in 5:100:" in ran(capsys, "call", "desk", "--text", "a", "--barge-in", "5:100")[2]
