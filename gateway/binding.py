@@ -6,6 +6,8 @@ import errno
 import socket
 import sys
 
+MAX_PORT = 65535  # what the system makes of a larger one is another port
+
 
 def bound(host: str, port: int, names: str) -> list[socket.socket]:
     """A socket for each address of the host, bound and not yet listening.

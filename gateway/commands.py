@@ -13,6 +13,7 @@ from rich.table import Table
 
 from gateway.announcing import error_line
 from gateway.auth.keys import check_tenant, create_key, read_keys
+from gateway.binding import MAX_PORT
 from gateway.clock import SystemClock
 from gateway.command_call import call
 from gateway.command_output import AsJson, fail, out, words_of
@@ -46,7 +47,7 @@ def model(
     local: Annotated[bool, typer.Option("--local", help="The embedded offline model.")] = False,
     agent: Annotated[str, typer.Option(help="Whose dialogue the embedded model follows.")] = "front-desk",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8090,
+    port: Annotated[int, typer.Option(min=0, max=MAX_PORT, help="The port to listen on; 0: any free one.")] = 8090,
     key: Annotated[
         list[str] | None, typer.Option(help="Who may connect, as in PATCHBAY_API_KEYS; no key: this machine alone.")
     ] = None,

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from gateway.announcing import own_program, ready_at, tell_fault, welcome
 from gateway.app import Gateway
-from gateway.binding import bound
+from gateway.binding import MAX_PORT, bound
 from gateway.clock import SystemClock
 from gateway.ids import RandomIds
 from gateway.logs import set_up_logging
@@ -29,7 +29,7 @@ def serve(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     parser = _Parser(as_json)
     parser.add_argument("--host", help="the address to listen on (PATCHBAY_HOST)")
-    parser.add_argument("--port", type=int, help="the port to listen on (PATCHBAY_PORT)")
+    parser.add_argument("--port", type=_port, help="the port to listen on (PATCHBAY_PORT)")
     parser.add_argument("--quiet", action="store_true", help="print nothing when the server is up")
     parser.add_argument("--json", action="store_true", help="print one JSON object when the server is up")
     options = parser.parse_args(arguments)
@@ -44,6 +44,16 @@ def serve(arguments: list[str]) -> int:
         return 1
     finally:
         UVICORN_LOG.disabled = False
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= MAX_PORT:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
 
 
 class _Parser(argparse.ArgumentParser):

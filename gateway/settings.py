@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from gateway.auth.keys import read_keys
 from gateway.auth.origins import is_loopback
 from gateway.auth.requests import read_proxies
+from gateway.binding import MAX_PORT
 from gateway.settings_sources import OWN_NAMES, Source, SourceFault, explain, read_sources
 
 MIB = 1 << 20
@@ -139,7 +140,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
-    port: int = Field(default=8080, ge=0, le=65535, description="TCP port to listen on; 0: any free one")
+    port: int = Field(default=8080, ge=0, le=MAX_PORT, description="TCP port to listen on; 0: any free one")
     tls_cert: Path | None = Field(default=None, description="PEM file: certificate chain")
     tls_key: Path | None = Field(default=None, description="PEM file: private key")
     require_tls: bool = Field(

@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8091)
     options = parser.parse_args(arguments)
+    if not 0 <= options.port <= 65535:
+        parser.error(f"argument --port: a port is a number from 0 to 65535, not {options.port}")
     try:
         now: Callable[[], datetime] = stopped_clock(options.now) if options.now else wall_clock(options.timezone)
         server = build_server(BookingStore(options.db), now)

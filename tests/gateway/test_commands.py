@@ -44,3 +44,9 @@ def test_words_are_printed_as_they_are(capsys: Captured) -> None:
     out.print("a:b:c [bold]d")
     assert capsys.readouterr().out == "a:b:c [bold]d\n"
     assert "--barge-in 5:100:" in ran(capsys, "call", "desk", "--text", "a", "--barge-in", "5:100")[2]
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "80.5"])
+def test_a_model_listens_on_no_port_that_there_is_not(capsys: Captured, port: str) -> None:
+    code, told, _ = ran(capsys, "model", "--script", "none.yaml", "--port", port, "--json")
+    assert (code, "--port" in json.loads(told)["error"]["message"]) == (2, True)

@@ -127,6 +127,14 @@ def test_a_bad_setting_stops_the_start(
     assert refused(capsys).startswith(told)
 
 
+@pytest.mark.parametrize("port", ["70000", "-1", "http", "9" * 5000])
+def test_a_port_that_there_is_not_is_a_wrong_use(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve([f"--port={port}"])
+    assert ended.value.code == 2
+    assert "argument --port: a port is a number from 0 to 65535" in capsys.readouterr().err
+
+
 def test_a_certificate_that_is_none_stops_the_start(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,14 @@ def test_a_locked_file_is_a_refusal_and_not_a_crash(tmp_path: Path) -> None:
     assert not refused
 
 
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--http", "--port", port])
+    assert ended.value.code == 2
+    assert "argument --port: a port is a number from 0 to 65535" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options", [["--now", "yesterday"], ["--timezone", "Nowhere/Land"], ["--db", "/proc/nothing/bookings.db"]]
 )
