@@ -14,8 +14,13 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import typer
 from rich.table import Table
 
+from gateway.auth.keys import fits_a_header
 from gateway.clock import SystemClock
 from gateway.command_output import AsJson, fail, out, words_of
+from gateway.urls import read_plain_url
+
+GATEWAY_SCHEMES = ("https", "http", "wss", "ws")
+MAX_TIMEOUT_S = 86_400
 
 
 class UsedWrongly(ValueError):
@@ -45,6 +50,9 @@ def call(
 
     tell: Callable[[str], None] = (lambda line: None) if as_json else (lambda line: out.print(line))
     try:
+        check_url(url)
+        check_key(key)
+        check_timeout(timeout)
         check_folder(save)
         tls = tls_for(url, ca, insecure)
         plan = read_plan(turns or [], text or [], barge_in or [], _speak)
@@ -80,6 +88,29 @@ def _dial(phone: Any, options: Any, url: str, as_json: bool) -> None:
         fail(f"{told}; name its authority with --ca FILE, or do without with --insecure", 1, as_json=as_json)
     except (OSError, WebSocketException, TimeoutError) as problem:
         fail(f"the gateway at {url} cannot be reached: {problem}", 1, as_json=as_json)
+
+
+def check_url(url: str) -> None:
+    """Whether a gateway can be there. Raises UsedWrongly."""
+    try:
+        read_plain_url(url, GATEWAY_SCHEMES)
+    except ValueError as problem:
+        shown = "" if set("@?#") & set(url) else f" {url}"  # what stands before an @ or behind a ? may be a secret
+        told = f"--url{shown} (or PATCHBAY_URL): {problem}; write one such as http://127.0.0.1:8080"
+        raise UsedWrongly(told) from problem
+
+
+def check_key(key: str | None) -> None:
+    """Whether a request can carry the key, which no message shows. Raises UsedWrongly."""
+    if key and not fits_a_header(key):
+        told = "a key has visible ASCII characters only, without spaces; copy it again"
+        raise UsedWrongly(f"--key (or PATCHBAY_API_KEY): {told}")
+
+
+def check_timeout(timeout_s: float) -> None:
+    """Whether one can wait so long. Raises UsedWrongly."""
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:  # nor is NaN
+        raise UsedWrongly(f"--timeout {timeout_s:g}: must be a number of seconds above 0, at most {MAX_TIMEOUT_S}")
 
 
 def check_folder(save: Path) -> None:

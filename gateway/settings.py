@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +29,7 @@ from gateway.auth.origins import is_loopback
 from gateway.auth.requests import read_proxies
 from gateway.binding import MAX_PORT
 from gateway.settings_sources import OWN_NAMES, Source, SourceFault, explain, read_sources
+from gateway.urls import read_plain_url
 
 MIB = 1 << 20
 _PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca")
@@ -57,15 +57,7 @@ def _none_word(value: object) -> object:
 
 
 def _url(value: str, schemes: tuple[str, ...]) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(f"must be a URL with a host that begins with one of {', '.join(f'{s}://' for s in schemes)}")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("must hold no user name, query or fragment; the key has a setting of its own")
+    read_plain_url(value, schemes)
     return value.rstrip("/")
 
 
@@ -92,8 +84,11 @@ def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     for origin in value:
-        parts = urlsplit(origin)
-        if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/")):
+        try:
+            fits = origin == "*" or not read_plain_url(origin, ("http", "https")).path.strip("/")
+        except ValueError:
+            fits = False
+        if not fits:
             raise ValueError("each must be written as browsers do, such as https://shop.example; or * for all")
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from audio.wav import WavError, read_wav
 
 TEXT_PREFIX = "text:"
 MAX_TURN_S = 600
+_BARGE_IN = re.compile(r"([0-9]{1,4}):([0-9]{1,8})")  # longer ones are no turn, and no moment of a call
 
 
 class PlanError(ValueError):
@@ -51,10 +53,10 @@ def read_plan(
 
 
 def _read_barge_in(entry: str, turns: int) -> tuple[int, int]:
-    turn, colon, ms = entry.partition(":")
-    if not colon or not turn.isdecimal() or not ms.isdecimal() or not 1 <= int(turn) <= turns:
+    found = _BARGE_IN.fullmatch(entry)
+    if found is None or not 1 <= int(found[1]) <= turns:
         raise PlanError(f"--barge-in {entry}: write TURN:MS, such as 2:1200, with a turn from 1 to {turns}")
-    return int(turn), int(ms)
+    return int(found[1]), int(found[2])
 
 
 def _read_turn(entry: str, barge_in_ms: int | None, speak: Callable[[str], bytes]) -> SpokenTurn:

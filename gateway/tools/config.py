@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gateway.agent_yaml import YamlFault, read_yaml
+from gateway.urls import read_url
 from sessions.ports import Json
 
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -117,8 +118,10 @@ class _Reader:
 
     def _http(self, label: str, fields: Mapping[str, Json], where: str) -> HttpServer:
         url = self._text(fields["url"], f"{where}.url")
-        if not url.startswith(("http://", "https://")):
-            raise self._wrong(f"{where}.url", "must start with http:// or https://")
+        try:
+            read_url(url, ("https", "http"))
+        except ValueError as error:
+            raise self._wrong(f"{where}.url", str(error)) from error
         headers = self._texts(fields.get("headers", {}), f"{where}.headers")
         for name, value in headers.items():
             if "\r" in value or "\n" in value:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
 import pytest
 
-from gateway.command_call import UsedWrongly, check_folder, realtime_url, tls_for
+from gateway.command_call import (
+    UsedWrongly,
+    check_folder,
+    check_key,
+    check_timeout,
+    check_url,
+    realtime_url,
+    tls_for,
+)
 
 
 def test_a_recording_is_saved_into_a_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +27,37 @@ def test_a_recording_is_saved_into_a_folder_that_is_there(tmp_path: Path, monkey
         check_folder(Path("none/call.wav"))
     with pytest.raises(UsedWrongly, match="is a folder; name a file in it"):
         check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), -1.0, 0.0, 1e308])
+def test_nobody_waits_for_no_time_or_for_ever(timeout_s: float) -> None:
+    check_timeout(0.5)
+    with pytest.raises(UsedWrongly, match=f"--timeout {re.escape(f'{timeout_s:g}')}: must be a number of seconds"):
+        check_timeout(timeout_s)
+
+
+@pytest.mark.parametrize("key", ["ключ", "hush hush", " hush", "hush\n", "hush\udcff"])
+def test_a_key_that_no_request_can_carry_is_refused_and_not_shown(key: str) -> None:
+    for good in (None, "", "pb_0123", "ek_" + "a" * 5000):
+        check_key(good)
+    with pytest.raises(UsedWrongly, match=r"^--key \(or PATCHBAY_API_KEY\): a key has visible ASCII") as caught:
+        check_key(key)
+    assert key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["bogus", "ftp://x", "http://", "http://:8080", "http://x:99999", "http://.."])
+def test_an_address_where_no_gateway_can_be_is_refused(url: str) -> None:
+    for good in ("http://127.0.0.1:8080", "wss://voice.example/pb/", "HTTPS://[::1]"):
+        check_url(good)
+    with pytest.raises(UsedWrongly, match=f"^--url {re.escape(url)} .or PATCHBAY_URL.: must .* one such as http://"):
+        check_url(url)
+
+
+def test_a_secret_in_an_address_is_not_shown() -> None:
+    for url in ("https://me:hush@x", "bogus://me:hush@x", "https://x/?key=hush"):
+        with pytest.raises(UsedWrongly, match=r"^--url \(or PATCHBAY_URL\): must ") as caught:
+            check_url(url)
+        assert "hush" not in str(caught.value)
 
 
 def test_a_certificate_is_verified_unless_that_is_waived(tmp_path: Path) -> None:

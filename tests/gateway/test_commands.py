@@ -50,3 +50,20 @@ def test_words_are_printed_as_they_are(capsys: Captured) -> None:
 def test_a_model_listens_on_no_port_that_there_is_not(capsys: Captured, port: str) -> None:
     code, told, _ = ran(capsys, "model", "--script", "none.yaml", "--port", port, "--json")
     assert (code, "--port" in json.loads(told)["error"]["message"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--timeout", "nan"), ("--timeout", "0"), ("--key", "ключ"), ("--url", "bogus"), ("--url", "ftp://x")],
+)
+def test_a_call_that_cannot_be_is_not_made(capsys: Captured, option: str, value: str) -> None:
+    code, told, wrong = ran(capsys, "call", "desk", "--text", "hello", option, value)
+    assert (code, told) == (2, "")
+    assert wrong.startswith(f"patchbay: {option} ")
+    assert "ключ" not in wrong
+
+
+def test_a_key_of_the_environment_is_looked_at_too(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHBAY_API_KEY", "hush hush")
+    code, told, wrong = ran(capsys, "call", "desk", "--text", "hello", "--json")
+    assert (code, wrong, "hush" in told, "PATCHBAY_API_KEY" in told) == (2, "", False, True)

@@ -198,6 +198,7 @@ def test_certificate_and_key_go_together_and_must_exist(tmp_path: Path) -> None:
         ("PATCHBAY_TRUSTED_PROXIES", "proxy.example", "an address or a network"),
         ("PATCHBAY_ALLOWED_ORIGINS", "shop.example", "as browsers do"),
         ("PATCHBAY_ALLOWED_ORIGINS", "https://shop.example/page", "as browsers do"),
+        ("PATCHBAY_ALLOWED_ORIGINS", "https://shop.example:70000", "as browsers do"),
         ("PATCHBAY_STORE", "postgres://x", "sqlite://"),
         ("PATCHBAY_STORE", "sqlite://", "must name a file"),
         ("PATCHBAY_STORE", "cosmos://x", "cosmos:// is not supported yet"),

@@ -112,11 +112,17 @@ def test_a_command_that_is_used_wrongly_says_so_to_a_program(tmp_path: Path) -> 
         ["call"],
         ["call", "desk"],
         ["call", "desk", "--timeout", "soon"],
+        ["call", "desk", "--text", "hello", "--timeout", "nan"],
+        ["call", "desk", "--text", "hello", "--url", "ftp://x"],
+        ["call", "desk", "--text", "hello", "--key", "ключ"],
         ["model"],
+        ["model", "--script", "agents/scripts/desk.yaml", "--port", "70000"],
         ["serve", "--port", "x"],
+        ["serve", "--port", "70000"],
     ):
         code, told = as_json(patchbay(tmp_path, *arguments, "--json"))
         assert (code, list(told), bool(told["error"]["message"])) == (2, ["error"], True)
+        assert "ключ" not in told["error"]["message"]
     code, told = as_json(patchbay(tmp_path, "serve", "--json", PATCHBAY_MAX_CALLS="0"))
     assert (code, told) == (1, {"error": {"message": "PATCHBAY_MAX_CALLS: must be greater than or equal to 1"}})
 

@@ -37,7 +37,7 @@ def test_a_barge_in_names_its_turn() -> None:
     assert [turn.barge_in_ms for turn in plan] == [None, 1200]
 
 
-@pytest.mark.parametrize("entry", ["2", "x:5", "3:100", "0:1", "1:-5"])
+@pytest.mark.parametrize("entry", ["2", "x:5", "3:100", "0:1", "1:-5", "1:" + "9" * 5000, "٢:١"])
 def test_a_barge_in_that_cannot_be_is_refused(entry: str) -> None:
     with pytest.raises(PlanError, match="TURN:MS"):
         read_plan([], ["one", "two"], [entry], speak)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.urls import read_plain_url, read_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://x", "https://x.example:443/a?b#c", "HTTP://[::1]:1", "http://exämple/ä", "http://a_b.", "http://u@x"],
+)
+def test_a_url_with_a_host_is_read(url: str) -> None:
+    assert read_url(url, ("https", "http")).hostname
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "bogus", "ftp://x", "http:x", "http://", "http://:80", "http://[::1", "http://x:99999", "http://x:0",
+        "http://x:y", "http://..", f"http://{'a' * 64}.b", "http://a b", "http://x/\n", "http://x/\udcff",
+    ],
+)  # fmt: skip
+def test_a_url_that_cannot_be_dialled_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        read_url(url, ("https", "http"))
+    assert str(caught.value) == "must be a URL with a host that begins with one of https://, http://"
+
+
+@pytest.mark.parametrize("url", ["http://u:hush@x", "http://hush@x", "http://x/?hush", "http://x#hush"])
+def test_a_plain_url_has_nothing_but_its_place(url: str) -> None:
+    assert read_plain_url("http://x:1/path/", ("http",)).port == 1
+    with pytest.raises(ValueError, match="must hold no user name, query or fragment") as caught:
+        read_plain_url(url, ("http",))
+    assert "hush" not in str(caught.value)
