@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -204,15 +204,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Settings:
+        faults: list[str] = []
         if (self.tls_cert is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_cert"
             given = "tls_cert" if missing == "tls_key" else "tls_key"
-            raise ValueError(f"{given}: goes together with {missing}; set {OWN_NAMES[missing]} too, or neither")
+            faults.append(f"{given}: goes together with {missing}; set {OWN_NAMES[missing]} too, or neither")
         if not self.api_key_entries and not is_loopback(self.host):
-            raise ValueError(
+            faults.append(
                 f"host: without API keys the server listens on this machine only, not on {self.host!r}; "
                 f"set {OWN_NAMES['api_keys']}, or {OWN_NAMES['host']} to 127.0.0.1"
             )
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     @property
@@ -242,10 +245,13 @@ def load_settings(
         raise SettingsError(str(fault)) from fault
     except ValidationError as error:
         # Not chained: pydantic's own error holds the values, and some are secrets.
-        raise SettingsError(explain(error.errors(include_input=False, include_url=False), source)) from None
+        told = explain(error.errors(include_input=False, include_url=False), source)
+        raise SettingsError("\n".join([*source.unknown, *told])) from None
     if folder is not None:
         settings = settings.model_copy(update=_below(folder, settings))
-    _check_files(settings, source)
+    faults = [*source.unknown, *_file_faults(settings, source)]
+    if faults:
+        raise SettingsError("\n".join(faults))
     return settings
 
 
@@ -253,31 +259,37 @@ def _below(folder: Path, settings: Settings) -> dict[str, Any]:
     return {name: folder / path for name in _PATHS if (path := getattr(settings, name)) is not None}
 
 
-def _check_files(settings: Settings, source: Source) -> None:
-    for name in _FILES:
-        path = getattr(settings, name)
-        if path is not None and not path.is_file():
-            raise SettingsError(f"{source.place((name,))}: there is no file {path}; write the path of a PEM file")
+def _file_faults(settings: Settings, source: Source) -> Iterator[str]:
+    missing = {name for name in _FILES if (path := getattr(settings, name)) is not None and not path.is_file()}
+    for name in sorted(missing):
+        yield f"{source.place((name,))}: there is no file {getattr(settings, name)}; write the path of a PEM file"
     # Where nobody has named them, they need not be there.
     if ("mcp_config",) in source.places and not settings.mcp_config.is_file():
         where = source.place(("mcp_config",))
-        raise SettingsError(f"{where}: there is no file {settings.mcp_config}; make it (docs/tools.md), or unset this")
+        yield f"{where}: there is no file {settings.mcp_config}; make it (docs/tools.md), or unset this"
     if ("plugins_dir",) in source.places and settings.plugins_dir is not None and not settings.plugins_dir.is_dir():
         where = source.place(("plugins_dir",))
-        raise SettingsError(f"{where}: there is no folder {settings.plugins_dir}; make it, or write none")
-    _check_pem(settings, source)
+        yield f"{where}: there is no folder {settings.plugins_dir}; make it, or write none"
+    if not missing & {"tls_cert", "tls_key"} and not _holds_chain(settings):
+        where = source.place(("tls_cert",))
+        yield f"{where}: the file must hold a certificate chain in PEM, and tls_key its unlocked key"
+    if "model_ca" not in missing and not _holds_authorities(settings):
+        yield f"{source.place(('model_ca',))}: the file must hold PEM certificates"
 
 
-def _check_pem(settings: Settings, source: Source) -> None:
-    name = "tls_cert"
+def _holds_chain(settings: Settings) -> bool:
     try:
         if settings.tls_cert is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, lambda: b"")
-        name = "model_ca"
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _holds_authorities(settings: Settings) -> bool:
+    try:
         if settings.model_ca is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(settings.model_ca)
-    except (OSError, ValueError) as error:
-        wanted = (
-            "a certificate chain in PEM, and tls_key its unlocked key" if name == "tls_cert" else "PEM certificates"
-        )
-        raise SettingsError(f"{source.place((name,))}: the file must hold {wanted}") from error
+    except (OSError, ValueError):
+        return False
+    return True

@@ -42,15 +42,19 @@ OWN_NAMES: Mapping[str, str] = _OwnNames(_COMMON)
 
 
 class SourceFault(ValueError):
-    """A source cannot be read, or names settings that there are not; one line for each fault."""
+    """A source cannot be read."""
 
 
 @dataclass(slots=True)
 class Source:
-    """The values of all sources in one tree, and the place where each leaf was read."""
+    """The values of all sources in one tree, and the place where each leaf was read.
+
+    `unknown` has a line for each name that is no setting; its value is passed over.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[Path_, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
     def lay_over(self, values: Mapping[str, object]) -> None:
         """Put arguments above what has been read."""
@@ -82,9 +86,9 @@ class Source:
 
 
 def read_sources(environ: Mapping[str, str], folder: Path, fields: Collection[str]) -> Source:
-    """`patchbay.yaml`, then `.env` over it, then the environment. Raises SourceFault naming all that is unknown."""
-    source, faults = Source(), list[str]()
-    _read_yaml_file(folder / YAML_NAME, source, fields, faults)
+    """`patchbay.yaml`, then `.env` over it, then the environment. Raises SourceFault for a file that is unreadable."""
+    source = Source()
+    _read_yaml_file(folder / YAML_NAME, source, fields)
     env_file = folder / ".env"
     if env_file.is_file():
         try:
@@ -94,24 +98,20 @@ def read_sources(environ: Mapping[str, str], folder: Path, fields: Collection[st
             raise SourceFault(f"{env_file}: is not UTF-8 text; save it as such") from error
         except OSError as error:
             raise SourceFault(f"{env_file}: cannot be read: {error.strerror}") from error
-        _read_names({k: v for k, v in found.items() if v is not None}, f"{env_file}: ", source, fields, faults)
-    _read_names(environ, "", source, fields, faults)
-    if faults:
-        raise SourceFault("\n".join(faults))
+        _read_names({k: v for k, v in found.items() if v is not None}, f"{env_file}: ", source, fields)
+    _read_names(environ, "", source, fields)
     return source
 
 
-def _read_names(
-    environ: Mapping[str, str], where: str, source: Source, fields: Collection[str], faults: list[str]
-) -> None:
+def _read_names(environ: Mapping[str, str], where: str, source: Source, fields: Collection[str]) -> None:
     for name in sorted(environ):
         path = _path_of(name)
         if path is None:
             continue
         if path[0] in _COMMON and name.startswith(PREFIX):
-            faults.append(f"{where}{name}: is called {_COMMON[path[0]]}; rename it")
+            source.unknown.append(f"{where}{name}: is called {_COMMON[path[0]]}; rename it")
         elif path[0] not in fields:
-            faults.append(f"{where}{name}: {_unknown(path[0], fields, _env_name)}")
+            source.unknown.append(f"{where}{name}: {_unknown(path[0], fields, _env_name)}")
         elif environ[name].strip():  # an empty one is as good as none: Compose files pass them on so
             source.put(path, environ[name].strip(), f"{where}{name}")
 
@@ -138,7 +138,7 @@ def _unknown(name: str, fields: Collection[str], written: Callable[[Path_], str]
     return f"there is no such setting; {hint}"
 
 
-def _read_yaml_file(path: Path, source: Source, fields: Collection[str], faults: list[str]) -> None:
+def _read_yaml_file(path: Path, source: Source, fields: Collection[str]) -> None:
     try:
         document = read_yaml(path.read_text("utf-8-sig"))
     except FileNotFoundError:
@@ -153,14 +153,14 @@ def _read_yaml_file(path: Path, source: Source, fields: Collection[str], faults:
         return
     if not isinstance(document.value, Mapping):
         raise SourceFault(f"{path}:{document.line_of('')}: must hold settings, such as `port: 8080`")
-    faults.extend(
-        f"{path}:{document.line_of(name)}: {name}: {_unknown(name, fields, _yaml_name)}"
-        for name in document.value
-        if name not in fields
-    )
-    for leaf, value in _leaves((), document.value):
-        field_name = ".".join(leaf)
-        source.put(leaf, value, f"{path}:{document.line_of(field_name)}: {field_name}")
+    for name, below in document.value.items():
+        if name not in fields:
+            line = document.line_of(name)
+            source.unknown.append(f"{path}:{line}: {name}: {_unknown(name, fields, _yaml_name)}")
+            continue
+        for leaf, value in _leaves((name,), below):
+            field_name = ".".join(leaf)
+            source.put(leaf, value, f"{path}:{document.line_of(field_name)}: {field_name}")
 
 
 def _leaves(path: Path_, value: Json) -> Iterable[tuple[Path_, Json]]:
@@ -171,12 +171,12 @@ def _leaves(path: Path_, value: Json) -> Iterable[tuple[Path_, Json]]:
         yield path, value
 
 
-def explain(errors: Iterable[Any], source: Source) -> str:
+def explain(errors: Iterable[Any], source: Source) -> list[str]:
     """Pydantic's errors as lines of `PLACE: WHAT TO DO`. No values: they may be secrets."""
-    return "\n".join(_line(error, source) for error in errors)
+    return [line for error in errors for line in _lines(error, source)]
 
 
-def _line(error: Any, source: Source) -> str:
+def _lines(error: Any, source: Source) -> list[str]:
     # Places inside a list, and of a union's branches, say nothing to who wrote the setting.
     path = tuple(part for part in error["loc"] if isinstance(part, str) and part == part.lower() and "[" not in part)
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -189,7 +189,8 @@ def _line(error: Any, source: Source) -> str:
             message = "must be " + message.removeprefix("Input should be ")
     if path == ("port",) and source.place(path) == "PATCHBAY_PORT":
         message += "; where Kubernetes has set it (tcp://...), put enableServiceLinks: false into the pod"
-    if not path:  # about several fields, the first of which is named in front
-        first, _, message = message.partition(": ")
-        path = (first,)
-    return f"{source.place(path)}: {message}"
+    if path:
+        return [f"{source.place(path)}: {message}"]
+    # About several fields, the first of which is named in front of each line.
+    found = [line.partition(": ") for line in message.splitlines()]
+    return [f"{source.place((first,))}: {rest}" for first, _, rest in found]

@@ -131,6 +131,34 @@ def test_every_fault_is_named_with_its_place(tmp_path: Path) -> None:
     ]
 
 
+def test_names_that_are_no_settings_are_told_together_with_bad_values(tmp_path: Path) -> None:
+    (tmp_path / "patchbay.yaml").write_text("prot: {a: 1}\ndrain_s: soon\n")
+    lines = refused(tmp_path, {"PATCHBAY_ZZZZ__A": "1", "PATCHBAY_MAX_CALLS": "0"}, port=-1).splitlines()
+    assert [line.partition(": there is no")[0].partition(": must")[0] for line in lines] == [
+        f"{tmp_path}/patchbay.yaml:1: prot",
+        "PATCHBAY_ZZZZ__A",
+        "port",
+        "PATCHBAY_MAX_CALLS",
+        f"{tmp_path}/patchbay.yaml:2: drain_s",
+    ]
+
+
+def test_names_that_are_no_settings_are_told_together_with_files_that_are_not_there(tmp_path: Path) -> None:
+    gone = {"PATCHBAY_MCP_CONFIG": "a.json", "PATCHBAY_PLUGINS_DIR": "b", "PATCHBAY_MODEL_CA": "c.pem"}
+    lines = refused(tmp_path, {**gone, "PATCHBAY_PROT": "1"}).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "PATCHBAY_PROT",
+        "PATCHBAY_MODEL_CA",
+        "PATCHBAY_MCP_CONFIG",
+        "PATCHBAY_PLUGINS_DIR",
+    ]
+
+
+def test_all_that_does_not_go_together_is_told_at_once(tmp_path: Path) -> None:
+    lines = refused(tmp_path, {"PATCHBAY_TLS_CERT": "a.pem", "PATCHBAY_HOST": "0.0.0.0"}).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["PATCHBAY_TLS_CERT", "PATCHBAY_HOST"]
+
+
 def test_a_part_of_the_environment_that_is_missing_is_named_as_one_would_set_it(tmp_path: Path) -> None:
     message = refused(tmp_path, {"PATCHBAY_LOCAL__SPEECH__MODEL": "voice-1"})
     assert message == "PATCHBAY_LOCAL__SPEECH__BASE_URL: is missing; set it too"
@@ -237,8 +265,9 @@ def test_files_that_are_not_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_yaml_file_sets_nothing(tmp_path: Path) -> None:
-    (tmp_path / "patchbay.yaml").write_text("# nothing yet\n")
-    assert load_settings({}, tmp_path).port == 8080
+    for text in ("# nothing yet\n", "{}\n"):
+        (tmp_path / "patchbay.yaml").write_text(text)
+        assert load_settings({}, tmp_path).port == 8080
 
 
 def test_an_argument_at_fault_is_named_as_one(tmp_path: Path) -> None:
