@@ -172,7 +172,9 @@ class Settings(BaseSettings):
     redial_limit_ms: int = Field(
         default=5000, ge=0, le=60_000, description="time to win back a lost model, milliseconds"
     )
-    drain_s: float = Field(default=30.0, ge=0, le=86_400, description="time for running calls at a stop, seconds")
+    drain_s: float = Field(
+        default=30.0, ge=0, le=86_400, allow_inf_nan=False, description="time for running calls at a stop, seconds"
+    )
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="age of records to delete, days; None: keep"
     )

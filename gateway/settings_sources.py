@@ -185,6 +185,11 @@ def _lines(error: Any, source: Source) -> list[str]:
             message = "there is no such setting; take it out"
         case "missing":
             message = "is missing; set it too"
+        case "too_short" | "string_too_short":  # of a secret, pydantic would count items
+            least = error["ctx"]["min_length"]
+            message = "must not be empty" if least == 1 else f"must have at least {least} characters"
+        case "model_type":
+            message = "must hold settings by name; docs/settings.md lists them"
         case _ if message.startswith("Input should be "):
             message = "must be " + message.removeprefix("Input should be ")
     if path == ("port",) and source.place(path) == "PATCHBAY_PORT":

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gateway.settings import Settings, SettingsError, load_settings
+from gateway.settings import LocalEndpoint, LocalModels, Settings, SettingsError, load_settings
 from gateway.settings_sources import OWN_NAMES
 
 KEY = "pb_0123456789"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / ".env.example"
 
 
 def refused(folder: Path, environ: dict[str, str], **overrides: object) -> str:
@@ -234,7 +237,11 @@ def test_certificate_and_key_go_together_and_must_exist(tmp_path: Path) -> None:
         ("PATCHBAY_PLUGINS_DIR", "nowhere", "there is no folder"),
         ("PATCHBAY_LOG_LEVEL", "loud", "'debug', 'info'"),
         ("PATCHBAY_REQUIRE_TLS", "perhaps", "must be a valid boolean"),
-        ("PATCHBAY_LOCAL", "x", "must be"),
+        ("PATCHBAY_LOCAL", "x", "must hold settings by name"),
+        ("PATCHBAY_CLIENT_SECRET_KEY", "short", "must have at least 32 characters"),
+        ("PATCHBAY_DRAIN_S", "nan", "must be a finite number"),
+        ("PATCHBAY_DRAIN_S", "-inf", "must be a finite number"),
+        ("PATCHBAY_DRAIN_S", "86401", "must be less than or equal to 86400"),
         ("PATCHBAY_MODEL_CA", "none.pem", "there is no file"),
     ],
 )
@@ -242,6 +249,14 @@ def test_bad_values_are_refused(tmp_path: Path, name: str, value: str, why: str)
     message = refused(tmp_path, {name: value})
     assert message.startswith(f"{name}: ")
     assert why in message
+
+
+def test_a_text_that_the_file_leaves_empty_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "patchbay.yaml").write_text("host: ''\nopenai_api_key: ''\n")
+    assert refused(tmp_path, {}).splitlines() == [
+        f"{tmp_path}/patchbay.yaml:1: host: must not be empty",
+        f"{tmp_path}/patchbay.yaml:2: openai_api_key: must not be empty",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -288,8 +303,23 @@ def test_the_settings_load_no_heavy_part() -> None:
 
 
 def test_each_setting_is_listed_in_the_docs_and_the_example() -> None:
-    root = Path(__file__).parents[2]
-    for place in (root / "docs/settings.md", root / ".env.example"):
+    for place in (ROOT / "docs/settings.md", EXAMPLE):
         text = place.read_text()
         for name in Settings.model_fields:
             assert OWN_NAMES[name] in text, f"{place.name} lacks {OWN_NAMES[name]}"
+    text = EXAMPLE.read_text()
+    for part in LocalModels.model_fields:
+        for name in LocalEndpoint.model_fields.keys() - ({"voice"} if part != "speech" else set()):
+            assert f"# PATCHBAY_LOCAL__{part}__{name}=".upper() in text
+
+
+def test_the_example_without_its_marks_can_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text((ROOT / "mcp.json").read_text())
+    (tmp_path / ".env").write_text(re.sub("^# ?", "", EXAMPLE.read_text(), flags=re.MULTILINE))
+    settings = load_settings({}, tmp_path)
+    for name in ("chat", "transcription", "speech"):
+        endpoint = getattr(settings.local, name)
+        assert (endpoint.base_url.startswith("http://127.0.0.1:"), bool(endpoint.model)) == (True, True)
+    assert (settings.port, settings.max_calls, settings.drain_s) == (8080, 400, 30.0)
+    assert settings.trusted_proxies == ("10.0.0.0/8",)
+    assert (settings.openai_api_key, settings.api_key_entries, settings.tls_cert) == (None, (), None)
