@@ -23,6 +23,8 @@ from gateway.settings import Settings
 from sessions.agent import Agent
 from sessions.ports import Clock, Ids, JsonObject
 
+LOCAL_MODEL = "offline"  # the only one there is
+
 
 def _scripted_server() -> Callable[..., RealtimeServer]:
     """What makes a scripted model's server; it brings numpy, which no other agent's start should wait for."""
@@ -79,6 +81,9 @@ class ModelRegistry:
                     self._scripts.read(agent.model.name)
                     _scripted_server()
                 case "local":
+                    if agent.model.name != LOCAL_MODEL:
+                        told = f"there is no local/{agent.model.name}; the embedded model is local/{LOCAL_MODEL}"
+                        raise AgentProblem("model", told)
                     if agent.offline is None:
                         raise AgentProblem("offline", "an agent on local/offline needs this: the dialogue it follows")
                     _check_dialogue(agent.offline)

@@ -83,6 +83,12 @@ def test_a_changed_script_holds_for_the_next_call_and_a_bad_one_for_none(tmp_pat
     assert isinstance(known.connector(scripted), InProcessConnector)
 
 
+@pytest.mark.parametrize("name", ["ofline", "Offline", "offline/2", "llama"])
+def test_the_local_model_goes_by_one_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AgentProblem, match=f"model: there is no local/{name}; the embedded model is local/offline"):
+        registry(tmp_path).check(replace(agent(f"local/{name}"), offline={"rules": []}))
+
+
 def test_the_local_model_needs_a_dialogue(tmp_path: Path) -> None:
     with pytest.raises(AgentProblem) as caught:
         registry(tmp_path).check(agent("local/offline"))
