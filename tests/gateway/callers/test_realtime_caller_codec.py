@@ -145,17 +145,17 @@ def test_a_typed_message_has_an_id_before_the_model_sees_it() -> None:
 
 def test_a_message_is_known_by_the_name_that_an_error_about_it_would_bear() -> None:
     item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
-    for given in (None, "mine"):
-        named = {} if given is None else {"event_id": given}
+    for name in (None, "mine"):
+        named = {} if name is None else {"event_id": name}
         event = read(codec(), type="conversation.item.create", item=item, **named).event
         assert isinstance(event, CallerText)
         assert event.wire is not None
-        assert event.client_event_id == given
-        assert orjson.loads(event.wire.text)["event_id"] == event.event_id == (given or event.event_id)
+        assert event.client_event_id == name
+        assert orjson.loads(event.wire.text)["event_id"] == event.event_id == (name or event.event_id)
 
 
 def test_sound_in_a_message_is_speech() -> None:
-    item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]}
+    item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAAAAAA"}]}
     event = read(codec(), type="conversation.item.create", item=item).event
     assert isinstance(event, CallerText)
     assert (event.text, event.spoken) == ("", True)
