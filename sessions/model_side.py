@@ -94,6 +94,9 @@ def speech_ended(state: CallState, event: SpeechEnded, now_ms: int) -> None:
     state.caller_speaks = False
     if state.setup.answers_by_itself:
         state.own_answer_until_ms = now_ms + state.rules.own_answer_wait_ms
+        spoke_on = state.queue.active is not None and not state.setup.interrupts_by_itself
+        if spoke_on and not state.queue.waiting.has(Origin.RESUME):
+            answering.want(state, Origin.RESUME, now_ms)  # a model that still speaks may make no answer to this
     state.out.append(Relay(event))
     answering.pump(state, now_ms)
 

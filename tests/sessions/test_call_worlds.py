@@ -120,7 +120,10 @@ hostile: st.SearchStrategy[CallEvent] = st.one_of(
     st.builds(CallerCommitted, st.none()),
     st.builds(CallerPassed, st.just(wire("other"))),
     st.builds(MarkEchoed, st.sampled_from(("", "0:20:a", "1:40:b", "0:x:a", "0:99999:c", "::", "0:²:a"))),
-    st.builds(SettingsChanged, st.builds(model_setup, answers=st.booleans(), text_only=st.booleans())),
+    st.builds(
+        SettingsChanged,
+        st.builds(model_setup, answers=st.booleans(), interrupts=st.booleans(), text_only=st.booleans()),
+    ),
     st.just(ModelReady()),
     st.builds(hears, ids),
     st.builds(heard, ids),

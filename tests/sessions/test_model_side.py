@@ -252,6 +252,22 @@ def test_an_agent_that_speaks_on_was_not_interrupted() -> None:
     assert (call.item("agent_1").heard_ms, call.call.turns[0].interrupted) == (1_000, False)
 
 
+def test_what_is_said_to_an_agent_that_speaks_on_is_answered_after_it() -> None:
+    call = Driver(setup=model_setup(interrupts=False))
+    call(hears(), heard(), begins(), *says("one two three", 5_000))
+    call(hears("item_2"))
+    call.wait(500)
+    call(heard("item_2"))
+    assert asked(call.wait(3_000)) == []
+    assert len(asked(call(ends()))) == 1
+
+
+def test_a_model_that_answers_it_by_itself_is_not_asked() -> None:
+    call = Driver(setup=model_setup(interrupts=False))
+    call(hears(), heard(), begins(), hears("item_2"), heard("item_2"), ends(), begins("resp_2"), ends("resp_2"))
+    assert asked(call.wait(5_000)) == []
+
+
 def test_speech_of_an_item_that_was_never_announced_is_in_the_record() -> None:
     call = Driver()
     call(begins(), sounds(400), ends())
