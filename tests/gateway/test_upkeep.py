@@ -76,6 +76,7 @@ def test_a_session_past_its_time_leaves_nothing_and_others_stay(tmp_path: Path) 
         house.keeper.save(turn("old", 1))  # a straggler
         await house.keeper.flush("default", "old")
         assert await house.store.query("default", "old", "turn") == []
+        await house.store.close()
 
     run(main())
 
@@ -91,6 +92,7 @@ def test_a_store_that_is_lost_is_looked_at_again(tmp_path: Path, caplog: pytest.
             await later(PURGE_EVERY_S)
             assert await house.has("old") == [False, False]
             retention.cancel()
+        await house.store.close()
 
     run(main())
     assert caplog.messages == ["old sessions could not be removed"]
