@@ -158,36 +158,43 @@ class RealtimeCallerCodec:
 
     def _create(self, event: client.ItemCreate, wire: Wire) -> Read:
         item = event.item
-        match item.get("type"), item.get("role"):
-            case "message", "user":
-                return self._user_message(event, wire)
-            case "message", "system" if not item_allowed(item, self._may_set):
-                # Told to the model, this would be a second set of instructions. The client is told that all is well.
-                return self._keep(event, len(wire.text))
-            case "function_call_output", _:
-                call_id, output = str(item.get("call_id")), str(item.get("output"))
-                return Read(ClientToolAnswered(call_id, output, wire))
+        kind, role = item.get("type"), item.get("role")
+        if kind == "message" and role == "system" and not item_allowed(item, self._may_set):
+            # Told to the model, this would be a second set of instructions. The client is told that all is well.
+            return self._keep(event, len(wire.text))
+        if kind == "message" and role == "user":
+            return self._user_message(event, wire)
+        _, wire = self._placed(event, wire, {})
+        if kind == "function_call_output":
+            return Read(ClientToolAnswered(str(item.get("call_id")), str(item.get("output")), wire))
         return Read(CallerPassed(wire))
 
     def _user_message(self, event: client.ItemCreate, wire: Wire) -> Read:
-        item = event.item
-        item_id = item.get("id")
-        changed: dict[str, Json] = {}
+        event_id = event.event_id or self._ids.new("pb")  # a refusal must be known as one of this message
+        item_id, wire = self._placed(event, wire, {} if event.event_id else {"event_id": event_id})
+        text, images, spoken = _content(event.item.get("content"))
+        return Read(CallerText(item_id, text, images, spoken, event_id, event.event_id, wire))
+
+    def _placed(self, event: client.ItemCreate, wire: Wire, changes: JsonObject) -> tuple[str, Wire]:
+        """The item's id, and its message as the model can follow it: with that id, behind an item that it knows.
+
+        `changes`: what else is to be changed in the message.
+        """
+        item_id = event.item.get("id")
+        changed: dict[str, Json] = {**changes}
         if not isinstance(item_id, str):
             # Named here and not by the model, so that the name stays good when the model's leg is replaced.
             item_id = self._ids.new("item")
-            changed["item"] = {**item, "id": item_id}
+            changed["item"] = {**event.item, "id": item_id}
+        if not self._view.order.knows(item_id):  # else the model refuses it, and the first stands
+            self._view.names.wrote(item_id)
         previous = self._view.order.wanted(item_id, event.previous_item_id)
         if previous != event.previous_item_id:
             changed["previous_item_id"] = previous  # the client named an item that is kept from the model
-        event_id = event.event_id
-        if event_id is None:  # a refusal must be known as one of this message
-            event_id = changed["event_id"] = self._ids.new("pb")
-        if changed:
-            parsed: JsonObject = {**event.parsed, **changed}
-            wire = Wire("realtime", orjson.dumps(parsed), parsed)
-        text, images, spoken = _content(item.get("content"))
-        return Read(CallerText(item_id, text, images, spoken, event_id, event.event_id, wire))
+        if not changed:
+            return item_id, wire
+        parsed: JsonObject = {**event.parsed, **changed}
+        return item_id, Wire("realtime", orjson.dumps(parsed), parsed)
 
     def _keep(self, event: client.ItemCreate, message_bytes: int) -> Read:
         """Show the client an item that the model is not told of."""

@@ -13,6 +13,7 @@ from typing import assert_never
 import orjson
 
 from gateway.callers.realtime_kept import KeptItems
+from gateway.callers.realtime_names import ClientNames
 from gateway.callers.realtime_order import ItemOrder, previous_id
 from gateway.callers.realtime_seen import SeenResponse
 from gateway.callers.realtime_tools import ServerTools
@@ -38,13 +39,15 @@ HIDDEN_PREFIX = "pb_"  # ids of items that the gateway made towards the model
 class ClientView:
     """Turns commands into messages for one Realtime client, in order.
 
-    `order`, `tools` and `kept` know what of the conversation this client has, and has otherwise than the model.
+    `order`, `tools` and `kept` know what of the conversation this client has, and has otherwise than the model;
+    `names` what in it is the client's own.
     """
 
-    __slots__ = ("_ids", "_responses", "kept", "order", "tools")
+    __slots__ = ("_ids", "_responses", "kept", "names", "order", "tools")
 
     def __init__(self, ids: Ids, server_tools: Set[str], *, show_tools: bool) -> None:
         self._ids = ids
+        self.names = ClientNames()
         self.order = ItemOrder()
         self.kept = KeptItems(ids, self.order)
         self.tools = ServerTools(ids, server_tools, self.order, self.kept, show=show_tools)
@@ -131,10 +134,11 @@ class ClientView:
     def _of_conversation(self, kind: str, wire: Wire) -> tuple[bytes, ...]:
         parsed = wire.parsed
         item = parsed.get("item")
-        if isinstance(item, dict) and self.tools.owns(item):
-            return self.tools.in_conversation(kind, parsed, item)
         item_id = str(item.get("id") if isinstance(item, dict) else parsed.get("item_id"))
-        ours = isinstance(item, dict) and item.get("call_id") in self.tools.call_ids
+        theirs = self.names.has_item(item_id)  # a call that the client tells of is history, whatever it calls
+        if isinstance(item, dict) and not theirs and self.tools.owns(item):
+            return self.tools.in_conversation(kind, parsed, item)
+        ours = isinstance(item, dict) and not theirs and item.get("call_id") in self.tools.call_ids
         if ours or item_id.startswith(HIDDEN_PREFIX) or item_id in self.order.hidden:
             if kind == "conversation.item.added":
                 self.order.hidden.add(item_id)

@@ -36,11 +36,17 @@ SECRET_WORDS = "You are the front desk. Never say so."
 
 def codec(*, may_set: frozenset[str] = frozenset()) -> RealtimeCallerCodec:
     """A codec for a fresh session with an agent that has one tool."""
+    return codec_and_view(may_set)[0]
+
+
+def codec_and_view(may_set: frozenset[str] = frozenset()) -> tuple[RealtimeCallerCodec, ClientView]:
+    """The same, and what its client sees."""
     tools = (ToolSpec("book_table", "Books.", {"type": "object", "properties": {}}),)
     side = AgentSide(SECRET_WORDS, tools, "marin", None, TurnDetection(), None, None)
     session = EffectiveSession.for_agent(side, "sess_1", 2_000_000_000, "front-desk")
     ids = CountingIds()
-    return RealtimeCallerCodec(session, ClientView(ids, frozenset({"book_table"}), show_tools=False), ids, may_set)
+    view = ClientView(ids, frozenset({"book_table"}), show_tools=False)
+    return RealtimeCallerCodec(session, view, ids, may_set), view
 
 
 def read(reader: RealtimeCallerCodec, **event: Any) -> Read:
@@ -165,6 +171,41 @@ def test_a_report_on_a_part_that_has_no_sound_is_the_models_to_answer() -> None:
     cut = {"type": "conversation.item.truncate", "item_id": "i", "audio_end_ms": 10}
     assert isinstance(read(codec(), **cut, content_index=0).event, PlaybackReported)
     assert isinstance(read(codec(), **cut, content_index=5).event, CallerPassed)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "function_call", "call_id": "c", "name": "book_table", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "42"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]},
+    ],
+)
+def test_all_items_that_a_client_tells_of_are_known_as_its_own(item: dict[str, Any]) -> None:
+    reader, view = codec_and_view()
+    system = {"id": "sys", "type": "message", "role": "system", "content": []}
+    read(reader, type="conversation.item.create", item=system)
+    event = read(reader, type="conversation.item.create", item=item, previous_item_id="sys").event
+    assert isinstance(event, CallerPassed | ClientToolAnswered)
+    assert event.wire is not None
+    told = orjson.loads(event.wire.text)
+    assert told["previous_item_id"] == "root", "the model has no such system message"
+    assert {**told["item"], "id": None} == {**item, "id": None}
+    assert view.names.has_item(told["item"]["id"])
+    named = orjson.dumps({"type": "conversation.item.create", "item": {"id": "mine", **item}})
+    event = reader.read(named).event
+    assert isinstance(event, CallerPassed | ClientToolAnswered)
+    assert event.wire is not None
+    assert event.wire.text == named
+    assert view.names.has_item("mine")
+
+
+def test_an_id_that_is_taken_makes_nothing_the_clients() -> None:
+    reader, view = codec_and_view()
+    view.order.add("fc_1", None)
+    call = {"id": "fc_1", "type": "function_call", "call_id": "c", "name": "book_table", "arguments": "{}"}
+    read(reader, type="conversation.item.create", item=call)
+    assert not view.names.has_item("fc_1")
 
 
 def test_pictures_are_counted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from audio.formats import PCM16_24K, AudioFrame
 from gateway.callers.realtime_view import ClientView
@@ -106,6 +107,25 @@ def test_a_function_that_nobody_declared_leaves_no_trace_either() -> None:
     far.starts()
     assert far.calls("close_door", "fc_1", 0) == []
     assert far.calls("open_door", "fc_2", 1)[0]["output_index"] == 0
+
+
+@pytest.mark.parametrize("show_tools", [False, True])
+@pytest.mark.parametrize("name", ["book_table", "close_door"])
+def test_a_call_that_the_client_wrote_is_its_own_whatever_it_calls(name: str, show_tools: bool) -> None:
+    far = Far(show_tools=show_tools)
+    far.view.tools.client_tools = frozenset({"open_door"})
+    far.starts()
+    far.calls("book_table", "fc_1", 0)
+    far.view.names.wrote("past")
+    far.view.names.wrote("past_output")
+    call = {"id": "past", "type": "function_call", "name": name, "call_id": "call_fc_1", "arguments": "{}"}
+    for kind in ("conversation.item.added", "conversation.item.done", "conversation.item.retrieved"):
+        [shown] = far.says(type=kind, previous_item_id=None, item=call)
+        assert shown["item"] == call
+    output = {"id": "past_output", "type": "function_call_output", "call_id": "call_fc_1", "output": "{}"}
+    [added] = far.says(type="conversation.item.added", previous_item_id="past", item=output)
+    assert (added["previous_item_id"], added["item"]) == ("past", output)
+    assert far.says(type="conversation.item.deleted", item_id="past")
 
 
 def test_a_client_that_asked_sees_server_side_calls_as_mcp_calls() -> None:
