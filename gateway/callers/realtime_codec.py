@@ -7,7 +7,7 @@ Source: OpenAI Realtime API reference, client events.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import orjson
@@ -101,6 +101,9 @@ class RealtimeCallerCodec:
     def read(self, text: bytes) -> Read:
         """Read any message. Raises WireError for one that breaks the protocol; the caller answers with `problem`."""
         event = client.read_client_event(text, self.source.stream.format)
+        parsed = self._view.names.towards_model(event.parsed)
+        if parsed is not event.parsed:
+            event, text = replace(event, parsed=parsed), orjson.dumps(parsed)
         read = self._taken(event, text)
         if isinstance(event, client.UnknownClientEvent):
             self.strikes += 1  # the model may know it and answers it; ten in a row are nonsense all the same
@@ -170,8 +173,9 @@ class RealtimeCallerCodec:
         return Read(CallerPassed(wire))
 
     def _user_message(self, event: client.ItemCreate, wire: Wire) -> Read:
-        event_id = event.event_id or self._ids.new("pb")  # a refusal must be known as one of this message
-        item_id, wire = self._placed(event, wire, {} if event.event_id else {"event_id": event_id})
+        name = event.parsed.get("event_id")
+        event_id = name if isinstance(name, str) else self._ids.new("pb")  # a refusal must be known as this message's
+        item_id, wire = self._placed(event, wire, {"event_id": event_id} if event_id != name else {})
         text, images, spoken = _content(event.item.get("content"))
         return Read(CallerText(item_id, text, images, spoken, event_id, event.event_id, wire))
 
@@ -217,9 +221,9 @@ class RealtimeCallerCodec:
         if response != event.response:
             parsed: JsonObject = {**event.parsed, "response": response}
             wire = Wire("realtime", orjson.dumps(parsed), parsed)
-        metadata = response.get("metadata")
+        metadata, name = response.get("metadata"), event.parsed.get("event_id")
         request = ResponseRequest(
-            request_id=event.event_id or self._ids.new("pb"),
+            request_id=name if isinstance(name, str) else self._ids.new("pb"),
             out_of_band=response.get("conversation") == "none",
             metadata=metadata if isinstance(metadata, Mapping) else None,
             say=None,

@@ -13,7 +13,7 @@ from typing import assert_never
 import orjson
 
 from gateway.callers.realtime_kept import KeptItems
-from gateway.callers.realtime_names import ClientNames
+from gateway.callers.realtime_names import OWN_PREFIX, ClientNames
 from gateway.callers.realtime_order import ItemOrder, previous_id
 from gateway.callers.realtime_seen import SeenResponse
 from gateway.callers.realtime_tools import ServerTools
@@ -33,8 +33,6 @@ from sessions.commands import (
 from sessions.events import ModelEvent, ModelRefused, ResponseStarted, Wire
 from sessions.ports import Ids, JsonObject
 
-HIDDEN_PREFIX = "pb_"  # ids of items that the gateway made towards the model
-
 
 class ClientView:
     """Turns commands into messages for one Realtime client, in order.
@@ -47,7 +45,7 @@ class ClientView:
 
     def __init__(self, ids: Ids, server_tools: Set[str], *, show_tools: bool) -> None:
         self._ids = ids
-        self.names = ClientNames()
+        self.names = ClientNames(ids)
         self.order = ItemOrder()
         self.kept = KeptItems(ids, self.order)
         self.tools = ServerTools(ids, server_tools, self.order, self.kept, show=show_tools)
@@ -104,10 +102,13 @@ class ClientView:
             response = wire.parsed.get("response")
             self._responses[event.response_id] = SeenResponse(response if isinstance(response, Mapping) else {})
         kind = str(wire.parsed.get("type", ""))
-        if type(event) is ModelRefused and (event.event_id or "").startswith(HIDDEN_PREFIX):
+        if type(event) is ModelRefused and (event.event_id or "").startswith(OWN_PREFIX):
             return (_nameless(wire),)
         if kind == "response.done":
             return (self._done(wire),)
+        if kind == "error":
+            answer = self.names.towards_client(wire.parsed)
+            return (wire.text if answer is wire.parsed else orjson.dumps(answer),)
         if kind.startswith("response."):
             return self._of_response(kind, wire)
         if kind.startswith("conversation.item.") or kind == "input_audio_buffer.committed":
@@ -135,15 +136,15 @@ class ClientView:
         parsed = wire.parsed
         item = parsed.get("item")
         item_id = str(item.get("id") if isinstance(item, dict) else parsed.get("item_id"))
-        theirs = self.names.has_item(item_id)  # a call that the client tells of is history, whatever it calls
-        if isinstance(item, dict) and not theirs and self.tools.owns(item):
-            return self.tools.in_conversation(kind, parsed, item)
-        ours = isinstance(item, dict) and not theirs and item.get("call_id") in self.tools.call_ids
-        if ours or item_id.startswith(HIDDEN_PREFIX) or item_id in self.order.hidden:
-            if kind == "conversation.item.added":
-                self.order.hidden.add(item_id)
-                self.order.add(item_id, previous_id(parsed))
-            return ()
+        if not self.names.has_item(item_id):  # what the client itself tells of is no secret, whatever it looks like
+            if isinstance(item, dict) and self.tools.owns(item):
+                return self.tools.in_conversation(kind, parsed, item)
+            ours = isinstance(item, dict) and item.get("call_id") in self.tools.call_ids
+            if ours or item_id.startswith(OWN_PREFIX) or item_id in self.order.hidden:
+                if kind == "conversation.item.added":
+                    self.order.hidden.add(item_id)
+                    self.order.add(item_id, previous_id(parsed))
+                return ()
         if kind == "conversation.item.deleted":
             self.order.remove(item_id)
         if "previous_item_id" not in parsed:

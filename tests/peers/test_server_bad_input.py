@@ -159,6 +159,23 @@ def test_what_comes_at_the_wrong_moment_is_answered_and_is_no_strike(server: Ser
     run(main)
 
 
+def test_a_client_may_give_names_like_the_gateways_own(server: Server) -> None:
+    async def main() -> None:
+        async with calling(server) as caller:
+            await caller.turn("ping")
+            for sent, code, _ in MISPLACED:
+                await caller.socket.send(sent.replace('"mine"', '"pb_mine"'))
+                problem = await caller.problem()
+                assert (problem["code"], problem["event_id"]) == (code, "pb_mine")
+            await caller.socket.send(item(id="pb_item", type="message", role="user", content=[TEXT]))
+            assert (await caller.until("conversation.item.done"))["item"]["id"] == "pb_item"
+            for wish, answer in (("retrieve", "retrieved"), ("delete", "deleted")):
+                await caller.send(f"conversation.item.{wish}", item_id="pb_item")
+                await caller.until(f"conversation.item.{answer}")
+
+    run(main)
+
+
 def test_ten_in_a_row_end_it_and_the_record_says_why(server: Server) -> None:
     async def main() -> str:
         async with calling(server) as caller:

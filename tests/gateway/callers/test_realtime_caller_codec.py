@@ -241,6 +241,30 @@ def test_a_request_loses_what_is_the_agents() -> None:
     assert b"evil" not in event.request.wire.text
 
 
+def test_a_message_that_is_named_like_the_gateways_own_is_not_taken_for_one() -> None:
+    reader = codec()
+    passed = read(reader, type="conversation.item.delete", event_id="pb_e", item_id="a").event
+    assert isinstance(passed, CallerPassed)
+    assert orjson.loads(passed.wire.text) == passed.wire.parsed
+    assert not str(passed.wire.parsed["event_id"]).startswith("pb_")
+    asked = read(reader, type="response.create", event_id="pb_e").event
+    assert isinstance(asked, ResponseWanted)
+    assert asked.client_event_id == "pb_e"
+    assert asked.request.wire is not None
+    assert asked.request.request_id == asked.request.wire.parsed["event_id"]
+    assert not asked.request.request_id.startswith("pb_")
+    item = {"id": "i", "type": "message", "role": "user", "content": []}
+    typed = read(reader, type="conversation.item.create", event_id="pb_e", item=item).event
+    assert isinstance(typed, CallerText)
+    assert typed.wire is not None
+    assert typed.client_event_id == "pb_e"
+    assert typed.event_id == typed.wire.parsed["event_id"]
+    assert not typed.event_id.startswith("pb_")
+    with pytest.raises(WireError) as refused:
+        read(reader, type="conversation.item.delete", event_id="pb_e")
+    assert refused.value.event_id == "pb_e"
+
+
 def test_the_other_messages_become_the_calls_events() -> None:
     reader = codec()
     assert isinstance(read(reader, type="input_audio_buffer.commit").event, CallerCommitted)

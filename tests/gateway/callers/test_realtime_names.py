@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.callers.realtime_names import ClientNames
+from gateway.callers.realtime_names import MAX_MESSAGES, ClientNames
 from gateway.callers.realtime_order import MAX_ITEMS
+from gateway.ids import CountingIds
+from sessions.ports import JsonObject
 
 
 def test_the_latest_items_that_a_client_wrote_are_known() -> None:
-    names = ClientNames()
+    names = ClientNames(CountingIds())
     for number in range(MAX_ITEMS):
         names.wrote(f"item_{number}")
     names.wrote("item_1")  # a name that it gives again, as after a delete
@@ -15,3 +17,31 @@ def test_the_latest_items_that_a_client_wrote_are_known() -> None:
     names.wrote("one more")
     assert [names.has_item(name) for name in ("item_0", "item_1", "item_2", "one more")] == [False, True, True, True]
     assert not names.has_item("the model's")
+
+
+def error_about(message: JsonObject) -> JsonObject:
+    """The model's answer."""
+    return {"type": "error", "error": {"code": "no", "event_id": message.get("event_id")}}
+
+
+def test_a_message_that_is_named_like_ours_has_another_name_at_the_model() -> None:
+    names = ClientNames(CountingIds())
+    message: JsonObject = {"type": "conversation.item.delete", "event_id": "pb_e", "item_id": "a"}
+    told = names.towards_model(message)
+    assert told == {**message, "event_id": "client_1"}
+    assert names.towards_client(error_about(told)) == error_about(message)
+
+
+def test_any_other_message_goes_on_as_it_is() -> None:
+    names = ClientNames(CountingIds())
+    for message in ({"type": "x"}, {"type": "x", "event_id": "ok_e"}, {"type": "x", "event_id": None}):
+        assert names.towards_model(message) is message
+    for answer in (error_about({"event_id": "ok_e"}), error_about({}), {"type": "error"}):
+        assert names.towards_client(answer) is answer
+
+
+def test_only_so_many_messages_are_remembered() -> None:
+    names = ClientNames(CountingIds())
+    told = [names.towards_model({"event_id": f"pb_{number}"}) for number in range(MAX_MESSAGES + 1)]
+    assert names.towards_client(error_about(told[0])) == error_about(told[0])
+    assert names.towards_client(error_about(told[1])) == error_about({"event_id": "pb_1"})

@@ -109,6 +109,28 @@ def test_a_function_that_nobody_declared_leaves_no_trace_either() -> None:
     assert far.calls("open_door", "fc_2", 1)[0]["output_index"] == 0
 
 
+def test_an_item_that_the_client_named_is_seen_and_one_that_the_gateway_named_is_not() -> None:
+    far = Far()
+    far.view.names.wrote("pb_mine")
+    for item_id, seen in (("pb_mine", 1), ("pb_ours", 0)):
+        item = {"id": item_id, "type": "message", "role": "user", "content": []}
+        for kind in ("conversation.item.added", "conversation.item.done", "conversation.item.retrieved"):
+            assert len(far.says(type=kind, previous_item_id=None, item=item)) == seen
+        assert len(far.says(type="conversation.item.deleted", item_id=item_id)) == seen
+
+
+def test_an_error_names_the_message_as_the_client_does() -> None:
+    far = Far()
+    told = far.view.names.towards_model({"type": "conversation.item.delete", "event_id": "pb_e", "item_id": "a"})
+    wrong = {"type": "invalid_request_error", "code": "no", "message": "No.", "param": None}
+    [error] = far.says(type="error", error={**wrong, "event_id": told["event_id"]})
+    assert error["error"] == {**wrong, "event_id": "pb_e"}
+    text = orjson.dumps({"event_id": "e", "type": "error", "error": {**wrong, "event_id": "ok_e"}})
+    event = far.codec.decode(text)
+    assert event is not None
+    assert far.view.encode(Relay(event)) == (text,)
+
+
 @pytest.mark.parametrize("show_tools", [False, True])
 @pytest.mark.parametrize("name", ["book_table", "close_door"])
 def test_a_call_that_the_client_wrote_is_its_own_whatever_it_calls(name: str, show_tools: bool) -> None:
