@@ -13,6 +13,7 @@ from sessions.ports import Json, JsonObject
 
 MAX_ITEMS = 2000  # the oldest goes then, as a model's context would let it go
 MAX_ITEM_CHARS = 32 * 1024 * 1024  # of all items' words and pictures; the oldest go past it
+SOUND_PARTS = ("input_audio", "output_audio")
 
 
 @dataclass(slots=True)
@@ -102,21 +103,23 @@ class Conversation:
         return item
 
     def set_transcript(self, item_id: str, transcript: str) -> None:
-        """What the caller's item says, once it is known."""
+        """What the caller's item says, once it is known: of several runs of sound, the first whose words are not."""
         entry = self._entries.get(item_id)
-        if entry is not None:
-            entry.item = {**entry.item, "content": [{"type": "input_audio", "transcript": transcript}]}
+        if entry is None:
+            return
+        places = _sound_parts(entry.item)
+        silent = [place for place, part in places.items() if part.get("transcript") is None]
+        for place in [*silent, *places][:1]:
+            entry.item = _with_part(entry.item, place, {**places[place], "transcript": transcript})
 
     def retrieved(self, item_id: str) -> JsonObject:
         """An item with its sound, where that is kept. Raises WireError when there is none of this id."""
         entry = self._entry(item_id, "retriev", "item_retrieve_invalid_item_id")
-        content = entry.item.get("content")
-        kept = self.sound.kept(item_id)
-        if not kept or not isinstance(content, list) or not content:
+        parts, kept = _sound_parts(entry.item), self.sound.kept(item_id)
+        if not parts or not kept:
             return entry.item
-        first: dict[str, Json] = dict(content[0])
-        first["audio"] = pybase64.b64encode_as_string(kept)
-        return {**entry.item, "content": [first, *content[1:]]}
+        place = min(parts)
+        return _with_part(entry.item, place, {**parts[place], "audio": pybase64.b64encode_as_string(kept)})
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """Forget what was not heard, and with it all words of the item. Raises WireError where it cannot be."""
@@ -155,6 +158,19 @@ class Conversation:
         self._chars -= entry.chars
         self.sound.forget(item_id)
         self._order.remove(item_id)
+
+
+def _sound_parts(item: JsonObject) -> dict[int, JsonObject]:
+    """The parts of an item that are sound, by their places in it."""
+    content = item.get("content")
+    parts = enumerate(content if isinstance(content, list) else ())
+    return {at: part for at, part in parts if isinstance(part, Mapping) and part.get("type") in SOUND_PARTS}
+
+
+def _with_part(item: JsonObject, place: int, part: JsonObject) -> JsonObject:
+    content = item["content"]
+    assert isinstance(content, list)
+    return {**item, "content": [*content[:place], part, *content[place + 1 :]]}
 
 
 def _chars(value: Json) -> int:

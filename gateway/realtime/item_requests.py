@@ -11,9 +11,10 @@ from audio.formats import AudioFormat
 from gateway.realtime import fields, server_events
 from gateway.realtime.client_events import ItemCreate, ItemTruncate
 from gateway.realtime.conversation import Conversation
-from gateway.realtime.items import check_item
+from gateway.realtime.items import check_item, shown
 from gateway.realtime.outlet import Outlet
-from sessions.ports import Json, JsonObject
+from gateway.realtime.scan import decode_audio
+from sessions.ports import JsonObject
 
 
 class ItemRequests:
@@ -23,10 +24,14 @@ class ItemRequests:
         self._out = out
         self._conversation = conversation
 
-    def create(self, event: ItemCreate) -> JsonObject:
-        """Add the client's item, and return it with its id, a client's own sound included."""
-        item: JsonObject = {**event.item, "id": event.item.get("id") or self._out.new_id("item")}
-        previous = self._conversation.add(_without_sound(item), event.previous_item_id)
+    def create(self, event: ItemCreate, format: AudioFormat) -> JsonObject:
+        """Add the client's item, and return it with its id, a client's own sound included; `format` is the sound's."""
+        item_id = str(event.item.get("id") or self._out.new_id("item"))
+        item: JsonObject = {**event.item, "id": item_id}
+        previous = self._conversation.add(shown(item), event.previous_item_id)
+        sounds = _sounds(item)
+        if len(sounds) == 1:  # the conversation keeps one run of sound for an item, and could not tell two apart
+            self._conversation.sound.add(item_id, format, decode_audio(sounds[0], format))
         self._out.send(server_events.item_added, item, previous)
         self._out.send(server_events.item_done, item, previous)
         return item
@@ -61,12 +66,10 @@ class ItemRequests:
                 raise fields.invalid(f"{path}.id", "there is no item of this id in the conversation")
 
 
-def _without_sound(item: JsonObject) -> JsonObject:
-    """The item as it is kept: a client's own sound went to the brain, and it has it itself."""
+def _sounds(item: JsonObject) -> list[str]:
+    """What a client's item holds of sound, in base64."""
     content = item.get("content")
-    if not isinstance(content, list):
-        return item
-    parts: list[Json] = [
-        {k: v for k, v in part.items() if k != "audio"} if isinstance(part, Mapping) else part for part in content
-    ]
-    return {**item, "content": parts}
+    if item.get("role") != "user" or not isinstance(content, list):
+        return []
+    parts = [part for part in content if isinstance(part, Mapping) and part.get("type") == "input_audio"]
+    return [str(part.get("audio")) for part in parts]

@@ -97,7 +97,7 @@ class ServedSession:
                 self.listening.clear()
                 self.brain.cleared()
             case ItemCreate():
-                self.brain.item_added(self._items.create(event), now_ms)
+                self.brain.item_added(self._items.create(event, self.listening.format), now_ms)
             case ItemRetrieve():
                 self._items.retrieve(event.item_id)
             case ItemTruncate():

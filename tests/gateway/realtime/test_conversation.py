@@ -11,6 +11,7 @@ from gateway.realtime import items
 from gateway.realtime.conversation import MAX_ITEM_CHARS, MAX_ITEMS, Conversation
 from gateway.realtime.kept_sound import MAX_ITEM_BYTES, MAX_KEPT_BYTES
 from sessions.errors import WireError
+from sessions.ports import JsonObject
 
 
 def kept_bytes(conversation: Conversation, item_id: str) -> int:
@@ -52,6 +53,22 @@ def test_sound_for_an_item_that_is_gone_is_nobodys() -> None:
     conversation.update(items.user_text("gone", "x"))
     with pytest.raises(WireError):
         conversation.retrieved("gone")
+
+
+def test_words_are_those_of_the_first_sound_that_has_none() -> None:
+    conversation = Conversation("conv_1")
+    silent: JsonObject = {"type": "input_audio", "transcript": None}
+    text: JsonObject = {"type": "input_text", "text": "x"}
+    conversation.add({"id": "told", "type": "message", "role": "user", "content": [text, silent, silent]})
+    for words in ("one", "two"):
+        conversation.set_transcript("told", words)
+    sounds = [{**silent, "transcript": "one"}, {**silent, "transcript": "two"}]
+    assert conversation.retrieved("told")["content"] == [text, *sounds]
+    conversation.set_transcript("told", "one again")
+    assert conversation.retrieved("told")["content"] == [text, {**silent, "transcript": "one again"}, sounds[1]]
+    conversation.add(items.user_text("typed", "x"))
+    conversation.set_transcript("typed", "nobody's")
+    assert conversation.retrieved("typed") == items.user_text("typed", "x")
 
 
 def test_the_oldest_go_when_words_and_pictures_are_too_much() -> None:

@@ -9,6 +9,7 @@ import pytest
 from parrot import Caller, kinds
 
 from audio.formats import PCM16_24K, PCMU_8K
+from gateway.realtime.kept_sound import MAX_ITEM_BYTES
 from gateway.realtime.server import MAX_SESSION_MS
 
 SPOKEN = [
@@ -392,6 +393,42 @@ def test_an_item_without_an_id_gets_one(caller: Caller) -> None:
     added = caller.send("conversation.item.create", item=user_text())[0]
     assert added["item"]["id"]
     assert caller.brain.notes == [("item", added["item"]["id"])]
+
+
+def user_sound(item_id: str, *sounds: bytes) -> dict[str, Any]:
+    parts = [{"type": "input_audio", "audio": base64.b64encode(sound).decode()} for sound in sounds]
+    return {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}, *parts]}
+
+
+def retrieved(caller: Caller, item_id: str) -> list[dict[str, Any]]:
+    """The parts that are sound."""
+    (event,) = caller.send("conversation.item.retrieve", item_id=item_id)
+    assert (event["item"]["object"], event["item"]["status"]) == ("realtime.item", "completed")
+    text, *sounds = event["item"]["content"]
+    assert text == {"type": "input_text", "text": "x"}
+    return sounds
+
+
+def test_sound_that_the_client_put_in_is_given_back_with_a_transcript_once_there_is_one(caller: Caller) -> None:
+    heard = {"input": {"transcription": {"model": "whisper-1"}, "format": {"type": "audio/pcmu"}}}
+    caller.send("session.update", session={"type": "realtime", "audio": heard})
+    sound = bytes(range(256))
+    events = caller.send("conversation.item.create", item=user_sound("told", sound))
+    parts = [event["item"]["content"][1] for event in events]
+    assert parts == [{"type": "input_audio", "transcript": None}] * 2
+    part = {"type": "input_audio", "audio": base64.b64encode(sound).decode()}
+    assert retrieved(caller, "told") == [{**part, "transcript": None}]
+    caller.brain.ear.transcribed("told", "good day")
+    caller.take()
+    assert retrieved(caller, "told") == [{**part, "transcript": "good day"}]
+
+
+def test_sound_that_is_too_much_for_an_item_or_comes_in_pieces_is_not_given_back(caller: Caller) -> None:
+    silent = {"type": "input_audio", "transcript": None}
+    caller.send("conversation.item.create", item=user_sound("long", bytes(MAX_ITEM_BYTES + 2)))
+    assert retrieved(caller, "long") == [silent]
+    caller.send("conversation.item.create", item=user_sound("two", bytes(480), bytes(480)))
+    assert retrieved(caller, "two") == [silent] * 2
 
 
 def test_fields_that_mean_nothing_do_no_harm(caller: Caller) -> None:
