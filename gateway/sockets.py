@@ -50,6 +50,10 @@ class Socket(Protocol):
         """Whether it no longer takes messages: closing, broken or gone."""
 
     @property
+    def ended_here(self) -> bool:
+        """Whether the end began on this side: by `close`, at a bound, or because the peer broke the protocol."""
+
+    @property
     def unsent_bytes(self) -> int:
         """Bytes that wait for the peer to read. Under TLS, up to 64 KiB and one message more can be on their way."""
 
@@ -149,6 +153,7 @@ class PicowsSocket(WSListener):
         self._assembler = Assembler(limits.max_message_bytes)
         self._state = _State.CLOSING  # until picows has shaken hands
         self._end: tuple[int, str] | None = None
+        self._ended_here = False
         self._ws: WSTransport | None = None
         self._line: Line | None = None
         self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # the transports' own methods, while it is open
@@ -158,6 +163,10 @@ class PicowsSocket(WSListener):
     @property
     def closed(self) -> bool:
         return self._state is not _State.OPEN
+
+    @property
+    def ended_here(self) -> bool:
+        return self._ended_here
 
     @property
     def unsent_bytes(self) -> int:
@@ -188,7 +197,8 @@ class PicowsSocket(WSListener):
             return
         self._state = _State.CLOSING
         reason = fit_reason(reason)
-        self._end = self._end or (code, reason)
+        if self._end is None:  # else this is the answer to the peer's
+            self._end, self._ended_here = (code, reason), True
         self._ws.send_close(code, reason)  # type: ignore[arg-type]
         self._line.abort_in(self._limits.goodbye_s)
 
@@ -256,7 +266,7 @@ class PicowsSocket(WSListener):
             sent = None if shaken is None else shaken.sent
             if sent is None or sent.code.value == CloseCode.GOING_AWAY:
                 return
-            self._end = (sent.code.value, sent.reason)
+            self._end, self._ended_here = (sent.code.value, sent.reason), True
             self._state = _State.BROKEN
         if self._state is _State.BROKEN and self._line is not None:
             self._line.linger()

@@ -99,6 +99,7 @@ class NearEnd:
         self._closing: tuple[int, str] | None = None
         self._told_far = False
         self._gone = False
+        self.ended_here = False
         self.stalled = False
 
     # ---- the socket that a receiver has
@@ -135,6 +136,7 @@ class NearEnd:
         if self.closed:
             return
         self._closing = (code, reason)
+        self.ended_here = True
         loop = asyncio.get_running_loop()
         loop.call_later(self._limits.goodbye_s if self.stalled else 0, self._lost, code, reason)
         self.flush()

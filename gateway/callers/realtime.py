@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
 from gateway.lane import CLOSED, SoundSource
+from gateway.socket_messages import CloseCode
 from gateway.sockets import Socket
 from sessions.commands import CallerCommand, EndCall, Play, Relay
 from sessions.errors import WireError
@@ -14,6 +15,13 @@ from sessions.events import CallerEvent, HungUp
 
 BAD_INPUT_CODE = 1008  # "do not try again", as the public clients understand it
 CLOSE_CODES = {"model_lost": 1011, "server_fault": 1011, "bad_input": BAD_INPUT_CODE, "shutting_down": 1001}
+# What our own end of the line says of the client. From its side the same code says no more than that it has gone.
+LINE_ENDS: dict[int, str] = {
+    CloseCode.PROTOCOL_ERROR: "bad_input",
+    CloseCode.NOT_UTF8: "bad_input",
+    CloseCode.TOO_BIG: "bad_input",
+    CloseCode.OVERLOADED: "too_slow",
+}
 
 
 class RealtimeCallerLeg:
@@ -80,8 +88,9 @@ class RealtimeCallerLeg:
 
     def lost(self, code: int, reason: str) -> None:
         """The client is gone."""
-        self._socket = None
-        self._deliver(HungUp("too_slow" if code == 1013 else "caller_hung_up"))
+        socket, self._socket = self._socket, None
+        ended_here = socket is not None and socket.ended_here
+        self._deliver(HungUp(LINE_ENDS.get(code, "caller_hung_up") if ended_here else "caller_hung_up"))
 
     def do(self, command: CallerCommand) -> None:
         """Write a command out, as the client may see it."""

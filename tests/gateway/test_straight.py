@@ -49,7 +49,7 @@ LOUD = b"\x10\x20\xf0\xdf" * 240
 class MemorySocket:
     """Keeps what is sent."""
 
-    closed, unsent_bytes, peer, subprotocol = False, 0, "127.0.0.1", None
+    closed, ended_here, unsent_bytes, peer, subprotocol = False, False, 0, "127.0.0.1", None
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

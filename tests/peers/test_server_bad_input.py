@@ -226,15 +226,24 @@ async def _raw(server: Server) -> Raw:
     return raw
 
 
+async def _session_id(raw: Raw) -> str:
+    """The call's, out of what it is greeted with."""
+    _, created = await raw.next_frame()
+    session_id: str = json.loads(created)["session"]["id"]
+    return session_id
+
+
 def _closes_with(server: Server, code: int, *frames: bytes) -> None:
-    async def main() -> None:
+    async def main() -> str:
         raw = await _raw(server)
+        session_id = await _session_id(raw)
         raw.send(*frames)
         assert await raw.close_code() == code
         raw.writer.transport.abort()
         await soon(lambda: server.figure("live_calls") == 0, "the call goes on")
+        return session_id
 
-    run(main)
+    assert server.ended(run(main))["end_reason"] == "bad_input", frames
 
 
 def test_frames_that_break_the_rules(server: Server) -> None:
@@ -245,6 +254,20 @@ def test_frames_that_break_the_rules(server: Server) -> None:
     _closes_with(server, 1002, frame(1, b"{}", reserved=4))
     _closes_with(server, 1002, frame(1, b"{}", fin=False), frame(1, b"{}"))
     _closes_with(server, 1002, frame(8, b"\x03\xec"))
+    _closes_with(server, 1002, frame(3, b"an opcode of nobody's"))
+
+
+@pytest.mark.parametrize("code", [1002, 1007, 1009, 1013])
+def test_a_client_that_closes_with_such_a_code_has_hung_up(server: Server, code: int) -> None:
+    async def main() -> str:
+        raw = await _raw(server)
+        session_id = await _session_id(raw)
+        raw.send(frame(8, code.to_bytes(2, "big")))
+        assert await raw.close_code() == code
+        raw.writer.transport.abort()
+        return session_id
+
+    assert server.ended(run(main))["end_reason"] == "caller_hung_up"
 
 
 def test_a_message_in_fragments_is_one_message(server: Server) -> None:
@@ -268,8 +291,9 @@ def test_a_message_in_fragments_is_one_message(server: Server) -> None:
 def _flood(server: Server, frames: Iterator[bytes], *, room_bytes: int) -> None:
     """Pour frames in until the server closes with 1009; its memory must not grow past the room."""
 
-    async def main() -> None:
+    async def main() -> str:
         raw = await _raw(server)
+        session_id = await _session_id(raw)
         before = server.rss_bytes()
         reading = asyncio.get_running_loop().create_task(raw.close_code())
         highest, sent = before, 0
@@ -288,8 +312,9 @@ def _flood(server: Server, frames: Iterator[bytes], *, room_bytes: int) -> None:
         assert sent < 64 * MIB
         raw.writer.transport.abort()
         await soon(lambda: server.figure("live_calls") == 0, "the call goes on")
+        return session_id
 
-    run(main)
+    assert server.ended(run(main))["end_reason"] == "bad_input"
 
 
 def test_a_message_past_16_mib_is_refused_before_it_is_read(server: Server) -> None:

@@ -31,7 +31,7 @@ class MemorySocket:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.unsent_bytes = 0
-        self.closed = False
+        self.closed = self.ended_here = False
         self.peer = "127.0.0.1"
         self.subprotocol: str | None = None
 

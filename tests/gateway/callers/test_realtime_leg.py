@@ -1,0 +1,82 @@
+"""How a Realtime client's line ends, and what the call is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from legs import MemoryLeg
+
+from gateway.callers.realtime import RealtimeCallerLeg
+from gateway.callers.realtime_codec import RealtimeCallerCodec
+from gateway.callers.realtime_view import ClientView
+from gateway.ids import CountingIds
+from gateway.realtime.session import AgentSide, EffectiveSession
+from gateway.sockets import SocketLimits
+from gateway.upgrade import Accepted
+from sessions.agent import TurnDetection
+from sessions.events import CallerEvent, HungUp
+
+LIMITS = SocketLimits(max_message_bytes=200)
+TOO_BIG = b'{"type":"x","a":"' + b"x" * 200 + b'"}'
+
+
+class Client:
+    """An open line to a leg; `told` is what the call hears."""
+
+    def __init__(self) -> None:
+        ids = CountingIds()
+        view = ClientView(ids, frozenset(), show_tools=False)
+        side = AgentSide("Be brief.", (), None, None, TurnDetection(), None, None)
+        session = EffectiveSession.for_agent(side, "sess_1", 2_000_000_000, "desk")
+        self.told: list[CallerEvent] = []
+        self._heard = asyncio.Event()
+        leg = RealtimeCallerLeg(RealtimeCallerCodec(session, view, ids, frozenset()), view, self._hear, None)
+        self.closed: list[int] = []
+        accepted = Accepted(leg, lambda fault: self.closed.append(-1))
+        self.line = MemoryLeg(accepted, lambda message: None, lambda code, reason: self.closed.append(code), LIMITS)
+        self.line.open()
+
+    def _hear(self, event: CallerEvent) -> None:
+        self.told.append(event)
+        self._heard.set()
+
+    async def end(self) -> list[CallerEvent]:
+        """What the call heard, once the line is gone."""
+        async with asyncio.timeout(5):
+            await self._heard.wait()
+        return self.told
+
+
+def test_a_message_past_the_bound_is_the_clients_bad_input() -> None:
+    async def main() -> None:
+        client = Client()
+        client.line.send(TOO_BIG)
+        assert await client.end() == [HungUp("bad_input")]
+        assert client.closed == [1009]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(1002, "bad_input"), (1007, "bad_input"), (1009, "bad_input"), (1013, "too_slow"), (1000, "caller_hung_up")],
+)
+def test_a_code_means_what_it_says_only_where_it_is_ours(code: int, reason: str) -> None:
+    async def main() -> None:
+        ours, theirs = Client(), Client()
+        ours.line.near.close(code)
+        theirs.line.hang_up(code)
+        assert await ours.end() == [HungUp(reason)]
+        assert await theirs.end() == [HungUp("caller_hung_up")]
+
+    asyncio.run(main())
+
+
+def test_a_line_that_breaks_is_a_client_that_hung_up() -> None:
+    async def main() -> None:
+        client = Client()
+        client.line.drop()
+        assert await client.end() == [HungUp("caller_hung_up")]
+
+    asyncio.run(main())
