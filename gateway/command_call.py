@@ -48,7 +48,7 @@ def call(
     from gateway.phone.line import LineOptions, PhoneCall
     from gateway.phone.plan import PlanError, read_plan
 
-    tell: Callable[[str], None] = (lambda line: None) if as_json else (lambda line: out.print(line))
+    tell: Callable[[str], None] = (lambda line: None) if as_json else out.print
     try:
         check_url(url)
         check_key(key)

@@ -46,10 +46,11 @@ class _Handshakes(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let it through as what it is, where that is wanted."""
-        if isinstance(record.msg, str) and record.msg.startswith("SSL handshake failed"):
-            record.msg, record.args = "a TLS handshake failed", ()
-            record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
-        return logging.getLogger().isEnabledFor(record.levelno)
+        if not (isinstance(record.msg, str) and record.msg.startswith("SSL handshake failed")):
+            return True
+        record.msg, record.args = "a TLS handshake failed", ()
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return logging.getLogger().isEnabledFor(logging.INFO)
 
 
 _HANDSHAKES = _Handshakes()

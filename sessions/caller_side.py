@@ -84,7 +84,7 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
         return
     told = state.to_model(PassToModel(event.wire), event.item_id, event.client_event_id)
     if told:
-        state.unconfirmed[event.event_id] = Unconfirmed(event, recorded=new)
+        state.unconfirmed[event.event_id] = Unconfirmed(event.item_id, recorded=new)
         if len(state.unconfirmed) > MAX_UNCONFIRMED:
             del state.unconfirmed[next(iter(state.unconfirmed))]
     elif new:

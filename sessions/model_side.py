@@ -22,6 +22,7 @@ from sessions.events import (
     AgentText,
     CallerTranscribed,
     CallerTurnTaken,
+    ItemDeleted,
     ItemKind,
     ItemStarted,
     ItemTaken,
@@ -178,7 +179,7 @@ def run(state: CallState, item_id: str, run: FrameRun) -> None:
 
 
 def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
-    """Another item begins to sound. False if its sound is not to go the usual way: its response was cut short."""
+    """Another item begins to sound. False if that goes no usual way: its response was cut short, or is aside."""
     frame = event.frame
     if event.response_id in state.beside:  # for the client to do with as it likes: no part of the talk
         state.out.append(Play(event.response_id, event.item_id, frame, event.wire))
@@ -349,9 +350,16 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
 def item_taken(state: CallState, event: ItemTaken) -> None:
     """A message of the caller's stands in the model's conversation."""
     for name, sent in state.unconfirmed.items():
-        if sent.message.item_id == event.item_id:
+        if sent.item_id == event.item_id:
             del state.unconfirmed[name]
             break
+    state.out.append(Relay(event))
+
+
+def item_deleted(state: CallState, event: ItemDeleted) -> None:
+    """An item is gone at the client's wish; noted where a later leg would be told of it."""
+    if event.item_id in state.talk.places or event.item_id in state.item_generation:
+        state.deleted.add(event.item_id)
     state.out.append(Relay(event))
 
 
@@ -359,7 +367,7 @@ def _message_refused(state: CallState, event: ModelRefused) -> None:
     """The model's conversation does not hold a message of the client's, and so the record does not."""
     sent = state.unconfirmed.pop(event.event_id or "")
     if sent.recorded:
-        state.talk.withdraw(sent.message.item_id)
+        state.talk.withdraw(sent.item_id)
     state.out.append(Relay(event))
 
 

@@ -125,8 +125,7 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
         case ItemTaken():
             model_side.item_taken(state, event)
         case ItemDeleted():
-            state.deleted.add(event.item_id)
-            state.out.append(Relay(event))
+            model_side.item_deleted(state, event)
         case ModelLost():
             line.lost(state, event, now_ms)
         case _:

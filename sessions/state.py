@@ -9,7 +9,7 @@ from enum import Enum
 
 from sessions.agent import ToolRule
 from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
-from sessions.events import CallerText, ResponseRequest, TokenUsage
+from sessions.events import ResponseRequest, TokenUsage
 from sessions.hearing import Hearing
 from sessions.jobs import ToolLedger
 from sessions.playback import PlaybackLedger
@@ -146,7 +146,7 @@ class Meter:
 class Unconfirmed:
     """A message of the caller's that the model has neither taken nor refused."""
 
-    message: CallerText
+    item_id: str
     recorded: bool  # it is in the record; a second one of the same id is not
 
 

@@ -173,9 +173,9 @@ class RealtimeCallerCodec:
         return Read(CallerPassed(wire))
 
     def _user_message(self, event: client.ItemCreate, wire: Wire) -> Read:
-        name = event.parsed.get("event_id")
-        event_id = name if isinstance(name, str) else self._ids.new("pb")  # a refusal must be known as this message's
-        item_id, wire = self._placed(event, wire, {"event_id": event_id} if event_id != name else {})
+        event_id = self._named(event.parsed)
+        named = event_id == event.parsed.get("event_id")
+        item_id, wire = self._placed(event, wire, {} if named else {"event_id": event_id})
         text, images, spoken = _content(event.item.get("content"))
         return Read(CallerText(item_id, text, images, spoken, event_id, event.event_id, wire))
 
@@ -212,6 +212,11 @@ class RealtimeCallerCodec:
     def _own(self, reply: bytes | None, wire: Wire) -> Read:
         return Read(CallerPassed(wire)) if reply is None else Read(None, (reply,))
 
+    def _named(self, message: JsonObject) -> str:
+        """What the model calls a message of the client's when it refuses it: as it is named, or a name of ours."""
+        name = message.get("event_id")
+        return name if isinstance(name, str) else self._ids.new("pb")
+
     def _respond(self, event: client.ResponseCreate, wire: Wire) -> Read:
         try:
             response = filtered_response(event.response, self._may_set)
@@ -221,9 +226,9 @@ class RealtimeCallerCodec:
         if response != event.response:
             parsed: JsonObject = {**event.parsed, "response": response}
             wire = Wire("realtime", orjson.dumps(parsed), parsed)
-        metadata, name = response.get("metadata"), event.parsed.get("event_id")
+        metadata = response.get("metadata")
         request = ResponseRequest(
-            request_id=name if isinstance(name, str) else self._ids.new("pb"),
+            request_id=self._named(event.parsed),
             out_of_band=response.get("conversation") == "none",
             metadata=metadata if isinstance(metadata, Mapping) else None,
             say=None,

@@ -48,9 +48,11 @@ class ClientNames:
         return {**message, "event_id": name}
 
     def towards_client(self, answer: JsonObject) -> JsonObject:
-        """An `error` of the model's as the client gets it: about the message as the client named it."""
+        """An `error` of the model's as the client gets it: about the message as the client named it, if it did."""
         error = answer.get("error")
         event_id = error.get("event_id") if isinstance(error, dict) else None
-        if not isinstance(error, dict) or event_id not in self._messages:
+        if not isinstance(error, dict) or not isinstance(event_id, str):
             return answer
-        return {**answer, "error": {**error, "event_id": self._messages[str(event_id)]}}
+        if event_id not in self._messages and not event_id.startswith(OWN_PREFIX):
+            return answer
+        return {**answer, "error": {**error, "event_id": self._messages.get(event_id)}}

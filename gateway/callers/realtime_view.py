@@ -30,7 +30,7 @@ from sessions.commands import (
     ToolRunning,
     Truncated,
 )
-from sessions.events import ModelEvent, ModelRefused, ResponseStarted, Wire
+from sessions.events import ModelEvent, ResponseStarted, Wire
 from sessions.ports import Ids, JsonObject
 
 
@@ -102,8 +102,6 @@ class ClientView:
             response = wire.parsed.get("response")
             self._responses[event.response_id] = SeenResponse(response if isinstance(response, Mapping) else {})
         kind = str(wire.parsed.get("type", ""))
-        if type(event) is ModelRefused and (event.event_id or "").startswith(OWN_PREFIX):
-            return (_nameless(wire),)
         if kind == "response.done":
             return (self._done(wire),)
         if kind == "error":
@@ -188,10 +186,3 @@ class ClientView:
 
     def _event_id(self) -> str:
         return self._ids.new("event")
-
-
-def _nameless(wire: Wire) -> bytes:
-    """An error about a message of the client's that we gave its name."""
-    error = wire.parsed["error"]
-    assert isinstance(error, Mapping)  # its codec has read it
-    return orjson.dumps({**wire.parsed, "error": {**error, "event_id": None}})

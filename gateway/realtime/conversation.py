@@ -107,7 +107,7 @@ class Conversation:
         entry = self._entries.get(item_id)
         if entry is None:
             return
-        places = _sound_parts(entry.item)
+        places = sound_parts(entry.item)
         silent = [place for place, part in places.items() if part.get("transcript") is None]
         for place in [*silent, *places][:1]:
             entry.item = _with_part(entry.item, place, {**places[place], "transcript": transcript})
@@ -115,7 +115,7 @@ class Conversation:
     def retrieved(self, item_id: str) -> JsonObject:
         """An item with its sound, where that is kept. Raises WireError when there is none of this id."""
         entry = self._entry(item_id, "retriev", "item_retrieve_invalid_item_id")
-        parts, kept = _sound_parts(entry.item), self.sound.kept(item_id)
+        parts, kept = sound_parts(entry.item), self.sound.kept(item_id)
         if not parts or not kept:
             return entry.item
         place = min(parts)
@@ -160,7 +160,7 @@ class Conversation:
         self._order.remove(item_id)
 
 
-def _sound_parts(item: JsonObject) -> dict[int, JsonObject]:
+def sound_parts(item: JsonObject) -> dict[int, JsonObject]:
     """The parts of an item that are sound, by their places in it."""
     content = item.get("content")
     parts = enumerate(content if isinstance(content, list) else ())

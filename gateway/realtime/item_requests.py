@@ -5,12 +5,10 @@ Source: OpenAI Realtime API reference, `conversation.item.*` client events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from audio.formats import AudioFormat
 from gateway.realtime import fields, server_events
 from gateway.realtime.client_events import ItemCreate, ItemTruncate
-from gateway.realtime.conversation import Conversation
+from gateway.realtime.conversation import Conversation, sound_parts
 from gateway.realtime.items import check_item, shown
 from gateway.realtime.outlet import Outlet
 from gateway.realtime.scan import decode_audio
@@ -29,9 +27,9 @@ class ItemRequests:
         item_id = str(event.item.get("id") or self._out.new_id("item"))
         item: JsonObject = {**event.item, "id": item_id}
         previous = self._conversation.add(shown(item), event.previous_item_id)
-        sounds = _sounds(item)
+        sounds = [part["audio"] for part in sound_parts(item).values() if part.get("type") == "input_audio"]
         if len(sounds) == 1:  # the conversation keeps one run of sound for an item, and could not tell two apart
-            self._conversation.sound.add(item_id, format, decode_audio(sounds[0], format))
+            self._conversation.sound.add(item_id, format, decode_audio(str(sounds[0]), format))
         self._out.send(server_events.item_added, item, previous)
         self._out.send(server_events.item_done, item, previous)
         return item
@@ -64,12 +62,3 @@ class ItemRequests:
             item_id = fields.name(fields.required(entry, "id", path), f"{path}.id")
             if item_id not in self._conversation:
                 raise fields.invalid(f"{path}.id", "there is no item of this id in the conversation")
-
-
-def _sounds(item: JsonObject) -> list[str]:
-    """What a client's item holds of sound, in base64."""
-    content = item.get("content")
-    if item.get("role") != "user" or not isinstance(content, list):
-        return []
-    parts = [part for part in content if isinstance(part, Mapping) and part.get("type") == "input_audio"]
-    return [str(part.get("audio")) for part in parts]

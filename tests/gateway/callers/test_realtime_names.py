@@ -45,3 +45,8 @@ def test_only_so_many_messages_are_remembered() -> None:
     told = [names.towards_model({"event_id": f"pb_{number}"}) for number in range(MAX_MESSAGES + 1)]
     assert names.towards_client(error_about(told[0])) == error_about(told[0])
     assert names.towards_client(error_about(told[1])) == error_about({"event_id": "pb_1"})
+
+
+def test_an_error_about_a_message_that_we_have_named_is_about_none_of_the_clients_names() -> None:
+    answer = error_about({"event_id": "pb_1"})
+    assert ClientNames(CountingIds()).towards_client(answer) == error_about({})
