@@ -8,6 +8,8 @@ from sessions.commands import (
     CancelResponse,
     Configure,
     PassToModel,
+    PastMessage,
+    PastToolCall,
     Refuse,
     SendAudio,
     Truncated,
@@ -17,9 +19,11 @@ from sessions.events import (
     CallerAudio,
     CallerCommitted,
     CallerText,
+    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     MarkEchoed,
+    MessageWritten,
     PlaybackReported,
     SettingsChanged,
 )
@@ -75,7 +79,7 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
     state.limits.active(now_ms)
     state.greeting_due_ms = None
     state.client_calls.clear()
-    new = event.item_id not in state.talk.places  # else the model refuses it, and the first one stands
+    new = not state.knows(event.item_id)  # else the model refuses it, and the first one stands
     if new:
         if not state.caller_speaks:
             state.watch.caller_typed(now_ms)
@@ -84,11 +88,31 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
         return
     told = state.to_model(PassToModel(event.wire), event.item_id, event.client_event_id)
     if told:
-        state.unconfirmed[event.event_id] = Unconfirmed(event.item_id, recorded=new)
-        if len(state.unconfirmed) > MAX_UNCONFIRMED:
-            del state.unconfirmed[next(iter(state.unconfirmed))]
+        _unconfirmed(state, event.event_id, event.item_id, new=new)
     elif new:
         state.talk.withdraw(event.item_id)
+
+
+def wrote(state: CallState, event: MessageWritten | CallWritten) -> None:
+    """The client writes an item in somebody else's name: no part of the record, but of what a model is told."""
+    entry: PastMessage | PastToolCall
+    if isinstance(event, MessageWritten):
+        entry, name = PastMessage(event.item_id, event.role, event.text), event.item_id
+    else:
+        entry, name = PastToolCall(event.item_id, event.call_id, event.name, event.arguments, ""), event.call_id
+    new = not state.knows(event.item_id)
+    if not state.to_model(PassToModel(event.wire), name, event.client_event_id):
+        return
+    _unconfirmed(state, event.event_id, event.item_id, new=new)
+    if new:
+        state.item_generation[event.item_id] = state.generation
+        state.written.add(entry, state.book.latest_item)
+
+
+def _unconfirmed(state: CallState, event_id: str, item_id: str, *, new: bool) -> None:
+    state.unconfirmed[event_id] = Unconfirmed(item_id, new)
+    if len(state.unconfirmed) > MAX_UNCONFIRMED:
+        del state.unconfirmed[next(iter(state.unconfirmed))]
 
 
 def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> None:
@@ -99,8 +123,11 @@ def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> N
         return
     state.client_calls.discard(event.call_id)
     state.tool_book.finished(event.call_id, event.output, None, now_ms)
+    written = state.written.answer(event.call_id, event.output) if use is None else None
     if use is not None and not state.of_this_leg(use.item_id):
-        line.tell_client_output(state, use)
+        line.tell_past_call(state, PastToolCall(use.item_id, use.call_id, use.name, use.arguments, use.output or ""))
+    elif written is not None and not state.of_this_leg(written.item_id):
+        line.tell_past_call(state, written)
     elif event.wire is not None:
         state.to_model(PassToModel(event.wire), event.call_id)
 

@@ -77,6 +77,34 @@ class CallerText:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageWritten:
+    """A message that the client writes in the name of the assistant or the system: of an earlier talk, say.
+
+    `event_id` and `client_event_id` as in `CallerText`.
+    """
+
+    item_id: str
+    role: str
+    text: str
+    event_id: str
+    client_event_id: str | None
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True)
+class CallWritten:
+    """A function call that the client writes, of an earlier talk; nothing is run for it. The ids as in `CallerText`."""
+
+    item_id: str
+    call_id: str
+    name: str
+    arguments: str
+    event_id: str
+    client_event_id: str | None
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True)
 class ClientToolAnswered:
     """A client gave the result of a function of its own."""
 
@@ -154,6 +182,8 @@ CallerEvent: TypeAlias = (
     CallerAudio
     | CallerCommitted
     | CallerText
+    | MessageWritten
+    | CallWritten
     | ClientToolAnswered
     | ResponseWanted
     | CancelWanted

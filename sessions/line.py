@@ -16,7 +16,6 @@ from sessions.commands import (
 from sessions.documents import past_of
 from sessions.events import ModelLost, Outcome
 from sessions.jobs import Job
-from sessions.record import ToolUse
 from sessions.responses import ActiveResponse
 from sessions.state import CallState, Line
 from sessions.wishes import Origin
@@ -78,10 +77,9 @@ def tell_output(state: CallState, job: Job, output: str) -> None:
     # else the leg that is being opened will be told the past, and this is part of it by now
 
 
-def tell_client_output(state: CallState, use: ToolUse) -> None:
-    """The same for a function of the client's own whose caller is gone."""
+def tell_past_call(state: CallState, told: PastToolCall) -> None:
+    """The same for a function of the client's own, which it has answered now; the leg that knew of the call is gone."""
     if state.line is Line.OPEN:
-        told = PastToolCall(use.item_id, use.call_id, use.name, use.arguments, use.output or "")
         state.out.append(Seed((told,)))
 
 
@@ -99,15 +97,16 @@ def _tell_past(state: CallState, now_ms: int) -> None:
 
 
 def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
-    """What was said, heard and done, in order, for a session that knows nothing of it.
+    """What was said, heard, done and written, in order, for a session that knows nothing of it.
 
     Left out is what it is told otherwise (what waits to be sent, and tools that still run, when they come back), and
     what the client has deleted.
     """
     untold = state.held.told | state.tool_book.unfinished()
+    order = [entry.item_id for turn in state.book.turns for entry in turn.entries]
     told = [
         entry
-        for entry in past_of(state.book.turns)
+        for entry in state.written.among(past_of(state.book.turns), order)
         if _name(entry) not in untold and entry.item_id not in state.deleted
     ]
     return tuple(told[-SEEDED_ENTRIES:])

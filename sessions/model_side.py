@@ -332,7 +332,7 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     found = state.queue.refused(name) if name is not None else None
     if found is None:
         if event.event_id in state.unconfirmed:
-            _message_refused(state, event)
+            _item_refused(state, event)
             return
         if event.event_id is None or not event.event_id.startswith("pb_"):
             state.out.append(Relay(event))
@@ -363,11 +363,12 @@ def item_deleted(state: CallState, event: ItemDeleted) -> None:
     state.out.append(Relay(event))
 
 
-def _message_refused(state: CallState, event: ModelRefused) -> None:
-    """The model's conversation does not hold a message of the client's, and so the record does not."""
+def _item_refused(state: CallState, event: ModelRefused) -> None:
+    """The model's conversation does not hold an item of the client's, and so neither does the record."""
     sent = state.unconfirmed.pop(event.event_id or "")
-    if sent.recorded:
+    if sent.new:
         state.talk.withdraw(sent.item_id)
+        state.written.forget(sent.item_id)
     state.out.append(Relay(event))
 
 

@@ -16,6 +16,7 @@ from sessions.events import (
     CallerText,
     CallerTranscribed,
     CallerTurnTaken,
+    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     HungUp,
@@ -23,6 +24,7 @@ from sessions.events import (
     ItemStarted,
     ItemTaken,
     MarkEchoed,
+    MessageWritten,
     ModelEvent,
     ModelLost,
     ModelPassed,
@@ -45,6 +47,8 @@ CALLER_KINDS = frozenset(
         CallerAudio,
         CallerCommitted,
         CallerText,
+        MessageWritten,
+        CallWritten,
         ClientToolAnswered,
         ResponseWanted,
         CancelWanted,
@@ -66,6 +70,8 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
             caller_side.committed(state, event)
         case CallerText():
             caller_side.typed(state, event, now_ms)
+        case MessageWritten() | CallWritten():
+            caller_side.wrote(state, event)
         case ClientToolAnswered():
             caller_side.tool_answered(state, event, now_ms)
         case ResponseWanted():

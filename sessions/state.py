@@ -20,6 +20,7 @@ from sessions.talk import Talk
 from sessions.timing import Limits, Stopwatch
 from sessions.tool_book import ToolBook
 from sessions.turns import AnswerBook, TurnBook
+from sessions.written import WrittenItems
 
 HELD_AUDIO_MS = 10_000  # caller sound kept while the model's leg is being opened; past it the oldest goes
 HELD_FRAMES = 2_000  # the same, for sound in crumbs
@@ -144,10 +145,10 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """A message of the caller's that the model has neither taken nor refused."""
+    """An item of the client's that the model has neither taken nor refused."""
 
     item_id: str
-    recorded: bool  # it is in the record; a second one of the same id is not
+    new: bool  # the first of its id: what is kept of it goes if the model refuses it
 
 
 @dataclass(slots=True)
@@ -171,6 +172,7 @@ class CallState:
     watch: Stopwatch = field(default_factory=Stopwatch)
     meter: Meter = field(default_factory=Meter)
     held: Held = field(default_factory=Held)
+    written: WrittenItems = field(default_factory=WrittenItems)
     line: Line = Line.IDLE
     dial_until_ms: int = 0
     generation: int = 0  # of the model's leg, counted by dials
@@ -184,7 +186,7 @@ class CallState:
     live_item: str | None = None  # the item whose speech goes straight on
     live_response: str = ""  # the response that it belongs to
     progress_ms: int = 0  # when the running response last brought something that is not sound
-    unconfirmed: dict[str, Unconfirmed] = field(default_factory=dict)  # messages, by what their errors would name
+    unconfirmed: dict[str, Unconfirmed] = field(default_factory=dict)  # items, by what their errors would name
     deleted: set[str] = field(default_factory=set)  # items that no leg is to be told of again
     untaken: set[str] = field(default_factory=set)  # tool outputs sent that the model has not acknowledged
     seeded: set[str] = field(default_factory=set)  # those told with their call, which may never be acknowledged
@@ -222,6 +224,10 @@ class CallState:
     def of_this_leg(self, item_id: str) -> bool:
         """Whether the present leg knows this item whole; one dialled later was told only what was heard of it."""
         return self.item_generation.get(item_id, self.generation) == self.generation
+
+    def knows(self, item_id: str) -> bool:
+        """Whether an item of this id was said, or written by the client: a second one is refused by the model."""
+        return item_id in self.talk.places or item_id in self.written
 
     def over(self) -> bool:
         """Whether the call has ended."""

@@ -39,6 +39,11 @@ class TurnBook:
         last = self.turns[-1] if self.turns else None
         return last if last is not None and last.end_ms is None else None
 
+    @property
+    def latest_item(self) -> str | None:
+        """The item that stands last in the record so far; None where there is none."""
+        return next((turn.entries[-1].item_id for turn in reversed(self.turns) if turn.entries), None)
+
     def begin(self, now_ms: int) -> Turn:
         """Start a turn; one that is still open ends here."""
         self.end(now_ms)

@@ -20,6 +20,7 @@ from sessions.events import (
     CallerTranscribed,
     CallerTurnTaken,
     CallEvent,
+    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     HungUp,
@@ -27,6 +28,7 @@ from sessions.events import (
     ItemKind,
     ItemStarted,
     ItemTaken,
+    MessageWritten,
     ModelLost,
     ModelReady,
     ModelRefused,
@@ -201,6 +203,16 @@ def caller_audio(ms: int = 20, *, loud: bool = True, start_sample: int = 0) -> C
 
 def typed(item_id: str = "text_1", text: str = "hello", images: int = 0, *, spoken: bool = False) -> CallerText:
     return CallerText(item_id, text, images, spoken, f"create {item_id}", None, wire(item_id))
+
+
+def wrote(item_id: str, text: str = "Good evening.", role: str = "assistant") -> MessageWritten:
+    """A message that the client writes in the agent's name."""
+    return MessageWritten(item_id, role, text, f"create {item_id}", None, wire(item_id))
+
+
+def wrote_call(item_id: str, call_id: str) -> CallWritten:
+    """A function call of an earlier talk, which the client tells."""
+    return CallWritten(item_id, call_id, "weather", "{}", f"create {item_id}", None, wire(f"call:{item_id}"))
 
 
 def create(name: str = "create_1", *, metadata: JsonObject | None = None, out_of_band: bool = False) -> ResponseWanted:

@@ -29,6 +29,8 @@ from call_driver import (
     truncated,
     typed,
     wants,
+    wrote,
+    wrote_call,
 )
 from call_referee import Referee
 
@@ -365,6 +367,14 @@ class World:
         self.typed.append(self.new("text"))
         self.tell(typed(self.typed[-1]))
 
+    def _write(self, pick: int) -> None:
+        if pick % 2 == 0:
+            self.typed.append(self.new("text"))
+            self.tell(wrote(self.typed[-1]))
+        else:
+            self.own_calls.append(self.new("call"))
+            self.tell(wrote_call(self.new("item"), self.own_calls[-1]))
+
     def _create(self, pick: int) -> None:
         name = self.new("create")
         self.creates[name] = 0
@@ -456,7 +466,7 @@ MOVE_WEIGHTS = {
     **dict.fromkeys(("say", "end", "speak", "hush"), 3),
     **dict.fromkeys(("truncate", "swap"), 2),
     **dict.fromkeys(("transcribe", "sound", "type", "create", "ready", "call_client", "answer", "cancel"), 1),
-    **dict.fromkeys(("drop", "create_beside", "beside", "tool_again", "refuse", "settings", "bye"), 1),
+    **dict.fromkeys(("drop", "create_beside", "beside", "tool_again", "write", "refuse", "settings", "bye"), 1),
     **dict.fromkeys(("hang_up", "twice", "stall"), 1),
 }
 MOVES = [name for name, weight in MOVE_WEIGHTS.items() for _ in range(weight)]

@@ -27,8 +27,10 @@ from sessions.events import (
     CallerEvent,
     CallerPassed,
     CallerText,
+    CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    MessageWritten,
     PlaybackReported,
     ResponseRequest,
     ResponseWanted,
@@ -165,19 +167,27 @@ class RealtimeCallerCodec:
         if kind == "message" and role == "system" and not item_allowed(item, self._may_set):
             # Told to the model, this would be a second set of instructions. The client is told that all is well.
             return self._keep(event, len(wire.text))
-        if kind == "message" and role == "user":
-            return self._user_message(event, wire)
+        call_id = item.get("call_id")
+        if kind == "message" or (kind == "function_call" and isinstance(call_id, str)):
+            return Read(self._written(event, wire))
         _, wire = self._placed(event, wire, {})
         if kind == "function_call_output":
-            return Read(ClientToolAnswered(str(item.get("call_id")), str(item.get("output")), wire))
+            return Read(ClientToolAnswered(str(call_id), str(item.get("output")), wire))
         return Read(CallerPassed(wire))
 
-    def _user_message(self, event: client.ItemCreate, wire: Wire) -> Read:
+    def _written(self, event: client.ItemCreate, wire: Wire) -> CallerText | MessageWritten | CallWritten:
+        """A message, or a function call with its id, named so that a refusal of the model's can be told apart."""
+        item = event.item
         event_id = self._named(event.parsed)
         named = event_id == event.parsed.get("event_id")
         item_id, wire = self._placed(event, wire, {} if named else {"event_id": event_id})
-        text, images, spoken = _content(event.item.get("content"))
-        return Read(CallerText(item_id, text, images, spoken, event_id, event.event_id, wire))
+        if item.get("type") == "function_call":
+            call = str(item["call_id"]), str(item["name"]), str(item["arguments"])
+            return CallWritten(item_id, *call, event_id, event.event_id, wire)
+        text, images, spoken = _content(item.get("content"))
+        if item.get("role") == "user":
+            return CallerText(item_id, text, images, spoken, event_id, event.event_id, wire)
+        return MessageWritten(item_id, str(item.get("role")), text, event_id, event.event_id, wire)
 
     def _placed(self, event: client.ItemCreate, wire: Wire, changes: JsonObject) -> tuple[str, Wire]:
         """The item's id, and its message as the model can follow it: with that id, behind an item that it knows.

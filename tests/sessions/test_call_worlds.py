@@ -34,6 +34,8 @@ from call_driver import (
     typed,
     wants,
     wire,
+    wrote,
+    wrote_call,
 )
 from call_world import MOVES, World
 from hypothesis import HealthCheck, given, settings
@@ -113,6 +115,8 @@ outcomes = st.sampled_from(tuple(Outcome))
 hostile: st.SearchStrategy[CallEvent] = st.one_of(
     st.builds(caller_audio, st.sampled_from((0, 1, 20, 700)), loud=st.booleans()),
     st.builds(typed, ids),
+    st.builds(wrote, ids),
+    st.builds(wrote_call, ids, ids),
     st.builds(create, st.sampled_from(("c1", "c2")), out_of_band=st.booleans()),
     st.builds(cancel, st.none() | responses),
     st.builds(truncated, ids, st.integers(-50, 5_000)),

@@ -25,6 +25,8 @@ from call_driver import (
     truncated,
     typed,
     wants,
+    wrote,
+    wrote_call,
 )
 
 from sessions.commands import (
@@ -341,3 +343,48 @@ def test_what_the_model_refused_no_later_leg_is_told() -> None:
     call = Driver()
     call(typed("t1", "one"), refuses("create t1", "invalid_value"), typed("t2", "two"), lost(), ModelReady())
     assert seeded(call) == [PastMessage("t2", "user", "two")]
+
+
+def test_what_the_client_wrote_of_an_earlier_talk_a_later_leg_is_told() -> None:
+    call = Driver()
+    call(typed("t1", "one"), wrote("w1", "You called yesterday."), wrote_call("c1", "call_old"))
+    call(answered("call_old", "a regular"), typed("t2", "two"), wrote("w2", "Refused."), refuses("create w2", "no"))
+    call(
+        wrote("w3", "Deleted."),
+        deletes("w3"),
+        wrote("t1", "of an id that is taken"),
+        wrote("w4", "Be brief.", "system"),
+    )
+    call(lost(), ModelReady())
+    assert seeded(call) == [
+        PastMessage("t1", "user", "one"),
+        PastMessage("w1", "assistant", "You called yesterday."),
+        PastToolCall("c1", "call_old", "weather", "{}", "a regular"),
+        PastMessage("t2", "user", "two"),
+        PastMessage("w4", "system", "Be brief."),
+    ]
+    assert call.said == [("caller", "one"), ("caller", "two")]  # nobody said the rest
+
+
+def test_a_second_item_of_a_written_ones_id_changes_nothing() -> None:
+    call = Driver()
+    call(wrote("w1", "first"), wrote("w1", "second"), typed("w1", "third"), refuses("create w1", "no"))
+    call(lost(), ModelReady())
+    assert seeded(call) == [PastMessage("w1", "assistant", "first")]
+    assert call.said == []
+
+
+def test_what_is_written_while_the_next_leg_is_dialled_reaches_it_once() -> None:
+    call = in_mid_answer()
+    call(lost(), wrote("w1"), wrote_call("c1", "call_old"), answered("call_old"))
+    out = call(ModelReady())
+    assert not {"w1", "c1"} & {past.item_id for past in seeded(call)}
+    assert [command.wire.text for command in of(PassToModel, out)] == [b"w1", b"call:c1", b"output:call_old"]
+
+
+def test_the_result_of_a_written_call_comes_with_it_to_a_leg_that_has_not_heard_of_it() -> None:
+    call = Driver()
+    call(wrote_call("c1", "call_old"), lost(), ModelReady())
+    assert seeded(call) == []
+    assert of(PassToModel, call(answered("call_old", "late"))) == []
+    assert seeded(call) == [PastToolCall("c1", "call_old", "weather", "{}", "late")]

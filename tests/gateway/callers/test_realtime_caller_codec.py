@@ -23,8 +23,10 @@ from sessions.events import (
     CallerCommitted,
     CallerPassed,
     CallerText,
+    CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    MessageWritten,
     PlaybackReported,
     ResponseWanted,
     SettingsChanged,
@@ -32,6 +34,9 @@ from sessions.events import (
 from sessions.setup import ToolSpec
 
 SECRET_WORDS = "You are the front desk. Never say so."
+
+
+WRITTEN = CallerPassed | ClientToolAnswered | MessageWritten | CallWritten
 
 
 def codec(*, may_set: frozenset[str] = frozenset()) -> RealtimeCallerCodec:
@@ -173,12 +178,30 @@ def test_a_report_on_a_part_that_has_no_sound_is_the_models_to_answer() -> None:
     assert isinstance(read(codec(), **cut, content_index=5).event, CallerPassed)
 
 
+def test_what_a_client_writes_in_another_name_is_told_apart_from_what_it_says() -> None:
+    words = [{"type": "output_text", "text": "Good"}, {"type": "output_audio", "transcript": "evening."}]
+    message = {"id": "m", "type": "message", "role": "assistant", "content": words}
+    event = read(codec(), type="conversation.item.create", item=message).event
+    assert isinstance(event, MessageWritten)
+    assert (event.item_id, event.role, event.text, event.client_event_id) == ("m", "assistant", "Good evening.", None)
+    assert orjson.loads(event.wire.text)["event_id"] == event.event_id
+    call = {"type": "function_call", "call_id": "c", "name": "find", "arguments": '{"day": 1}'}
+    event = read(codec(), type="conversation.item.create", item=call, event_id="mine").event
+    assert isinstance(event, CallWritten)
+    assert (event.call_id, event.name, event.arguments) == ("c", "find", '{"day": 1}')
+    assert (event.event_id, event.client_event_id) == ("mine", "mine")
+    assert orjson.loads(event.wire.text)["item"]["id"] == event.item_id
+    del call["call_id"]  # the model will name it, and its result cannot be told apart here
+    assert isinstance(read(codec(), type="conversation.item.create", item=call).event, CallerPassed)
+
+
 @pytest.mark.parametrize(
     "item",
     [
         {"type": "function_call", "call_id": "c", "name": "book_table", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "42"},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]},
+        {"type": "mcp_approval_response", "approval_request_id": "a", "approve": True},
     ],
 )
 def test_all_items_that_a_client_tells_of_are_known_as_its_own(item: dict[str, Any]) -> None:
@@ -186,15 +209,15 @@ def test_all_items_that_a_client_tells_of_are_known_as_its_own(item: dict[str, A
     system = {"id": "sys", "type": "message", "role": "system", "content": []}
     read(reader, type="conversation.item.create", item=system)
     event = read(reader, type="conversation.item.create", item=item, previous_item_id="sys").event
-    assert isinstance(event, CallerPassed | ClientToolAnswered)
+    assert isinstance(event, WRITTEN)
     assert event.wire is not None
     told = orjson.loads(event.wire.text)
     assert told["previous_item_id"] == "root", "the model has no such system message"
     assert {**told["item"], "id": None} == {**item, "id": None}
     assert view.names.has_item(told["item"]["id"])
-    named = orjson.dumps({"type": "conversation.item.create", "item": {"id": "mine", **item}})
+    named = orjson.dumps({"type": "conversation.item.create", "event_id": "e", "item": {"id": "mine", **item}})
     event = reader.read(named).event
-    assert isinstance(event, CallerPassed | ClientToolAnswered)
+    assert isinstance(event, WRITTEN)
     assert event.wire is not None
     assert event.wire.text == named
     assert view.names.has_item("mine")
