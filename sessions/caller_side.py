@@ -72,9 +72,7 @@ def committed(state: CallState, event: CallerCommitted) -> None:
 
 def typed(state: CallState, event: CallerText, now_ms: int) -> None:
     """A typed message, perhaps with pictures."""
-    if len(state.talk.places) >= MAX_ITEMS:
-        text = "The conversation has as many items as it can."
-        state.out.append(Refuse("rate_limit_exceeded", text, event.client_event_id))
+    if _full(state, event.client_event_id):
         return
     state.limits.active(now_ms)
     state.greeting_due_ms = None
@@ -95,6 +93,8 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
 
 def wrote(state: CallState, event: MessageWritten | CallWritten) -> None:
     """The client writes an item in somebody else's name: no part of the record, but of what a model is told."""
+    if _full(state, event.client_event_id):
+        return
     entry: PastMessage | PastToolCall
     if isinstance(event, MessageWritten):
         entry, name = PastMessage(event.item_id, event.role, event.text), event.item_id
@@ -107,6 +107,15 @@ def wrote(state: CallState, event: MessageWritten | CallWritten) -> None:
     if new:
         state.item_generation[event.item_id] = state.generation
         state.written.add(entry, state.book.latest_item)
+
+
+def _full(state: CallState, client_event_id: str | None) -> bool:
+    """Whether the conversation has no room for one more item; the client is told."""
+    if max(len(state.talk.places), len(state.item_generation)) < MAX_ITEMS:
+        return False
+    text = "The conversation has as many items as it can."
+    state.out.append(Refuse("rate_limit_exceeded", text, client_event_id))
+    return True
 
 
 def _unconfirmed(state: CallState, event_id: str, item_id: str, *, new: bool) -> None:

@@ -14,6 +14,7 @@ from sessions.commands import PastMessage, PastToolCall
 Past: TypeAlias = PastMessage | PastToolCall
 
 MAX_CHARS = 1024 * 1024  # of all that is kept; past it the oldest goes
+ITEM_CHARS = 200  # what an item counts for besides its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +83,5 @@ class WrittenItems:
 
 def _chars(entry: Past) -> int:
     if isinstance(entry, PastMessage):
-        return len(entry.text)
-    return len(entry.name) + len(entry.arguments) + len(entry.output)
+        return ITEM_CHARS + len(entry.text)
+    return ITEM_CHARS + len(entry.name) + len(entry.arguments) + len(entry.output)

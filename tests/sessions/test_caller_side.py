@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from call_driver import (
     Driver,
     answered,
@@ -25,8 +26,11 @@ from call_driver import (
     typed,
     wants,
     wire,
+    wrote,
+    wrote_call,
 )
 
+from sessions import caller_side
 from sessions.commands import CancelResponse, Configure, PassToModel, Refuse, Relay, SendAudio, TruncateItem
 from sessions.events import CallerCommitted, CallerPassed, SettingsChanged
 from sessions.record import Heard
@@ -247,3 +251,12 @@ def test_too_much_held_is_refused_instead_of_kept() -> None:
     for n in range(1_000):
         assert of(Refuse, call(typed(f"t{n}"))) == []
     assert len(of(Refuse, call(typed("one_too_many")))) == 1
+
+
+def test_a_call_has_so_many_items_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller_side, "MAX_ITEMS", 3)
+    for write in (typed, wrote, lambda item_id: wrote_call(item_id, f"call of {item_id}")):
+        call = Driver()
+        for n in range(3):
+            assert kinds(call(write(f"t{n}"))) == ["PassToModel"]
+        assert kinds(call(write("t3"))) == ["Refuse"]

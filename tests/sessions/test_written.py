@@ -67,13 +67,14 @@ def test_what_the_model_refused_is_forgotten() -> None:
 
 def test_past_the_bound_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(written, "MAX_CHARS", 100)
+    monkeypatch.setattr(written, "ITEM_CHARS", 5)
     items = WrittenItems()
-    items.add(message("w1", "x" * 40), None)
+    items.add(message("w1", "x" * 35), None)
     items.add(call("c1"), None)
-    items.answer("call of c1", "y" * 40)
+    items.answer("call of c1", "y" * 35)
     assert ids(items) == ["w1", "c1"]
-    items.add(message("w2", "z" * 30), None)
+    items.add(message("w2", "z" * 25), None)
     assert ids(items) == ["c1", "w2"]
-    items.answer("call of c1", "y" * 70)
+    items.answer("call of c1", "y" * 65)
     assert ids(items) == ["w2"]
     assert items.answer("call of c1", "late") is None
