@@ -79,7 +79,7 @@ class RunningCall:
         self._clock = clock
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._leg: CallerLeg | None = None
-        self._ways = StraightWays(call, record, clock.now_ms, self._played)
+        self._ways = StraightWays(call, record, clock.now_ns, self._played)
         self._line = ModelLine(connector, clock, context.session_id, self.from_model, self.fault, self._ways.from_model)
         tools = ToolJobs(toolbox, context, self.from_tool)
         self._hands = Performer(call, record, clock, self._line, tools, on_dial, self._ended)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 
+NS_A_MS = 1_000_000
+
 
 class SystemClock:
     """The machine's own time."""
 
     def now_ms(self) -> int:
         """Monotonic milliseconds; only differences mean anything."""
-        return time.monotonic_ns() // 1_000_000
+        return time.monotonic_ns() // NS_A_MS
+
+    now_ns = staticmethod(time.monotonic_ns)
 
     def wall_s(self) -> float:
         """Unix seconds."""
@@ -29,6 +33,10 @@ class LoopClock:
     def now_ms(self) -> int:
         """Milliseconds of the loop; only differences mean anything."""
         return int(self._loop.time() * 1000 + 1e-6)  # 0.29 s are 290 ms, whatever binary fractions say
+
+    def now_ns(self) -> int:
+        """The same, in nanoseconds."""
+        return self.now_ms() * NS_A_MS
 
     def wall_s(self) -> float:
         """Unix seconds, `wall_start` at the moment this clock was made."""

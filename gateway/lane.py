@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from audio.formats import PCM16_24K
 from audio.runs import FrameRun, SoundStream
+from gateway.clock import NS_A_MS
 from gateway.realtime.scan import SoundPattern
 
 MAX_FRAMES = 15  # that wait to be told: more would hold more sound in memory, and save little
@@ -31,10 +32,10 @@ class Lane:
     """Sound in one direction, while its way is straight. A lane that is closed has nothing waiting."""
 
     __slots__ = (
-        "_at_ms",
-        "_due_ms",
+        "_at_ns",
+        "_due_ns",
         "_full",
-        "_now_ms",
+        "_now_ns",
         "_payload_of",
         "_payloads",
         "_sample_bytes",
@@ -44,11 +45,11 @@ class Lane:
         "settle",
     )
 
-    def __init__(self, now_ms: Callable[[], int], settle: Callable[[], None], full: Callable[[], None]) -> None:
+    def __init__(self, now_ns: Callable[[], int], settle: Callable[[], None], full: Callable[[], None]) -> None:
         """`settle` tells the call of all that waits, here and in the other lane; `full`, called when that is enough,
         also sees whether the way is still straight.
         """
-        self._now_ms = now_ms
+        self._now_ns = now_ns
         self.settle = settle
         self._full = full
         self._send: Callable[[bytes], None] | None = None
@@ -57,8 +58,8 @@ class Lane:
         self._stream = SoundStream(PCM16_24K)
         self._start_sample = 0  # of the first frame that waits
         self._payloads: list[bytes] = []
-        self._at_ms: list[int] = []
-        self._due_ms = 0
+        self._at_ns: list[int] = []
+        self._due_ns = 0
 
     def open(self, source: SoundSource, send: Callable[[bytes], None]) -> None:
         """From now on messages of this source go straight to `send`. Nothing may be waiting."""
@@ -91,15 +92,15 @@ class Lane:
         if payload is None or len(payload) % self._sample_bytes:
             return False
         send(message)
-        at_ms = self._now_ms()
+        at_ns = self._now_ns()
         payloads = self._payloads
         if not payloads:
-            self._due_ms = at_ms + MAX_WAIT_MS
+            self._due_ns = at_ns + MAX_WAIT_MS * NS_A_MS
             self._start_sample = self._stream.samples
         payloads.append(payload)
-        self._at_ms.append(at_ms)
+        self._at_ns.append(at_ns)
         self._stream.samples += len(payload) // self._sample_bytes
-        if at_ms >= self._due_ms or len(payloads) >= MAX_FRAMES:
+        if at_ns >= self._due_ns or len(payloads) >= MAX_FRAMES:
             self._full()
         return True
 
@@ -108,7 +109,8 @@ class Lane:
         payloads = self._payloads
         if not payloads:
             return None
-        at_ms, self._payloads, self._at_ms = self._at_ms, [], []
+        at_ms = [at_ns // NS_A_MS for at_ns in self._at_ns]
+        self._payloads, self._at_ns = [], []
         return FrameRun(payloads, at_ms, self._stream.format, self._start_sample, sum(map(len, payloads)))
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Protocol
 
@@ -70,6 +71,9 @@ class Socket(Protocol):
 
     def send_binary(self, message: bytes) -> None:
         """Send one binary message."""
+
+    def straight(self) -> Callable[[bytes], None]:
+        """`send_text` without its bound on what is unsent, which whoever uses it minds: for sound."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye; `lost` follows within the limits' time, and no message before it."""
@@ -134,6 +138,10 @@ def _unsendable(kind: WSMsgType, message: bytes) -> None:
     return None
 
 
+def _unsendable_text(message: bytes) -> None:
+    return None
+
+
 def _nothing_unsent() -> int:
     return 0
 
@@ -157,6 +165,7 @@ class PicowsSocket(WSListener):
         self._ws: WSTransport | None = None
         self._line: Line | None = None
         self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # the transports' own methods, while it is open
+        self._send_text: Callable[[bytes], None] = _unsendable_text
         self._unsent: Callable[[], int] = _nothing_unsent
         self.agreed: str | None = None  # the subprotocol, known before the handshake ends
 
@@ -192,6 +201,9 @@ class PicowsSocket(WSListener):
             if self._unsent() > self._max_unsent_bytes:
                 self._close_overloaded()
 
+    def straight(self) -> Callable[[bytes], None]:
+        return self._send_text
+
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         if self._state is not _State.OPEN or self._ws is None or self._line is None:
             return
@@ -212,6 +224,7 @@ class PicowsSocket(WSListener):
         line: Line = transport.underlying_transport  # type: ignore[assignment]
         self._line = line
         self._send, self._unsent = transport.send, line.unsent_bytes
+        self._send_text = partial(transport.send, _TEXT)  # after a goodbye it drops what it is given, as we do
         self._state = _State.OPEN
         with self._guard:
             self._receiver.opened(self)
@@ -279,7 +292,7 @@ class PicowsSocket(WSListener):
             self._receiver.lost(int(code), reason)
         self._guard = _NO_GUARD  # its own reports to us, and would keep us and our receiver alive
         self._ws = self._line = None
-        self._send, self._unsent = _unsendable, _nothing_unsent
+        self._send, self._send_text, self._unsent = _unsendable, _unsendable_text, _nothing_unsent
 
     def pause_writing(self) -> None:
         """Not relied on: CPython 3.12 and 3.13 forget it after `writelines`, which picows uses."""

@@ -17,7 +17,7 @@ class StraightWays:
     __slots__ = ("_call", "_leg", "_model", "_played", "_record", "_spoken", "from_caller", "from_model")
 
     def __init__(
-        self, call: Call, record: CallRecord, now_ms: Callable[[], int], played: Callable[[CallerLeg], None]
+        self, call: Call, record: CallRecord, now_ns: Callable[[], int], played: Callable[[CallerLeg], None]
     ) -> None:
         self._call = call
         self._record = record
@@ -25,8 +25,8 @@ class StraightWays:
         self._leg: CallerLeg | None = None
         self._model: ModelLeg | None = None
         self._spoken = ""  # the item whose speech goes straight
-        self.from_caller = Lane(now_ms, self.settle, self._full)
-        self.from_model = Lane(now_ms, self.settle, self._full)
+        self.from_caller = Lane(now_ns, self.settle, self._full)
+        self.from_model = Lane(now_ns, self.settle, self._full)
 
     def settle(self) -> None:
         """Tell the call of all sound that was carried: before it hears of anything that asks for it."""

@@ -16,6 +16,10 @@ class Clock(Protocol):
         """Monotonic milliseconds; only differences mean anything."""
         ...
 
+    def now_ns(self) -> int:
+        """The same clock in nanoseconds, for what is asked at every frame: there is nothing to divide."""
+        ...
+
     def wall_s(self) -> float:
         """Unix seconds, for people and documents."""
         ...

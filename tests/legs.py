@@ -132,6 +132,9 @@ class NearEnd:
     def send_binary(self, message: bytes) -> None:
         self.send_text(message)
 
+    def straight(self) -> Callable[[bytes], None]:
+        return self.send_text
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         if self.closed:
             return

@@ -171,7 +171,7 @@ class RealtimeModelLeg:
         socket = self._socket
         if socket is None or self._holder.waiting or socket.unsent_bytes > CONGESTED_BYTES:
             return None
-        return socket.send_text
+        return socket.straight()
 
     def went(self, run: FrameRun) -> None:
         """Caller's sound was written straight."""

@@ -20,7 +20,7 @@ from gateway.models.realtime_writing import OWN_PREFIX, Writer
 from gateway.models.remembering import remember
 from gateway.models.sound_positions import SoundPositions
 from gateway.realtime.client_events import check_depth
-from gateway.realtime.scan import PLAIN_APPEND
+from gateway.realtime.scan import DELTA_TYPE, PLAIN_APPEND
 from sessions.commands import (
     AddToolOutput,
     CancelResponse,
@@ -90,9 +90,10 @@ class RealtimeModelCodec:
 
     def decode(self, text: bytes) -> ModelEvent | None:
         """What one message means; None for what is not the call's business. Raises WireError."""
-        sound = self.speech.read(text)
-        if sound is not None:
-            return sound
+        if DELTA_TYPE in text:
+            sound = self.speech.read(text)
+            if sound is not None:
+                return sound
         parsed = _read_object(text)
         kind = text_of(parsed, "type")
         if kind in BETA_NAMES:

@@ -8,6 +8,7 @@ import orjson
 
 from audio.formats import PCM16_24K
 from audio.runs import FrameRun, SoundStream
+from gateway.clock import NS_A_MS
 from gateway.lane import CLOSED, MAX_FRAMES, MAX_WAIT_MS, Lane, SoundSource
 from gateway.realtime.scan import PLAIN
 
@@ -19,7 +20,7 @@ class Way:
         self.now_ms = 1000
         self.sent: list[bytes] = []
         self.told: list[FrameRun | None] = []
-        self.lane = Lane(lambda: self.now_ms, lambda: None, lambda: self.told.append(self.lane.take()))
+        self.lane = Lane(lambda: self.now_ms * NS_A_MS, lambda: None, lambda: self.told.append(self.lane.take()))
         self.stream = SoundStream(PCM16_24K)
 
     def open(self) -> None:

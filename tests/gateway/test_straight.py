@@ -18,11 +18,12 @@ from virtual import run
 
 from audio.formats import PCM16_24K
 from audio.runs import SoundStream
-from gateway.callers.realtime import RealtimeCallerLeg
+from gateway.callers.realtime import STRAIGHT_MAX_BYTES, RealtimeCallerLeg
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
 from gateway.callrecord import CallRecord
 from gateway.calls import RunningCall
+from gateway.clock import NS_A_MS
 from gateway.ids import CountingIds
 from gateway.lane import CLOSED, MAX_FRAMES, MAX_WAIT_MS, Lane, SoundSource
 from gateway.models.openai_realtime import RealtimeModelLeg
@@ -56,6 +57,9 @@ class MemorySocket:
 
     def send_text(self, message: bytes) -> None:
         self.sent.append(message)
+
+    def straight(self) -> Callable[[bytes], None]:
+        return self.send_text
 
     def send_binary(self, message: bytes) -> None:
         raise AssertionError("the protocol has no binary messages")
@@ -286,6 +290,27 @@ def test_the_lanes_are_used() -> None:
         run(whole(Path(folder)))
 
 
+def test_speech_that_the_client_does_not_take_is_sent_with_a_look_at_what_waits() -> None:
+    async def whole(folder: Path) -> None:
+        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line.running.run())
+            await line.connect()
+            line.begin()
+            for frame in range(2):
+                line.agent_frame(frame, 960)
+            assert line.model is not None
+            assert not line.model.lane.closed
+            line.client.unsent_bytes = STRAIGHT_MAX_BYTES + 1
+            for frame in range(MAX_FRAMES):
+                line.agent_frame(frame, 960)
+            assert line.model.lane.closed
+            line.running.hang_up("test_over")
+
+    with TemporaryDirectory() as folder:
+        run(whole(Path(folder)))
+
+
 def test_sound_is_told_of_soon_though_nothing_else_happens() -> None:
     async def whole(folder: Path) -> None:
         line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
@@ -339,8 +364,8 @@ def test_a_position_of_a_fresh_leg_counts_the_sound_that_a_lane_has_carried_to_i
             settled.append(True)
             leg.went(run)
 
-    lane = Lane(lambda: 10_000, settle, settle)
-    leg.lane = Lane(lambda: 10_000, settle, settle)  # the model's own way, closed
+    lane = Lane(lambda: 10_000 * NS_A_MS, settle, settle)
+    leg.lane = Lane(lambda: 10_000 * NS_A_MS, settle, settle)  # the model's own way, closed
     ten_seconds_in = SoundStream(PCM16_24K, 240_000)
     send = leg.straight()
     assert send is not None

@@ -203,13 +203,20 @@ def test_messages_that_wait_to_be_sent_come_whole(loop: str, sizes: tuple[int, .
             await ear.until(lambda: ear.socket)
             assert ear.socket is not None
             messages = [bytes([97 + number % 26]) * sizes[number % len(sizes)] for number in range(400)]
-            for message in messages:
-                ear.socket.send_text(message)
+            straight = ear.socket.straight()
+            for number, message in enumerate(messages):
+                (straight if number % 3 else ear.socket.send_text)(message)
             assert ear.socket.unsent_bytes > 100_000
             for message in messages:
                 assert await raw.next_frame() == (1, message)
+            ear.socket.close()
+            straight(b"after the goodbye")
+            ear.socket.straight()(b"this too")
+            assert await raw.close_code() == 1000
             raw.send(frame(8, b"\x03\xe8"))
             assert (await ear.end())[0] == 1000
+            straight(b"and when it is gone")
+            ear.socket.straight()(b"this too")
 
     run(main, loop)
 

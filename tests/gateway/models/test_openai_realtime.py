@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -37,6 +38,9 @@ class MemorySocket:
 
     def send_text(self, message: bytes) -> None:
         self.sent.append(message)
+
+    def straight(self) -> Callable[[bytes], None]:
+        return self.send_text
 
     def send_binary(self, message: bytes) -> None:
         raise AssertionError("the protocol has no binary messages")
