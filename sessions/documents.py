@@ -26,6 +26,7 @@ SESSION_ID = "session"  # the id of a session's own document
 DAY_S = 86_400
 # What a new model session is told about a tool call whose result never came.
 UNANSWERED = '{"error": "the tool had not answered when the conversation broke off"}'
+COUNTS = tuple(field.name for field in fields(TokenUsage))
 
 
 class SessionState(StrEnum):
@@ -113,11 +114,11 @@ def _base(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int 
 
 
 def _usage(usage: TokenUsage) -> dict[str, int]:
-    return {field.name: getattr(usage, field.name) for field in fields(TokenUsage)}
+    return {name: getattr(usage, name) for name in COUNTS}
 
 
 def _usage_from(found: Fields) -> TokenUsage:
-    return TokenUsage(**{field.name: found.whole(field.name) for field in fields(TokenUsage)})
+    return TokenUsage(**{name: found.whole(name) for name in COUNTS})
 
 
 def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
