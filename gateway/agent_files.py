@@ -220,7 +220,9 @@ def _grant(entry: _Section) -> ToolGrant:
 def _allowed(entry: _Section, server: str, deadline_ms: int) -> tuple[ToolRule, ...]:
     allow = entry.value["allow"]
     if isinstance(allow, Mapping):
-        sections = {name: _Section.of(rule or {}, f"{entry.path}.allow.{name}") for name, rule in allow.items()}
+        # Only nothing stands for no rules: `book_table: false` was meant to keep the tool away, not to grant it.
+        rules = {name: {} if rule is None else rule for name, rule in allow.items()}
+        sections = {name: _Section.of(rule, f"{entry.path}.allow.{name}") for name, rule in rules.items()}
     else:
         names = entry.words("allow", "a list of tools, or a mapping of tools to their rules")
         sections = {name: _Section({}, f"{entry.path}.allow[{at}]") for at, name in enumerate(names)}

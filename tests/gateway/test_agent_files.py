@@ -165,6 +165,8 @@ def test_semantic_turns_keep_barge_in(tmp_path: Path) -> None:
         ("tools: [{mcp: a, allow: {t: {filler: Wait}}}]", "tools[0].allow.t.filler", "is not supported yet"),
         ("tools: [{mcp: a, allow: {t: {deadline_s: 0}}}]", "tools[0].allow.t.deadline_s", "must be from 0.1"),
         ("tools: [{mcp: a, allow: t}]", "tools[0].allow", "a list of tools"),
+        ("tools: [{mcp: a, allow: {t: false}}]", "tools[0].allow.t", "must be a mapping"),
+        ("tools: [{mcp: a, allow: {t: 0}}]", "tools[0].allow.t", "must be a mapping"),
         ("tools: [{mcp: a, allow: [t, t]}]", "tools[0].allow[1]", "stands in the list twice"),
         ("tools: [{mcp: a, allow: [5]}]", "tools[0].allow[0]", "must be a word"),
         ("client_may_set: instructions", "client_may_set", "must be a list"),
