@@ -76,13 +76,15 @@ class ApiKeys:
 
 def read_keys(entries: Iterable[str]) -> ApiKeys:
     """Read the setting. Raises ValueError that names an entry by its place, never by what is in it."""
-    keys: list[ApiKey] = []
+    keys: dict[bytes, ApiKey] = {}
     for place, entry in enumerate(entries, start=1):
         try:
-            keys.append(_read_entry(entry.strip()))
+            key = _read_entry(entry.strip())
+            if keys.setdefault(key.digest, key).tenant != key.tenant:
+                raise ValueError("another tenant has the same key, so it cannot tell them apart; make a new one")
         except ValueError as error:
             raise ValueError(f"API key {place}: {error}") from None
-    return ApiKeys(keys)
+    return ApiKeys(keys.values())
 
 
 def _read_entry(entry: str) -> ApiKey:

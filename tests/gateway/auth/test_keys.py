@@ -50,6 +50,15 @@ def test_a_bad_entry_is_named_by_its_place_only(entry: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_two_tenants_with_one_key_are_refused() -> None:
+    digest = sha256(b"hush").hexdigest()
+    assert read_keys(["acme:hush", f"acme:sha256:{digest}"]).tenant_of("hush") == "acme"
+    for second in ("shop:hush", f"shop:sha256:{digest}", "hush"):
+        with pytest.raises(ValueError, match="API key 2: another tenant has the same key") as caught:
+            read_keys(["acme:hush", second])
+        assert "hush" not in str(caught.value)
+
+
 def test_material_depends_on_keys_and_tenants_alone() -> None:
     digest = f"sha256:{sha256(b'b').hexdigest()}"
     assert read_keys(["a", "b"]).material() == read_keys([digest, "a", "b"]).material()
