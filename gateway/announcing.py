@@ -58,7 +58,8 @@ def own_program() -> str:
 
 def error_line(message: str) -> str:
     """A fault as one JSON object."""
-    return _line({"error": {"message": message}})
+    # A file's name need not be text; as it is, the line would be no UTF-8, or could not be written at all.
+    return _line({"error": {"message": message.encode(errors="backslashreplace").decode()}})
 
 
 def tell_fault(message: str, *, as_json: bool) -> None:

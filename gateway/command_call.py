@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -46,7 +46,7 @@ def call(
 ) -> None:
     """Be a caller: play recordings to an agent in real time, save both sides, and print the turn table."""
     from gateway.phone.line import LineOptions, PhoneCall
-    from gateway.phone.plan import PlanError, read_plan
+    from gateway.phone.plan import TEXT_PREFIX, PlanError, read_plan
 
     tell: Callable[[str], None] = (lambda line: None) if as_json else out.print
     try:
@@ -54,6 +54,7 @@ def call(
         check_key(key)
         check_timeout(timeout)
         check_folder(save)
+        check_words([agent, *(text or []), *(turn for turn in turns or [] if turn.startswith(TEXT_PREFIX))])
         tls = tls_for(url, ca, insecure)
         plan = read_plan(turns or [], text or [], barge_in or [], _speak)
     except (PlanError, UsedWrongly) as problem:
@@ -105,6 +106,15 @@ def check_key(key: str | None) -> None:
     if key and not fits_a_header(key):
         told = "a key has visible ASCII characters only, without spaces; copy it again"
         raise UsedWrongly(f"--key (or PATCHBAY_API_KEY): {told}")
+
+
+def check_words(words: Iterable[str]) -> None:
+    """Whether what is named or said is text; Python passes on what it cannot read as such. Raises UsedWrongly."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as problem:
+            raise UsedWrongly(f"{word!a}: is not UTF-8 text; write it as such") from problem
 
 
 def check_timeout(timeout_s: float) -> None:

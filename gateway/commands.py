@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,6 +122,8 @@ def keys_create(
 
 def run(arguments: list[str]) -> int:
     """Run one command. The exit code; a wrong use is told as JSON where that was asked for."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a call must not end because the terminal lacks a letter that it prints
+        sys.stdout.reconfigure(errors="backslashreplace")
     if "--json" not in arguments:
         app(arguments)
     try:

@@ -29,6 +29,11 @@ def test_a_server_is_shown_where_this_machine_reaches_it(host: str, tls: bool, u
     assert ready_at(host, 9, AGENTS, tls=tls).url == url
 
 
+def test_a_name_that_is_no_text_is_told_as_text() -> None:
+    line = error_line("agents/b\udcff.yaml: ключ")
+    assert json.loads(line.encode()) == {"error": {"message": "agents/b\\udcff.yaml: ключ"}}
+
+
 def test_a_program_reads_one_object_in_one_line() -> None:
     line = ready_at("127.0.0.1", 9, AGENTS, tls=True).line()
     assert line.count("\n") == 1

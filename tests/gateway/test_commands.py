@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -61,6 +62,22 @@ def test_a_call_that_cannot_be_is_not_made(capsys: Captured, option: str, value:
     assert (code, told) == (2, "")
     assert wrong.startswith(f"patchbay: {option} ")
     assert "ключ" not in wrong
+
+
+@pytest.mark.parametrize(
+    "arguments", [("d\udcffsk", "--text", "a"), ("desk", "--text", "\udcff"), ("desk", "text:\udcff")]
+)
+def test_what_is_no_text_is_neither_called_nor_said(capsys: Captured, arguments: tuple[str, ...]) -> None:
+    code, told, wrong = ran(capsys, "call", *arguments, "--json")
+    assert (code, wrong) == (2, "")
+    assert "is not UTF-8 text" in json.loads(told)["error"]["message"]
+
+
+def test_a_letter_that_the_terminal_lacks_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(printed, "latin-1", write_through=True))
+    assert run(["keys", "create", "--tenant", "ключ", "--json"]) == 2
+    assert json.loads(printed.getvalue())["error"]["message"].startswith("--tenant 'ключ'")
 
 
 def test_a_key_of_the_environment_is_looked_at_too(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
