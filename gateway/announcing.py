@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+log = logging.getLogger("patchbay.server")
 
 REALTIME_PATH = "/v1/realtime"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to dial, not where to listen
@@ -49,6 +53,16 @@ def welcome(ready: Ready, program: str, *, keys: bool) -> str:
         f"  try, in another terminal{with_key}:\n"
         f"    {_command(ready.url, program, first)}\n"
     )
+
+
+def tell_ready(text: str) -> None:
+    """Print where the server is; it serves all the same where that cannot be (a full disk, a reader that has left)."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as problem:
+        log.warning("the address could not be printed", extra={"reason": problem.strerror})
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what is left unwritten must not fail again at the exit
 
 
 def own_program() -> str:

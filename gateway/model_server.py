@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from fastapi import FastAPI
 
 from gateway.agents import AgentBook
 from gateway.alarm import Alarm
-from gateway.announcing import ready_at
+from gateway.announcing import ready_at, tell_ready
 from gateway.auth.client_secrets import ClientSecrets
 from gateway.auth.entrance import Entrance
 from gateway.auth.keys import read_keys
@@ -194,8 +193,7 @@ async def _serve_local(registry: ModelRegistry, agent: Agent, clock: Clock, door
 async def _serve(engine: Engine, clock: Clock, door: _Door, agents: tuple[str, ...]) -> None:
     def tell(server: PatchbayServer) -> None:
         ready = ready_at(door.host, server.bound_port, agents, tls=door.settings.tls_cert is not None)
-        sys.stdout.write(ready.line() if door.as_json else f"model at {ready.websocket_url}\n")
-        sys.stdout.flush()
+        tell_ready(ready.line() if door.as_json else f"model at {ready.websocket_url}\n")
 
     sockets = bound(door.host, door.port, "--host, --port")
     try:

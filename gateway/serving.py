@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from gateway.announcing import own_program, ready_at, tell_fault, welcome
+from gateway.announcing import own_program, ready_at, tell_fault, tell_ready, welcome
 from gateway.app import Gateway
 from gateway.binding import MAX_PORT, bound
 from gateway.clock import SystemClock
@@ -112,8 +112,7 @@ def _tell(gateway: Gateway, server: PatchbayServer, settings: Settings, *, as_js
     agents = tuple(agent.name for agent in gateway.shown())
     ready = ready_at(settings.host, server.bound_port, agents, tls=settings.tls_cert is not None)
     keys = bool(settings.api_key_entries)
-    sys.stdout.write(ready.line() if as_json else welcome(ready, own_program(), keys=keys))
-    sys.stdout.flush()
+    tell_ready(ready.line() if as_json else welcome(ready, own_program(), keys=keys))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
+import sys
+from io import StringIO
 
 import pytest
 
-from gateway.announcing import error_line, ready_at, tell_fault, welcome
+from gateway.announcing import error_line, ready_at, tell_fault, tell_ready, welcome
 
 AGENTS = ("desk", "front-desk")
 
@@ -66,3 +70,22 @@ def test_a_fault_is_told_to_who_reads_it(capsys: pytest.CaptureFixture[str]) -> 
     out, err = capsys.readouterr()
     assert (out, err) == ('{"error": {"message": "né"}}\n', "patchbay: no\n")
     assert json.loads(error_line('"\n')) == {"error": {"message": '"\n'}}
+
+
+class FullDisk(StringIO):
+    """A standard output that takes nothing."""
+
+    def flush(self) -> None:
+        """Fails, once there is something."""
+        if self.getvalue():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_server_that_cannot_say_where_it_is_serves_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+    tell_ready("Patchbay is up\n")
+    assert [record.message for record in caplog.records] == ["the address could not be printed"]
+    tell_ready("and what comes later goes nowhere\n")
+    sys.stdout.close()
