@@ -95,6 +95,7 @@ def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[
     app.add_middleware(OriginMiddleware, rules=parts.rules, open_paths=PROBES)
     app.add_middleware(PolicyMiddleware)
     app.add_middleware(BodyMiddleware, max_bytes=parts.max_body_bytes)
+    app.add_middleware(HeadMiddleware)
     add_error_answers(app)
     _probes(app, parts.gateway)
     app.add_routes(api_router(_api_parts(parts)))
@@ -118,6 +119,24 @@ class PolicyMiddleware:
             await send(message)
 
         await self._app(scope, receive, with_policy)
+
+
+class HeadMiddleware:
+    """Answers HEAD wherever GET is answered, without the body: monitors ask so. Source: RFC 9110, 9.1 and 9.3.2."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
 
 
 def _api_parts(parts: WebParts) -> ApiParts:

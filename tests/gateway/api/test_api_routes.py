@@ -102,3 +102,22 @@ def test_the_page_is_served_and_asks_nothing_of_other_hosts(tmp_path: Path) -> N
             assert "https://" not in part.text.replace('https:"', "")
 
     served(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/", "/api/v1/sessions/sess_a/recording"])
+def test_head_is_answered_as_get_is_but_for_the_body(tmp_path: Path, path: str) -> None:
+    async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
+        whole, head = await client.get(path, headers=BEARER), await client.head(path, headers=BEARER)
+        assert (head.status_code, head.content, whole.content == b"") == (200, b"", False)
+        assert head.headers["content-length"] == whole.headers["content-length"]
+        assert head.headers["content-type"] == whole.headers["content-type"]
+
+    served(tmp_path, scenario, api_keys=KEY)
+
+
+def test_head_asks_for_a_key_as_get_does(tmp_path: Path) -> None:
+    async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
+        assert (await client.head("/api/v1/sessions")).status_code == 401
+        assert (await client.head("/v1/realtime/client_secrets", headers=BEARER)).status_code == 405
+
+    served(tmp_path, scenario, api_keys=KEY)
