@@ -19,6 +19,8 @@ const CLOSINGS = {
   1006: "The connection was lost. You can call again.",
   1013: "Your connection was too slow for the call.",
 };
+// An agent may be loading still when the page is opened right after the start.
+const LOOK_AGAIN_MS = 2000;
 // A second click on Call falls on Hang up, which takes its place.
 const DOUBLE_CLICK_MS = 500;
 
@@ -27,11 +29,12 @@ let agents = [];
 let call = null;
 let began = 0;
 let latencies = [];
+let lookingAgain = null;
 
 // ---- what the page says of itself
 
 function status(text, problem = false) {
-  $("status").textContent = text;
+  if ($("status").textContent !== text) $("status").textContent = text; // or screen readers would say it again
   $("status").classList.toggle("problem", problem);
 }
 
@@ -123,6 +126,8 @@ function showAgents() {
   $("agents").hidden = !agents.length;
   $("call").disabled = !first;
   if (agents.length && !call) status(first ? "" : "No agent can be called just now.", !first);
+  clearTimeout(lookingAgain);
+  if (agents.length && !first) lookingAgain = setTimeout(loadAgents, LOOK_AGAIN_MS);
 }
 
 function card(agent, checked) {

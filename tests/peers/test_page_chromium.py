@@ -226,6 +226,22 @@ def test_an_agent_that_cannot_be_called_says_why(house: PageHouse, playwright: P
         tab.check_clean()
 
 
+def test_an_agent_that_is_being_loaded_can_be_called_once_it_is(
+    house: PageHouse, playwright: Playwright, quiet: Path
+) -> None:
+    loading = [{"name": "reader", "description": "", "model": "m", "available": False, "reason": "being loaded"}]
+
+    def keep_loading(page: Page) -> None:
+        page.route("**/api/v1/agents", lambda route: route.fulfill(json={"agents": loading}), times=1)
+
+    with chromium(playwright, quiet) as browser:
+        tab = open_tab(browser, house.url, prepare=keep_loading)
+        tab.wait("No agent can be called just now.", "#status")
+        tab.until("!document.getElementById('call').disabled")
+        tab.call("reader", microphone=False)
+        tab.check_clean()
+
+
 def test_a_key_is_asked_for_and_goes_nowhere_but_into_headers(
     locked_house: PageHouse, playwright: Playwright, quiet: Path
 ) -> None:
