@@ -15,6 +15,7 @@ from sessions.commands import (
     Truncated,
     TruncateItem,
 )
+from sessions.documents import in_words
 from sessions.events import (
     CallerAudio,
     CallerCommitted,
@@ -29,6 +30,7 @@ from sessions.events import (
 )
 from sessions.state import CallState, Line, Unconfirmed
 from sessions.wishes import Origin
+from sessions.written import Past
 
 MAX_ITEMS = 20_000  # of a call; five a second for an hour
 MAX_UNCONFIRMED = 64  # messages that the model has neither taken nor refused: it answers in order, and soon
@@ -82,11 +84,13 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
         if not state.caller_speaks:
             state.watch.caller_typed(now_ms)
         state.talk.caller_typed(event.item_id, event.text, event.images, now_ms, spoken=event.spoken)
+        state.deleted.discard(event.item_id)
     if event.wire is None:
         return
     told = state.to_model(PassToModel(event.wire), event.item_id, event.client_event_id)
     if told:
-        _unconfirmed(state, event.event_id, event.item_id, new=new)
+        entry = PastMessage(event.item_id, "user", in_words(event.text, event.images))
+        _unconfirmed(state, event.event_id, entry, new=new)
     elif new:
         state.talk.withdraw(event.item_id)
 
@@ -95,7 +99,7 @@ def wrote(state: CallState, event: MessageWritten | CallWritten) -> None:
     """The client writes an item in somebody else's name: no part of the record, but of what a model is told."""
     if _full(state, event.client_event_id):
         return
-    entry: PastMessage | PastToolCall
+    entry: Past
     if isinstance(event, MessageWritten):
         entry, name = PastMessage(event.item_id, event.role, event.text), event.item_id
     else:
@@ -103,10 +107,9 @@ def wrote(state: CallState, event: MessageWritten | CallWritten) -> None:
     new = not state.knows(event.item_id)
     if not state.to_model(PassToModel(event.wire), name, event.client_event_id):
         return
-    _unconfirmed(state, event.event_id, event.item_id, new=new)
+    _unconfirmed(state, event.event_id, entry, new=new)
     if new:
-        state.item_generation[event.item_id] = state.generation
-        state.written.add(entry, state.book.latest_item)
+        state.write(entry)
 
 
 def _full(state: CallState, client_event_id: str | None) -> bool:
@@ -118,8 +121,8 @@ def _full(state: CallState, client_event_id: str | None) -> bool:
     return True
 
 
-def _unconfirmed(state: CallState, event_id: str, item_id: str, *, new: bool) -> None:
-    state.unconfirmed[event_id] = Unconfirmed(item_id, new)
+def _unconfirmed(state: CallState, event_id: str, entry: Past, *, new: bool) -> None:
+    state.unconfirmed[event_id] = Unconfirmed(entry.item_id, new, entry)
     if len(state.unconfirmed) > MAX_UNCONFIRMED:
         del state.unconfirmed[next(iter(state.unconfirmed))]
 

@@ -307,6 +307,11 @@ def _one_of(kind: type[AnyWord], found: Fields, name: str) -> AnyWord:
     return kind(word)
 
 
+def in_words(text: str, images: int) -> str:
+    """A message as a session is told of it that cannot be shown its pictures."""
+    return f"{text} [{images} image(s), no longer here]".lstrip() if images else text
+
+
 def past_of(turns: Iterable[Turn]) -> tuple[PastMessage | PastToolCall, ...]:
     """The talk as a new model session shall know it: what was said and what was heard, tools with their results.
 
@@ -320,8 +325,7 @@ def past_of(turns: Iterable[Turn]) -> tuple[PastMessage | PastToolCall, ...]:
                 past.append(PastToolCall(entry.item_id, entry.call_id, entry.name, entry.arguments, output))
                 continue
             text = entry.text if entry.speaker is Speaker.CALLER else entry.heard_text
-            if entry.images:
-                text = f"{text} [{entry.images} image(s), no longer here]".lstrip()
+            text = in_words(text, entry.images)
             if text.strip():
                 role = "user" if entry.speaker is Speaker.CALLER else "assistant"
                 past.append(PastMessage(entry.item_id, role, text))

@@ -336,7 +336,7 @@ class ToolOutputTaken:
 
 @dataclass(frozen=True, slots=True)
 class ItemTaken:
-    """The model's conversation now holds this message of the caller's."""
+    """The model's conversation now holds this item: a message, or a function call."""
 
     item_id: str
     wire: Wire | None

@@ -104,11 +104,8 @@ def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
     """
     untold = state.held.told | state.tool_book.unfinished()
     order = [entry.item_id for turn in state.book.turns for entry in turn.entries]
-    told = [
-        entry
-        for entry in state.written.among(past_of(state.book.turns), order)
-        if _name(entry) not in untold and entry.item_id not in state.deleted
-    ]
+    past = [entry for entry in past_of(state.book.turns) if entry.item_id not in state.deleted]
+    told = [entry for entry in state.written.among(past, order) if _name(entry) not in untold]
     return tuple(told[-SEEDED_ENTRIES:])
 
 

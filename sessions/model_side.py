@@ -347,11 +347,14 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     answering.pump(state, now_ms)
 
 
-def item_taken(state: CallState, event: ItemTaken) -> None:
-    """A message of the caller's stands in the model's conversation."""
+def item_taken(state: CallState, event: ItemTaken, now_ms: int) -> None:
+    """An item stands in the model's conversation, maybe one of the client's that had been deleted from it."""
+    state.progress_ms = now_ms
     for name, sent in state.unconfirmed.items():
         if sent.item_id == event.item_id:
             del state.unconfirmed[name]
+            if not sent.new and event.item_id in state.deleted:  # so do clients change an item
+                state.write(sent.entry)
             break
     state.out.append(Relay(event))
 
@@ -360,6 +363,7 @@ def item_deleted(state: CallState, event: ItemDeleted) -> None:
     """An item is gone at the client's wish; noted where a later leg would be told of it."""
     if event.item_id in state.talk.places or event.item_id in state.item_generation:
         state.deleted.add(event.item_id)
+    state.written.forget(event.item_id)
     state.out.append(Relay(event))
 
 

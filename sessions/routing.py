@@ -129,7 +129,7 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
             state.seeded.discard(event.call_id)
             state.out.append(Relay(event))
         case ItemTaken():
-            model_side.item_taken(state, event)
+            model_side.item_taken(state, event, now_ms)
         case ItemDeleted():
             model_side.item_deleted(state, event)
         case ModelLost():

@@ -20,7 +20,7 @@ from sessions.talk import Talk
 from sessions.timing import Limits, Stopwatch
 from sessions.tool_book import ToolBook
 from sessions.turns import AnswerBook, TurnBook
-from sessions.written import WrittenItems
+from sessions.written import Past, WrittenItems
 
 HELD_AUDIO_MS = 10_000  # caller sound kept while the model's leg is being opened; past it the oldest goes
 HELD_FRAMES = 2_000  # the same, for sound in crumbs
@@ -149,6 +149,7 @@ class Unconfirmed:
 
     item_id: str
     new: bool  # the first of its id: what is kept of it goes if the model refuses it
+    entry: Past  # what it tells
 
 
 @dataclass(slots=True)
@@ -228,6 +229,11 @@ class CallState:
     def knows(self, item_id: str) -> bool:
         """Whether an item of this id was said, or written by the client: a second one is refused by the model."""
         return item_id in self.talk.places or item_id in self.written
+
+    def write(self, entry: Past) -> None:
+        """Keep an item of the client's that is no part of the record, for a later leg."""
+        self.item_generation[entry.item_id] = self.generation
+        self.written.add(entry, self.book.latest_item)
 
     def over(self) -> bool:
         """Whether the call has ended."""

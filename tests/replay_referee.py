@@ -190,6 +190,7 @@ class Referee:
             self._check(item_id in self._order, f"{item_id} is not known")
             self._order = [known for known in self._order if known != item_id]
             self._deleted.add(item_id)
+            self._whole.discard(item_id)  # the client may create it once more
         elif kind in ("truncated", "retrieved"):
             self._check(item_id in self._order, f"{item_id} is not known")
         else:

@@ -108,7 +108,7 @@ def _item_added(parsed: JsonObject, wire: Wire) -> ModelEvent:
     item = object_of(parsed, "item")
     if item.get("type") == "function_call_output":
         return ToolOutputTaken(text_of(item, "call_id"), wire)
-    if item.get("role") == "user":
+    if item.get("type") in ("message", "function_call"):
         return ItemTaken(text_of(item, "id"), wire)
     return ModelPassed(wire)
 

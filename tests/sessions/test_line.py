@@ -13,6 +13,7 @@ from call_driver import (
     finished,
     heard,
     hears,
+    holds,
     hung_up,
     kinds,
     lost,
@@ -388,3 +389,33 @@ def test_the_result_of_a_written_call_comes_with_it_to_a_leg_that_has_not_heard_
     assert seeded(call) == []
     assert of(PassToModel, call(answered("call_old", "late"))) == []
     assert seeded(call) == [PastToolCall("c1", "call_old", "weather", "{}", "late")]
+
+
+def test_an_item_that_the_client_deletes_and_creates_once_more_is_told_as_it_is_now() -> None:
+    call = Driver()
+    call(
+        typed("t1", "for two"), holds("t1"), wrote("w1", "For two, then."), holds("w1"), typed("t2", "yes"), holds("t2")
+    )
+    call(typed("t1", "for three", images=1), wrote("w1", "For three, then."))  # their deletions are on the way
+    call(deletes("t1"), holds("t1"), deletes("w1"), holds("w1"))
+    call(lost(), ModelReady())
+    assert seeded(call) == [
+        PastMessage("t2", "user", "yes"),
+        PastMessage("t1", "user", "for three [1 image(s), no longer here]"),
+        PastMessage("w1", "assistant", "For three, then."),
+    ]
+
+
+def test_an_item_that_is_created_once_more_when_it_is_gone_is_told_as_well() -> None:
+    call = Driver()
+    call(wrote("w1", "old"), holds("w1"), deletes("w1"), typed("w1", "new"), holds("w1"))
+    call(wrote("w2", "old"), holds("w2"), deletes("w2"), wrote("w2", "new"), holds("w2"))
+    call(lost(), ModelReady())
+    assert seeded(call) == [PastMessage("w1", "user", "new"), PastMessage("w2", "assistant", "new")]
+
+
+def test_a_second_item_of_an_id_that_is_not_free_is_never_told() -> None:
+    call = Driver()
+    call(wrote("w1", "first"), wrote("w1", "second"), holds("w1"), refuses("create w1", "no"), deletes("w1"))
+    call(lost(), ModelReady())
+    assert seeded(call) == []

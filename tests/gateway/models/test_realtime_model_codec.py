@@ -32,6 +32,7 @@ from sessions.events import (
     CallerTurnTaken,
     ItemKind,
     ItemStarted,
+    ItemTaken,
     ModelLost,
     ModelPassed,
     ModelReady,
@@ -187,7 +188,15 @@ def test_a_session_is_ready_when_the_model_has_confirmed_the_set_up() -> None:
             message("conversation.item.added", item={"id": "i", "type": "function_call_output", "call_id": "c"}),
             lambda wire: ToolOutputTaken("c", wire),
         ),
-        (message("conversation.item.added", item={"id": "i", "type": "message"}), ModelPassed),
+        (
+            message("conversation.item.added", item={"id": "i", "type": "message", "role": "assistant"}),
+            lambda wire: ItemTaken("i", wire),
+        ),
+        (
+            message("conversation.item.added", item={"id": "i", "type": "function_call", "name": "f"}),
+            lambda wire: ItemTaken("i", wire),
+        ),
+        (message("conversation.item.added", item={"id": "i", "type": "mcp_call"}), ModelPassed),
         (
             message("response.created", response={"id": "r", "conversation_id": "c", "metadata": {"a": "b"}}),
             lambda wire: ResponseStarted("r", False, {"a": "b"}, wire),
