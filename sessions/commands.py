@@ -166,9 +166,13 @@ class PastToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Tell a fresh model session what was said and done before, in order."""
+    """Tell a fresh model session what was said and done before, in order.
+
+    The client is waiting to see the items that are `unseen`; all others it knows.
+    """
 
     past: tuple[PastMessage | PastToolCall, ...]
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,9 @@ def _tell_past(state: CallState, now_ms: int) -> None:
     state.hearing.settle(now_ms)
     past = _history(state)
     if past:
-        state.out.append(Seed(past))
+        # What the lost leg had not answered, this one answers: a client may wait for it.
+        unseen = frozenset(sent.item_id for sent in state.unconfirmed.values() if sent.new)
+        state.out.append(Seed(past, unseen))
 
 
 def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:

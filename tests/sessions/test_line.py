@@ -419,3 +419,14 @@ def test_a_second_item_of_an_id_that_is_not_free_is_never_told() -> None:
     call(wrote("w1", "first"), wrote("w1", "second"), holds("w1"), refuses("create w1", "no"), deletes("w1"))
     call(lost(), ModelReady())
     assert seeded(call) == []
+
+
+def test_what_the_lost_leg_never_confirmed_the_client_sees_when_the_next_one_does() -> None:
+    call = Driver()
+    call(typed("t1"), holds("t1"), wrote("w1"), holds("w1"), typed("t2"), wrote("w2"), wrote_call("c1", "call_old"))
+    call(answered("call_old"), wrote("t1", "of an id that is taken"), lost())
+    seed = of(Seed, call(ModelReady()))[0]
+    assert [past.item_id for past in seed.past] == ["t1", "w1", "t2", "w2", "c1"]
+    assert seed.unseen == {"t2", "w2", "c1"}
+    call(holds("t2"), holds("w2"), holds("c1"), begins(), ends(), lost())
+    assert of(Seed, call(ModelReady()))[0].unseen == set()

@@ -508,6 +508,9 @@ def test_a_fresh_session_is_told_the_past_under_the_same_ids_and_the_client_is_n
     assert items[3]["call_id"] == "call_1"
     for kind in ("conversation.item.added", "conversation.item.done"):
         assert codec.decode(message(kind, item={"id": "item_a", "type": "message"})) is None
+    assert sent(codec, Seed((PastMessage("item_d", "user", "Hello?"),), frozenset({"item_d"}))) != []
+    for kind in ("conversation.item.added", "conversation.item.done"):
+        assert codec.decode(message(kind, item={"id": "item_d", "type": "message"})) is not None
     # Hidden by its id, on the client's side: what stands behind it must not name it.
     assert codec.decode(message("conversation.item.added", item=items[4])) is not None
 
