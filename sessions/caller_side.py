@@ -138,7 +138,7 @@ def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> N
     written = state.written.answer(event.call_id, event.output) if use is None else None
     if use is not None and not state.of_this_leg(use.item_id):
         line.tell_past_call(state, PastToolCall(use.item_id, use.call_id, use.name, use.arguments, use.output or ""))
-    elif written is not None and not state.of_this_leg(written.item_id):
+    elif written is not None and not state.of_this_leg(written.item_id) and event.call_id not in state.held.told:
         line.tell_past_call(state, written)
     elif event.wire is not None:
         state.to_model(PassToModel(event.wire), event.call_id)

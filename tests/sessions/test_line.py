@@ -430,3 +430,11 @@ def test_what_the_lost_leg_never_confirmed_the_client_sees_when_the_next_one_doe
     assert seed.unseen == {"t2", "w2", "c1"}
     call(holds("t2"), holds("w2"), holds("c1"), begins(), ends(), lost())
     assert of(Seed, call(ModelReady()))[0].unseen == set()
+
+
+def test_the_result_of_a_written_call_that_still_waits_follows_it() -> None:
+    call = Driver(ready=False)
+    call(wrote_call("c1", "call_old"), lost(), answered("call_old"))
+    out = call(ModelReady())
+    assert [command.wire.text for command in of(PassToModel, out)] == [b"call:c1", b"output:call_old"]
+    assert seeded(call) == []
