@@ -105,9 +105,8 @@ def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
     what the client has deleted.
     """
     untold = state.held.told | state.tool_book.unfinished()
-    order = [entry.item_id for turn in state.book.turns for entry in turn.entries]
     past = [entry for entry in past_of(state.book.turns) if entry.item_id not in state.deleted]
-    told = [entry for entry in state.written.among(past, order) if _name(entry) not in untold]
+    told = [entry for entry in state.written.among(past, state.book.items) if _name(entry) not in untold]
     return tuple(told[-SEEDED_ENTRIES:])
 
 

@@ -371,6 +371,10 @@ def _item_refused(state: CallState, event: ModelRefused) -> None:
     """The model's conversation does not hold an item of the client's, and so neither does the record."""
     sent = state.unconfirmed.pop(event.event_id or "")
     if sent.new:
+        items = state.book.items
+        if sent.item_id in items:
+            at = items.index(sent.item_id)
+            state.written.moved(sent.item_id, items[at - 1] if at else None)
         state.talk.withdraw(sent.item_id)
         state.written.forget(sent.item_id)
     state.out.append(Relay(event))

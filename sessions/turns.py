@@ -44,6 +44,11 @@ class TurnBook:
         """The item that stands last in the record so far; None where there is none."""
         return next((turn.entries[-1].item_id for turn in reversed(self.turns) if turn.entries), None)
 
+    @property
+    def items(self) -> list[str]:
+        """All items of the record, in its order."""
+        return [entry.item_id for turn in self.turns for entry in turn.entries]
+
     def begin(self, now_ms: int) -> Turn:
         """Start a turn; one that is still open ends here."""
         self.end(now_ms)

@@ -62,6 +62,12 @@ class WrittenItems:
         if isinstance(kept.entry, PastToolCall):
             self._calls.pop(kept.entry.call_id, None)
 
+    def moved(self, gone: str, before: str | None) -> None:
+        """An item of the record was not said after all; `before` stands in front of where it was."""
+        for item_id, kept in self._kept.items():
+            if kept.after == gone:
+                self._kept[item_id] = replace(kept, after=before)
+
     def among(self, past: Sequence[Past], order: Sequence[str]) -> list[Past]:
         """What was said and done, with these items in their places; `order` is that of all items of the record."""
         rank = {item_id: number for number, item_id in enumerate(order, start=1)}

@@ -438,3 +438,11 @@ def test_the_result_of_a_written_call_that_still_waits_follows_it() -> None:
     out = call(ModelReady())
     assert [command.wire.text for command in of(PassToModel, out)] == [b"call:c1", b"output:call_old"]
     assert seeded(call) == []
+
+
+def test_what_was_written_behind_a_message_that_is_refused_keeps_its_place() -> None:
+    call = Driver()
+    call(typed("t0"), wrote("w0"), refuses("create t0", "invalid_value"))
+    call(typed("t1"), holds("t1"), typed("t2"), wrote("w1"), refuses("create t2", "invalid_value"), typed("t3"))
+    call(lost(), ModelReady())
+    assert [past.item_id for past in seeded(call)] == ["w0", "t1", "w1", "t3"]
