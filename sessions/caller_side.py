@@ -23,6 +23,7 @@ from sessions.events import (
     CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    DeleteWanted,
     MarkEchoed,
     MessageWritten,
     PlaybackReported,
@@ -125,6 +126,15 @@ def _unconfirmed(state: CallState, event_id: str, entry: Past, *, new: bool) -> 
     state.unconfirmed[event_id] = Unconfirmed(entry.item_id, new, entry)
     if len(state.unconfirmed) > MAX_UNCONFIRMED:
         del state.unconfirmed[next(iter(state.unconfirmed))]
+
+
+def delete(state: CallState, event: DeleteWanted) -> None:
+    """The client wants an item gone: also from a leg that is told of it because this one is lost before it answers."""
+    if state.line is Line.OPEN:
+        state.deleting[event.item_id] = event
+        if len(state.deleting) > MAX_UNCONFIRMED:
+            del state.deleting[next(iter(state.deleting))]
+    state.to_model(PassToModel(event.wire), event_id=event.client_event_id)
 
 
 def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> None:

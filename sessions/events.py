@@ -105,6 +105,16 @@ class CallWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteWanted:
+    """The client wants an item gone. The ids as in `CallerText`; without one a refusal names nothing."""
+
+    item_id: str
+    event_id: str | None
+    client_event_id: str | None
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True)
 class ClientToolAnswered:
     """A client gave the result of a function of its own."""
 
@@ -184,6 +194,7 @@ CallerEvent: TypeAlias = (
     | CallerText
     | MessageWritten
     | CallWritten
+    | DeleteWanted
     | ClientToolAnswered
     | ResponseWanted
     | CancelWanted

@@ -7,6 +7,7 @@ from sessions.commands import (
     AddToolOutput,
     ClearPlayback,
     DialModel,
+    PassToModel,
     PastMessage,
     PastToolCall,
     RequestResponse,
@@ -134,6 +135,9 @@ def _end_what_ran(state: CallState, now_ms: int) -> None:
     for request in state.beside_asked.values():
         state.to_model(RequestResponse(request))
     state.beside_asked.clear()
+    for deletion in state.deleting.values():
+        state.to_model(PassToModel(deletion.wire), event_id=deletion.client_event_id)
+    state.deleting.clear()
     state.untaken.clear()
     state.seeded.clear()
     answering.follow_up(state, now_ms)

@@ -327,6 +327,8 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     """The model answered something with an error: ours stay here, a client's go on, a lost race goes back in line."""
     name = event.event_id
     state.beside_asked.pop(name or "", None)
+    for deletion in [one for one in state.deleting.values() if name is not None and one.event_id == name]:
+        del state.deleting[deletion.item_id]
     if name is None and event.code == answering.ACTIVE_ALREADY:
         name = state.queue.latest_asked  # there is nothing else that it can be about
     found = state.queue.refused(name) if name is not None else None
@@ -363,6 +365,7 @@ def item_deleted(state: CallState, event: ItemDeleted) -> None:
     """An item is gone at the client's wish; noted where a later leg would be told of it."""
     if event.item_id in state.talk.places or event.item_id in state.item_generation:
         state.deleted.add(event.item_id)
+    state.deleting.pop(event.item_id, None)
     state.written.forget(event.item_id)
     state.out.append(Relay(event))
 

@@ -19,6 +19,7 @@ from sessions.events import (
     CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    DeleteWanted,
     HungUp,
     ItemDeleted,
     ItemStarted,
@@ -49,6 +50,7 @@ CALLER_KINDS = frozenset(
         CallerText,
         MessageWritten,
         CallWritten,
+        DeleteWanted,
         ClientToolAnswered,
         ResponseWanted,
         CancelWanted,
@@ -72,6 +74,8 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
             caller_side.typed(state, event, now_ms)
         case MessageWritten() | CallWritten():
             caller_side.wrote(state, event)
+        case DeleteWanted():
+            caller_side.delete(state, event)
         case ClientToolAnswered():
             caller_side.tool_answered(state, event, now_ms)
         case ResponseWanted():

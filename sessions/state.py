@@ -9,7 +9,7 @@ from enum import Enum
 
 from sessions.agent import ToolRule
 from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
-from sessions.events import ResponseRequest, TokenUsage
+from sessions.events import DeleteWanted, ResponseRequest, TokenUsage
 from sessions.hearing import Hearing
 from sessions.jobs import ToolLedger
 from sessions.playback import PlaybackLedger
@@ -188,6 +188,7 @@ class CallState:
     live_response: str = ""  # the response that it belongs to
     progress_ms: int = 0  # when the running response last brought something that is not sound
     unconfirmed: dict[str, Unconfirmed] = field(default_factory=dict)  # items, by what their errors would name
+    deleting: dict[str, DeleteWanted] = field(default_factory=dict)  # by item, what the model has not answered
     deleted: set[str] = field(default_factory=set)  # items that no leg is to be told of again
     untaken: set[str] = field(default_factory=set)  # tool outputs sent that the model has not acknowledged
     seeded: set[str] = field(default_factory=set)  # those told with their call, which may never be acknowledged

@@ -23,6 +23,7 @@ from sessions.events import (
     CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    DeleteWanted,
     HungUp,
     ItemDeleted,
     ItemKind,
@@ -213,6 +214,10 @@ def wrote(item_id: str, text: str = "Good evening.", role: str = "assistant") ->
 def wrote_call(item_id: str, call_id: str) -> CallWritten:
     """A function call of an earlier talk, which the client tells."""
     return CallWritten(item_id, call_id, "weather", "{}", f"create {item_id}", None, wire(f"call:{item_id}"))
+
+
+def wants_gone(item_id: str) -> DeleteWanted:
+    return DeleteWanted(item_id, f"delete {item_id}", None, wire(f"delete:{item_id}"))
 
 
 def create(name: str = "create_1", *, metadata: JsonObject | None = None, out_of_band: bool = False) -> ResponseWanted:

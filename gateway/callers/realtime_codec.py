@@ -30,6 +30,7 @@ from sessions.events import (
     CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    DeleteWanted,
     MessageWritten,
     PlaybackReported,
     ResponseRequest,
@@ -127,7 +128,12 @@ class RealtimeCallerCodec:
             case client.ItemRetrieve():
                 return self._own(self._view.kept.retrieve(event.item_id), wire)
             case client.ItemDelete():
-                return self._own(self._view.kept.delete(event.item_id), wire)
+                reply = self._view.kept.delete(event.item_id)
+                if reply is not None:
+                    return Read(None, (reply,))
+                name = event.parsed.get("event_id")
+                named = name if isinstance(name, str) else None
+                return Read(DeleteWanted(event.item_id, named, event.event_id, wire))
             case client.ItemTruncate() if event.content_index:  # no such sound: the model refuses it
                 return Read(CallerPassed(wire))
             case client.ItemTruncate():

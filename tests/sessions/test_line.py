@@ -26,6 +26,7 @@ from call_driver import (
     truncated,
     typed,
     wants,
+    wants_gone,
     wrote,
     wrote_call,
 )
@@ -446,3 +447,15 @@ def test_what_was_written_behind_a_message_that_is_refused_keeps_its_place() -> 
     call(typed("t1"), holds("t1"), typed("t2"), wrote("w1"), refuses("create t2", "invalid_value"), typed("t3"))
     call(lost(), ModelReady())
     assert [past.item_id for past in seeded(call)] == ["w0", "t1", "w1", "t3"]
+
+
+def test_what_the_client_deleted_and_the_lost_leg_did_not_is_deleted_from_the_next() -> None:
+    call = Driver()
+    call(typed("t1", "my card number is 4111"), holds("t1"), typed("t2"), holds("t2"))
+    call(wants_gone("t0"), refuses("delete t0", "item_delete_invalid_item_id"))
+    call(wants_gone("t2"), deletes("t2"), wants_gone("t1"), lost())
+    out = call(ModelReady())
+    assert kinds(out) == ["Seed", "PassToModel"]
+    assert of(PassToModel, out)[0].wire.text == b"delete:t1"
+    assert kinds(call(deletes("t1"), begins(), ends(), lost(), ModelReady()))[-1] != "PassToModel"
+    assert seeded(call)[-1] == PastMessage("t1", "user", "my card number is 4111")  # told to the second leg only

@@ -26,6 +26,7 @@ from sessions.events import (
     CallWritten,
     CancelWanted,
     ClientToolAnswered,
+    DeleteWanted,
     MessageWritten,
     PlaybackReported,
     ResponseWanted,
@@ -267,9 +268,11 @@ def test_a_request_loses_what_is_the_agents() -> None:
 def test_a_message_that_is_named_like_the_gateways_own_is_not_taken_for_one() -> None:
     reader = codec()
     passed = read(reader, type="conversation.item.delete", event_id="pb_e", item_id="a").event
-    assert isinstance(passed, CallerPassed)
+    assert isinstance(passed, DeleteWanted)
     assert orjson.loads(passed.wire.text) == passed.wire.parsed
-    assert not str(passed.wire.parsed["event_id"]).startswith("pb_")
+    assert passed.event_id == passed.wire.parsed["event_id"]
+    assert not str(passed.event_id).startswith("pb_")
+    assert passed.client_event_id == "pb_e"
     asked = read(reader, type="response.create", event_id="pb_e").event
     assert isinstance(asked, ResponseWanted)
     assert asked.client_event_id == "pb_e"
