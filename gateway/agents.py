@@ -30,7 +30,9 @@ def agent_paths(folder: Path) -> list[Path]:
     where = folder.absolute()
     if not folder.is_dir():
         raise NoAgents(f"agents are looked for in {where}, which is not a folder; make it, or set PATCHBAY_AGENTS_DIR")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    # A link that leads nowhere is a file that cannot be read, which is told: else its agent would just be missing.
+    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
+    files = sorted(path for path in entries if path.is_file() or (path.is_symlink() and not path.exists()))
     for path in files:
         if path.suffix.lower() in (".yml", ".yaml") and path.suffix != ".yaml":
             raise AgentFileError(path, 1, "", f"an agent's file ends in .yaml; call it {path.stem}.yaml")

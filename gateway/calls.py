@@ -33,6 +33,7 @@ from sessions.events import (
     CallerTranscribed,
     CallEvent,
     HungUp,
+    ItemTaken,
     ModelEvent,
     ModelPassed,
     ToolFinished,
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 
 GOODBYE_S = 5.0
 # Events that ask nothing of the sound before them, bring no deadline nearer and bend no lane: most of an answer's.
-_QUIET = frozenset({AgentText, CallerTranscribed, ModelPassed})
+_QUIET = frozenset({AgentText, CallerTranscribed, ItemTaken, ModelPassed})
 
 
 class RunningCall:

@@ -123,7 +123,7 @@ def _full(state: CallState, client_event_id: str | None) -> bool:
 
 
 def _unconfirmed(state: CallState, event_id: str, entry: Past, *, new: bool) -> None:
-    state.unconfirmed[event_id] = Unconfirmed(entry.item_id, new, entry)
+    state.unconfirmed[event_id] = Unconfirmed(entry.item_id, new, None if new else entry)
     if len(state.unconfirmed) > MAX_UNCONFIRMED:
         del state.unconfirmed[next(iter(state.unconfirmed))]
 

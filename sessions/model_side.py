@@ -355,8 +355,8 @@ def item_taken(state: CallState, event: ItemTaken, now_ms: int) -> None:
     for name, sent in state.unconfirmed.items():
         if sent.item_id == event.item_id:
             del state.unconfirmed[name]
-            if not sent.new and event.item_id in state.deleted:  # so do clients change an item
-                state.write(sent.entry)
+            if sent.again is not None and event.item_id in state.deleted:  # so do clients change an item
+                state.write(sent.again)
             break
     state.out.append(Relay(event))
 

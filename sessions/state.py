@@ -149,7 +149,7 @@ class Unconfirmed:
 
     item_id: str
     new: bool  # the first of its id: what is kept of it goes if the model refuses it
-    entry: Past  # what it tells
+    again: Past | None  # what it tells, if it is not the first of its id: that may have been deleted
 
 
 @dataclass(slots=True)

@@ -40,13 +40,13 @@ class WrittenItems:
     def add(self, entry: Past, after: str | None) -> None:
         """Keep an item that is new; a function call waits for its `answer`."""
         if isinstance(entry, PastToolCall):
-            self._calls[entry.call_id] = entry.item_id
+            self._calls.setdefault(entry.call_id, entry.item_id)
         self._keep(_Kept(after, entry, whole=isinstance(entry, PastMessage)))
 
     def answer(self, call_id: str, output: str) -> PastToolCall | None:
-        """The result of a function call that was written here: the call with it. None for any other call."""
+        """The first result of a function call that was written here: the call with it. None for any other."""
         kept = self._kept.get(self._calls.get(call_id, ""))
-        if kept is None or not isinstance(kept.entry, PastToolCall):
+        if kept is None or kept.whole or not isinstance(kept.entry, PastToolCall):
             return None
         entry = replace(kept.entry, output=output)
         self._chars -= _chars(kept.entry)
@@ -59,8 +59,8 @@ class WrittenItems:
         if kept is None:
             return
         self._chars -= _chars(kept.entry)
-        if isinstance(kept.entry, PastToolCall):
-            self._calls.pop(kept.entry.call_id, None)
+        if isinstance(kept.entry, PastToolCall) and self._calls.get(kept.entry.call_id) == item_id:
+            del self._calls[kept.entry.call_id]
 
     def moved(self, gone: str, before: str | None) -> None:
         """An item of the record was not said after all; `before` stands in front of where it was."""

@@ -243,9 +243,8 @@ class RealtimeModelCodec:
         for entry in command.past:
             written, item_id = self._write.past(entry)
             messages.extend(written)
-            if (
-                not item_id.startswith(OWN_PREFIX) and item_id not in command.unseen
-            ):  # those of our own making are hidden from the client anyway
+            ours = item_id.startswith(OWN_PREFIX)  # hidden from the client anyway
+            if not ours and item_id not in command.unseen:
                 self._told.add(item_id)
         return tuple(messages)
 

@@ -229,3 +229,10 @@ def test_a_number_beyond_all_sense_costs_the_edit_and_nothing_else(tmp_path: Pat
     look(book, clock, 2000)
     assert voice_of(book, "desk") == "marin"
     assert "desk.yaml:2: max_output_tokens: is a number of more than" in book.problems["desk"]
+
+
+def test_a_link_that_leads_nowhere_is_no_agent_that_is_just_missing(tmp_path: Path) -> None:
+    write(tmp_path, "desk", "model: local/offline\n")
+    (tmp_path / "sales.yaml").symlink_to(tmp_path / "moved.yaml")
+    with pytest.raises(AgentFileError, match=r"sales\.yaml.*cannot be read"):
+        AgentBook(tmp_path, accept, HandClock())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sessions import written
@@ -52,8 +54,17 @@ def test_a_call_is_told_with_its_result() -> None:
     assert items.answer("call of c1", "done") == call("c1", "done")
     assert items.among([], []) == [call("c1", "done")]
     assert items.answer("call of c2", "done") is None
+    assert items.answer("call of c1", "done again") is None
     items.forget("c1")
     assert items.answer("call of c1", "done") is None
+
+
+def test_a_second_call_of_one_id_takes_nothing_from_the_first() -> None:
+    items = WrittenItems()
+    items.add(call("c1"), None)
+    items.add(replace(call("c2"), call_id="call of c1"), None)
+    items.forget("c2")
+    assert items.answer("call of c1", "done") == call("c1", "done")
 
 
 def test_what_the_model_refused_is_forgotten() -> None:
@@ -75,6 +86,7 @@ def test_past_the_bound_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids(items) == ["w1", "c1"]
     items.add(message("w2", "z" * 25), None)
     assert ids(items) == ["c1", "w2"]
-    items.answer("call of c1", "y" * 65)
-    assert ids(items) == ["w2"]
+    items.add(call("c2"), None)
+    items.answer("call of c2", "y" * 65)
+    assert ids(items) == ["c2"]
     assert items.answer("call of c1", "late") is None
