@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -81,7 +83,9 @@ def _dial(phone: Any, options: Any, url: str, as_json: bool) -> None:
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     try:
-        asyncio.run(phone.run(options))
+        asyncio.run(_held(phone, options))
+    except asyncio.CancelledError:
+        fail("interrupted before there was a call", 1, as_json=as_json)
     except InvalidStatus as refused:
         fail(f"the gateway refused the call: {_reason(refused)}", 1, as_json=as_json)
     except ssl.SSLCertVerificationError as problem:
@@ -89,6 +93,20 @@ def _dial(phone: Any, options: Any, url: str, as_json: bool) -> None:
         fail(f"{told}; name its authority with --ca FILE, or do without with --insecure", 1, as_json=as_json)
     except (OSError, WebSocketException, TimeoutError) as problem:
         fail(f"the gateway at {url} cannot be reached: {problem}", 1, as_json=as_json)
+
+
+async def _held(phone: Any, options: Any) -> None:
+    """Ctrl-C hangs up, and what was said until then is saved and told; a second one ends the command."""
+    loop, call = asyncio.get_running_loop(), asyncio.ensure_future(phone.run(options))
+
+    def interrupted() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        if not phone.hang_up():
+            call.cancel()
+
+    with suppress(NotImplementedError):  # Windows: there it ends the command at once
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+    await call
 
 
 def check_url(url: str) -> None:

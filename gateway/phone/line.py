@@ -43,6 +43,7 @@ class PhoneCall:
         self._turns = turns
         self._clock = clock
         self._caller = bytearray()  # all that was sent, from the call's start
+        self._microphone: Microphone | None = None  # while there is a call
         self.report = CallReport(agent)
         self._hearing = Hearing(self.report, tell)
 
@@ -52,7 +53,7 @@ class PhoneCall:
         async with connect(
             options.url, additional_headers=options.headers, compression=None, max_size=None, **more
         ) as socket:
-            microphone = Microphone(socket, self._clock, self._caller)
+            microphone = self._microphone = Microphone(socket, self._clock, self._caller)
             await socket.send(_json({"type": "session.update", "session": _SESSION}))
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -66,6 +67,14 @@ class PhoneCall:
         caller, agent = self.tracks()
         measure(self.report.turns, caller, agent)
         return self.report
+
+    def hang_up(self) -> bool:
+        """End the call after the frame at hand, whatever is still to be said. False where there is none yet."""
+        if self._microphone is None:
+            return False
+        self.report.ended = self.report.ended or "interrupted"
+        self._microphone.off = True
+        return True
 
     def tracks(self) -> tuple[bytes, bytes]:
         """Both sides as heard, 24 kHz PCM16, of one length."""
@@ -92,7 +101,7 @@ class PhoneCall:
             if number < len(self._turns) and self._turns[number].barge_in_ms is not None:
                 continue
             if not await microphone.silence_until(answered, limit_s):
-                row.error = f"no answer within {limit_s:g} s"
+                row.error = "the call was over" if microphone.off else f"no answer within {limit_s:g} s"
         await microphone.silence_for(round(options.linger_s * 1000))
         if not microphone.off:
             self.report.ended = "caller hung up"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -130,6 +132,49 @@ def test_a_recording_can_barge_in(desk: Server, tmp_path: Path) -> None:
     spoken = next(entry for entry in interrupted["entries"] if entry["speaker"] == "agent")
     assert spoken["heard"] == "reported"
     assert spoken["heard_ms"] < 2500  # of the 3 s that the answer lasts
+
+
+def test_an_interrupted_call_is_saved_and_told(desk: Server, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "call",
+        "echo",
+        "--url",
+        desk.url,
+        "--save",
+        str(tmp_path / "c.wav"),
+    ]
+    words = [part for word in ("one", "two", "three") for part in ("--text", word)]
+    with subprocess.Popen(
+        [*command, *words], cwd=desk.folder, env=environment(desk.folder, {}), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        shown = ""
+        while "hear" not in shown:  # the first turn is being answered
+            line = process.stdout.readline()
+            assert line, shown
+            shown += line
+        process.send_signal(signal.SIGINT)
+        shown, _ = process.communicate(timeout=20)
+    assert process.returncode == 1  # two turns were not said
+    assert "the call was over" in " ".join(shown.split())
+    assert "ended: interrupted" in shown
+    _, tracks = read_wav(tmp_path / "c.wav")
+    assert all(audible(track) for track in tracks)
+
+
+def test_a_call_that_is_interrupted_before_it_stands_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "gateway.cli", "call", "echo", "--url", url, "--text", "one", "--json"]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path, {}), stdout=subprocess.PIPE) as process:
+            with silent.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                told, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert json.loads(told)["error"]["message"] == "interrupted before there was a call"
 
 
 @needs_asterisk
