@@ -169,11 +169,11 @@ def test_a_call_that_is_interrupted_before_it_stands_says_so(tmp_path: Path) -> 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, "-m", "gateway.cli", "call", "echo", "--url", url, "--text", "one", "--json"]
-        with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path, {}), stdout=subprocess.PIPE) as process:
-            with silent.accept()[0]:
-                process.send_signal(signal.SIGINT)
-                told, _ = process.communicate(timeout=20)
-    assert process.returncode == 1
+        caller = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path, {}), stdout=subprocess.PIPE)
+        with caller, silent.accept()[0]:
+            caller.send_signal(signal.SIGINT)
+            told, _ = caller.communicate(timeout=20)
+    assert caller.returncode == 1
     assert json.loads(told)["error"]["message"] == "interrupted before there was a call"
 
 
