@@ -97,16 +97,16 @@ def _dial(phone: Any, options: Any, url: str, as_json: bool) -> None:
 
 async def _held(phone: Any, options: Any) -> None:
     """Ctrl-C hangs up, and what was said until then is saved and told; a second one ends the command."""
-    loop, call = asyncio.get_running_loop(), asyncio.ensure_future(phone.run(options))
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
 
     def interrupted() -> None:
         loop.remove_signal_handler(signal.SIGINT)
-        if not phone.hang_up():
-            call.cancel()
+        if not phone.hang_up() and this is not None:
+            this.cancel()
 
     with suppress(NotImplementedError):  # Windows: there it ends the command at once
         loop.add_signal_handler(signal.SIGINT, interrupted)
-    await call
+    await phone.run(options)
 
 
 def check_url(url: str) -> None:

@@ -103,7 +103,7 @@ async def dial(
             raise DialFailed(f"{target.authority} chose a subprotocol that was not offered", retryable=False)
         if "Sec-WebSocket-Extensions" in response.headers:
             raise DialFailed(f"{target.authority} chose an extension that was not offered", retryable=False)
-        socket.agreed = chosen
+        socket.subprotocol = chosen
         return socket
 
     protocol = PicowsProtocol(socket, limits, agree, (target.authority, target.resource, sent))

@@ -131,7 +131,7 @@ def adopt(
 
     `key` is the request's Sec-WebSocket-Key. The transport must not be reading; whoever calls this resumes it.
     """
-    socket.agreed = subprotocol
+    socket.subprotocol = subprotocol
     chosen = [("Sec-WebSocket-Protocol", subprotocol)] if subprotocol else []
     answer = WSUpgradeResponse.create_101_response(chosen)
     protocol = PicowsProtocol(socket, limits, lambda _: WSUpgradeResponseWithListener(answer, socket), None)

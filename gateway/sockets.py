@@ -138,10 +138,6 @@ def _unsendable(kind: WSMsgType, message: bytes) -> None:
     return None
 
 
-def _unsendable_text(message: bytes) -> None:
-    return None
-
-
 def _nothing_unsent() -> int:
     return 0
 
@@ -156,7 +152,7 @@ class PicowsSocket(WSListener):
         self._on_fault = on_fault
         self._limits = limits
         self._max_unsent_bytes = limits.max_unsent_bytes
-        self._peer = peer
+        self.peer = peer
         self._guard = Guard(self._fault)
         self._assembler = Assembler(limits.max_message_bytes)
         self._state = _State.CLOSING  # until picows has shaken hands
@@ -165,9 +161,8 @@ class PicowsSocket(WSListener):
         self._ws: WSTransport | None = None
         self._line: Line | None = None
         self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # the transports' own methods, while it is open
-        self._send_text: Callable[[bytes], None] = _unsendable_text
         self._unsent: Callable[[], int] = _nothing_unsent
-        self.agreed: str | None = None  # the subprotocol, known before the handshake ends
+        self.subprotocol: str | None = None  # known before the handshake ends
 
     @property
     def closed(self) -> bool:
@@ -180,14 +175,6 @@ class PicowsSocket(WSListener):
     @property
     def unsent_bytes(self) -> int:
         return self._unsent()
-
-    @property
-    def peer(self) -> str:
-        return self._peer
-
-    @property
-    def subprotocol(self) -> str | None:
-        return self.agreed
 
     def send_text(self, message: bytes) -> None:
         if self._state is _OPEN:
@@ -202,7 +189,7 @@ class PicowsSocket(WSListener):
                 self._close_overloaded()
 
     def straight(self) -> Callable[[bytes], None]:
-        return self._send_text
+        return partial(self._send, _TEXT)  # after a goodbye picows drops what it is given, as we do
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         if self._state is not _State.OPEN or self._ws is None or self._line is None:
@@ -224,7 +211,6 @@ class PicowsSocket(WSListener):
         line: Line = transport.underlying_transport  # type: ignore[assignment]
         self._line = line
         self._send, self._unsent = transport.send, line.unsent_bytes
-        self._send_text = partial(transport.send, _TEXT)  # after a goodbye it drops what it is given, as we do
         self._state = _State.OPEN
         with self._guard:
             self._receiver.opened(self)
@@ -292,7 +278,7 @@ class PicowsSocket(WSListener):
             self._receiver.lost(int(code), reason)
         self._guard = _NO_GUARD  # its own reports to us, and would keep us and our receiver alive
         self._ws = self._line = None
-        self._send, self._send_text, self._unsent = _unsendable, _unsendable_text, _nothing_unsent
+        self._send, self._unsent = _unsendable, _nothing_unsent
 
     def pause_writing(self) -> None:
         """Not relied on: CPython 3.12 and 3.13 forget it after `writelines`, which picows uses."""
