@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -255,6 +256,17 @@ def in_a_folder(
         return told(Path(folder), steps, lanes=lanes, replay=replay)
 
 
+@asynccontextmanager
+async def calling(folder: Path) -> AsyncIterator[Line]:
+    """A running call with lanes, connected at both ends; it is over behind the block."""
+    line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(line.running.run())
+        await line.connect()
+        yield line
+        line.running.hang_up("test_over")
+
+
 @settings(max_examples=EXAMPLES or 60, deadline=None)
 @given(steps=st.lists(STEPS, max_size=25), replay=st.sampled_from(ReplayPolicy))
 @example([("answer",), ("caller", "plain"), ("words",)], ReplayPolicy.OFF)  # a word behind its answer's end
@@ -269,10 +281,7 @@ def test_the_lanes_are_used() -> None:
     """Else the test above compares a thing with itself."""
 
     async def whole(folder: Path) -> None:
-        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(line.running.run())
-            await line.connect()
+        async with calling(folder) as line:
             line.begin()
             for frame in range(8):  # the first is read the usual way, and so is the answer until it is audible
                 line.caller_frame(frame, "plain")
@@ -292,10 +301,7 @@ def test_the_lanes_are_used() -> None:
 
 def test_speech_that_the_client_does_not_take_is_sent_with_a_look_at_what_waits() -> None:
     async def whole(folder: Path) -> None:
-        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(line.running.run())
-            await line.connect()
+        async with calling(folder) as line:
             line.begin()
             for frame in range(2):
                 line.agent_frame(frame, 960)
@@ -305,7 +311,6 @@ def test_speech_that_the_client_does_not_take_is_sent_with_a_look_at_what_waits(
             for frame in range(MAX_FRAMES):
                 line.agent_frame(frame, 960)
             assert line.model.lane.closed
-            line.running.hang_up("test_over")
 
     with TemporaryDirectory() as folder:
         run(whole(Path(folder)))
@@ -313,10 +318,7 @@ def test_speech_that_the_client_does_not_take_is_sent_with_a_look_at_what_waits(
 
 def test_sound_is_told_of_soon_though_nothing_else_happens() -> None:
     async def whole(folder: Path) -> None:
-        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(line.running.run())
-            await line.connect()
+        async with calling(folder) as line:
             heard_ms = []
             for frame in range(1 + 2 * MAX_FRAMES):
                 line.caller_frame(frame, "plain")
@@ -324,7 +326,6 @@ def test_sound_is_told_of_soon_though_nothing_else_happens() -> None:
                 heard_ms.append(line.call.summary(0).caller_audio_ms)
             lags_ms = [(1 + frame) * FRAME_MS - known_ms for frame, known_ms in enumerate(heard_ms)]
             assert 0 < max(lags_ms) <= MAX_WAIT_MS
-            line.running.hang_up("test_over")
         assert line.call.summary(0).caller_audio_ms == (1 + 2 * MAX_FRAMES) * FRAME_MS
 
     with TemporaryDirectory() as folder:
@@ -333,14 +334,10 @@ def test_sound_is_told_of_soon_though_nothing_else_happens() -> None:
 
 def test_a_pause_between_two_frames_of_a_lane_is_kept_in_the_recording() -> None:
     async def whole(folder: Path) -> list[tuple[int, int]]:
-        line = Line(folder, lanes=True, replay=ReplayPolicy.OFF)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(line.running.run())
-            await line.connect()
+        async with calling(folder) as line:
             for frame in range(12):
                 line.caller_frame(frame, "plain")
                 await later(0.3 if frame == 5 else FRAME_MS / 1000)
-            line.running.hang_up("test_over")
         _, runs = read_index(line.folder / INDEX_FILE)
         found = stretches(runs, "caller", (line.folder / CALLER_FILE).stat().st_size)
         return [(one.run.at_ms, one.samples) for one in found]
