@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from audio.runs import FrameRun
 from sessions import line
-from sessions.commands import (
-    CancelResponse,
-    Configure,
-    PassToModel,
-    PastMessage,
-    PastToolCall,
-    Refuse,
-    SendAudio,
-    Truncated,
-    TruncateItem,
-)
+from sessions.commands import CancelResponse, Configure, PassToModel, Refuse, SendAudio, Truncated, TruncateItem
 from sessions.documents import in_words
 from sessions.events import (
     CallerAudio,
     CallerCommitted,
     CallerText,
-    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     DeleteWanted,
+    ItemWritten,
     MarkEchoed,
-    MessageWritten,
     PlaybackReported,
     SettingsChanged,
 )
+from sessions.past import Past, PastMessage, PastToolCall, told_as
+from sessions.remembering import remember
 from sessions.state import CallState, Line, Unconfirmed
 from sessions.wishes import Origin
-from sessions.written import Past
 
 MAX_ITEMS = 20_000  # of a call; five a second for an hour
 MAX_UNCONFIRMED = 64  # messages that the model has neither taken nor refused: it answers in order, and soon
@@ -96,17 +86,13 @@ def typed(state: CallState, event: CallerText, now_ms: int) -> None:
         state.talk.withdraw(event.item_id)
 
 
-def wrote(state: CallState, event: MessageWritten | CallWritten) -> None:
+def wrote(state: CallState, event: ItemWritten) -> None:
     """The client writes an item in somebody else's name: no part of the record, but of what a model is told."""
     if _full(state, event.client_event_id):
         return
-    entry: Past
-    if isinstance(event, MessageWritten):
-        entry, name = PastMessage(event.item_id, event.role, event.text), event.item_id
-    else:
-        entry, name = PastToolCall(event.item_id, event.call_id, event.name, event.arguments, ""), event.call_id
-    new = not state.knows(event.item_id)
-    if not state.to_model(PassToModel(event.wire), name, event.client_event_id):
+    entry = event.entry
+    new = not state.knows(entry.item_id)
+    if not state.to_model(PassToModel(event.wire), told_as(entry), event.client_event_id):
         return
     _unconfirmed(state, event.event_id, entry, new=new)
     if new:
@@ -123,17 +109,14 @@ def _full(state: CallState, client_event_id: str | None) -> bool:
 
 
 def _unconfirmed(state: CallState, event_id: str, entry: Past, *, new: bool) -> None:
-    state.unconfirmed[event_id] = Unconfirmed(entry.item_id, new, None if new else entry)
-    if len(state.unconfirmed) > MAX_UNCONFIRMED:
-        del state.unconfirmed[next(iter(state.unconfirmed))]
+    sent = Unconfirmed(entry.item_id, new, None if new else entry)
+    remember(state.unconfirmed, event_id, sent, MAX_UNCONFIRMED)
 
 
 def delete(state: CallState, event: DeleteWanted) -> None:
     """The client wants an item gone: also from a leg that is told of it because this one is lost before it answers."""
     if state.line is Line.OPEN:
-        state.deleting[event.item_id] = event
-        if len(state.deleting) > MAX_UNCONFIRMED:
-            del state.deleting[next(iter(state.deleting))]
+        remember(state.deleting, event.item_id, event, MAX_UNCONFIRMED)
     state.to_model(PassToModel(event.wire), event_id=event.client_event_id)
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from audio.formats import AudioFrame
 from audio.values import hot_value
 from sessions.events import ModelEvent, ResponseRequest, Wire
+from sessions.past import Past
 from sessions.setup import ModelSetup
 
 # ---- to the caller's leg
@@ -145,33 +146,13 @@ class AddToolOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class PastMessage:
-    """Something said earlier, told to a fresh model session. `role` is user, assistant or system."""
-
-    item_id: str
-    role: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PastToolCall:
-    """A tool call made earlier, with its result, told to a fresh model session."""
-
-    item_id: str
-    call_id: str
-    name: str
-    arguments: str
-    output: str
-
-
-@dataclass(frozen=True, slots=True)
 class Seed:
     """Tell a fresh model session what was said and done before, in order.
 
     The client is waiting to see the items that are `unseen`; all others it knows.
     """
 
-    past: tuple[PastMessage | PastToolCall, ...]
+    past: tuple[Past, ...]
     unseen: frozenset[str] = frozenset()
 
 

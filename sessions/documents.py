@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TypeVar
 
-from sessions.commands import PastMessage, PastToolCall
-from sessions.events import TokenUsage
+from sessions.past import Past, PastMessage, PastToolCall
 from sessions.ports import JsonObject
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
 from sessions.stores.contract import SESSION, BadDocument, Document
 from sessions.stores.fields import Fields
+from sessions.usage import TokenUsage
 
 AnyWord = TypeVar("AnyWord", bound=StrEnum)
 
@@ -312,12 +312,12 @@ def in_words(text: str, images: int) -> str:
     return f"{text} [{images} image(s), no longer here]".lstrip() if images else text
 
 
-def past_of(turns: Iterable[Turn]) -> tuple[PastMessage | PastToolCall, ...]:
+def past_of(turns: Iterable[Turn]) -> tuple[Past, ...]:
     """The talk as a new model session shall know it: what was said and what was heard, tools with their results.
 
     Of the agent only what the caller heard counts; what nobody said or heard is left out.
     """
-    past: list[PastMessage | PastToolCall] = []
+    past: list[Past] = []
     for turn in turns:
         for entry in turn.entries:
             if isinstance(entry, ToolUse):
@@ -332,7 +332,7 @@ def past_of(turns: Iterable[Turn]) -> tuple[PastMessage | PastToolCall, ...]:
     return tuple(past)
 
 
-def history(turn_documents: Iterable[Document]) -> tuple[PastMessage | PastToolCall, ...]:
+def history(turn_documents: Iterable[Document]) -> tuple[Past, ...]:
     """A model session's history, rebuilt from a call's turn documents in any order. Raises BadDocument."""
     turns = [turn_from_document(document) for document in turn_documents]
     return past_of(sorted(turns, key=lambda turn: turn.index))

@@ -12,8 +12,10 @@ from typing import TypeAlias
 
 from audio.formats import AudioFrame
 from audio.values import hot_value
+from sessions.past import Past
 from sessions.ports import JsonObject
 from sessions.setup import ModelSetup
+from sessions.usage import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +79,13 @@ class CallerText:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageWritten:
-    """A message that the client writes in the name of the assistant or the system: of an earlier talk, say.
+class ItemWritten:
+    """An item that the client writes in another's name, of an earlier talk, say: a message, or a function call.
 
-    `event_id` and `client_event_id` as in `CallerText`.
+    Nothing is run for a call, whose result comes later. `event_id` and `client_event_id` as in `CallerText`.
     """
 
-    item_id: str
-    role: str
-    text: str
-    event_id: str
-    client_event_id: str | None
-    wire: Wire
-
-
-@dataclass(frozen=True, slots=True)
-class CallWritten:
-    """A function call that the client writes, of an earlier talk; nothing is run for it. The ids as in `CallerText`."""
-
-    item_id: str
-    call_id: str
-    name: str
-    arguments: str
+    entry: Past
     event_id: str
     client_event_id: str | None
     wire: Wire
@@ -192,8 +179,7 @@ CallerEvent: TypeAlias = (
     CallerAudio
     | CallerCommitted
     | CallerText
-    | MessageWritten
-    | CallWritten
+    | ItemWritten
     | DeleteWanted
     | ClientToolAnswered
     | ResponseWanted
@@ -302,18 +288,6 @@ class ToolWanted:
     name: str
     arguments: str
     wire: Wire | None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
-    """Tokens of one response, as the model counts them."""
-
-    input_text: int = 0
-    input_audio: int = 0
-    input_image: int = 0
-    input_cached: int = 0
-    output_text: int = 0
-    output_audio: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from sessions import answering, ending
-from sessions.commands import (
-    AddToolOutput,
-    ClearPlayback,
-    DialModel,
-    PassToModel,
-    PastMessage,
-    PastToolCall,
-    RequestResponse,
-    ResponseGone,
-    Seed,
-)
+from sessions.commands import AddToolOutput, ClearPlayback, DialModel, PassToModel, RequestResponse, ResponseGone, Seed
 from sessions.documents import past_of
 from sessions.events import ModelLost, Outcome
 from sessions.jobs import Job
+from sessions.past import Past, PastToolCall, told_as
 from sessions.responses import ActiveResponse
 from sessions.state import CallState, Line
 from sessions.wishes import Origin
@@ -99,7 +90,7 @@ def _tell_past(state: CallState, now_ms: int) -> None:
         state.out.append(Seed(past, unseen))
 
 
-def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
+def _history(state: CallState) -> tuple[Past, ...]:
     """What was said, heard, done and written, in order, for a session that knows nothing of it.
 
     Left out is what it is told otherwise (what waits to be sent, and tools that still run, when they come back), and
@@ -107,12 +98,8 @@ def _history(state: CallState) -> tuple[PastMessage | PastToolCall, ...]:
     """
     untold = state.held.told | state.tool_book.unfinished()
     past = [entry for entry in past_of(state.book.turns) if entry.item_id not in state.deleted]
-    told = [entry for entry in state.written.among(past, state.book.items) if _name(entry) not in untold]
+    told = [entry for entry in state.written.among(past, state.book.items) if told_as(entry) not in untold]
     return tuple(told[-SEEDED_ENTRIES:])
-
-
-def _name(entry: PastMessage | PastToolCall) -> str:
-    return entry.call_id if isinstance(entry, PastToolCall) else entry.item_id
 
 
 def _end_what_ran(state: CallState, now_ms: int) -> None:

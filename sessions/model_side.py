@@ -39,7 +39,7 @@ from sessions.jobs import Job
 from sessions.record import ToolUse, Turn
 from sessions.responses import ActiveResponse
 from sessions.state import CallState
-from sessions.turns import add_usage
+from sessions.usage import add_usage
 from sessions.wishes import Origin, Wish
 
 TOOL_GRACE_MS = 2_000  # past its deadline, for whoever runs the tool to say so

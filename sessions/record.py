@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sessions.events import TokenUsage
+from sessions.usage import TokenUsage
 
 
 class Heard(StrEnum):

@@ -8,8 +8,8 @@ MAX_KNOWN = 128  # items, responses and calls that are remembered; the oldest ar
 Known = TypeVar("Known")
 
 
-def remember(known: dict[str, Known], key: str, value: Known) -> None:
-    """Keep a value by its id, and forget the oldest where there are too many."""
-    if len(known) >= MAX_KNOWN and key not in known:
+def remember(known: dict[str, Known], key: str, value: Known, most: int = MAX_KNOWN) -> None:
+    """Keep a value by its id, and forget the oldest where there would be more than `most`."""
+    if len(known) >= most and key not in known:
         del known[next(iter(known))]
     known[key] = value

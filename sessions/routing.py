@@ -16,7 +16,6 @@ from sessions.events import (
     CallerText,
     CallerTranscribed,
     CallerTurnTaken,
-    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     DeleteWanted,
@@ -24,8 +23,8 @@ from sessions.events import (
     ItemDeleted,
     ItemStarted,
     ItemTaken,
+    ItemWritten,
     MarkEchoed,
-    MessageWritten,
     ModelEvent,
     ModelLost,
     ModelPassed,
@@ -48,8 +47,7 @@ CALLER_KINDS = frozenset(
         CallerAudio,
         CallerCommitted,
         CallerText,
-        MessageWritten,
-        CallWritten,
+        ItemWritten,
         DeleteWanted,
         ClientToolAnswered,
         ResponseWanted,
@@ -72,7 +70,7 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
             caller_side.committed(state, event)
         case CallerText():
             caller_side.typed(state, event, now_ms)
-        case MessageWritten() | CallWritten():
+        case ItemWritten():
             caller_side.wrote(state, event)
         case DeleteWanted():
             caller_side.delete(state, event)

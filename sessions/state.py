@@ -9,9 +9,10 @@ from enum import Enum
 
 from sessions.agent import ToolRule
 from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
-from sessions.events import DeleteWanted, ResponseRequest, TokenUsage
+from sessions.events import DeleteWanted, ResponseRequest
 from sessions.hearing import Hearing
 from sessions.jobs import ToolLedger
+from sessions.past import Past
 from sessions.playback import PlaybackLedger
 from sessions.ports import Ids
 from sessions.responses import ResponseQueue
@@ -20,7 +21,8 @@ from sessions.talk import Talk
 from sessions.timing import Limits, Stopwatch
 from sessions.tool_book import ToolBook
 from sessions.turns import AnswerBook, TurnBook
-from sessions.written import Past, WrittenItems
+from sessions.usage import TokenUsage
+from sessions.written import WrittenItems
 
 HELD_AUDIO_MS = 10_000  # caller sound kept while the model's leg is being opened; past it the oldest goes
 HELD_FRAMES = 2_000  # the same, for sound in crumbs

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from sessions.events import TokenUsage
 from sessions.record import Speaker, Turn, Utterance
+from sessions.usage import TokenUsage, add_usage
 
 MAX_TURN_ENTRIES = 500  # past it what the caller says begins a new turn
-
-
-def add_usage(left: TokenUsage, right: TokenUsage) -> TokenUsage:
-    """The sum of two counts."""
-    return TokenUsage(
-        input_text=left.input_text + right.input_text,
-        input_audio=left.input_audio + right.input_audio,
-        input_image=left.input_image + right.input_image,
-        input_cached=left.input_cached + right.input_cached,
-        output_text=left.output_text + right.output_text,
-        output_audio=left.output_audio + right.output_audio,
-    )
 
 
 class TurnBook:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
-from sessions.commands import PastMessage, PastToolCall
-
-Past: TypeAlias = PastMessage | PastToolCall
+from sessions.past import Past, PastMessage, PastToolCall
 
 MAX_CHARS = 1024 * 1024  # of all that is kept; past it the oldest goes
 ITEM_CHARS = 200  # what an item counts for besides its words

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from audio.formats import PCM16_8K, AudioFrame
 from sessions.agent import ToolRule
 from sessions.call import Call
-from sessions.commands import Command, RequestResponse, SaveTurn
+from sessions.commands import Command, RequestResponse, SaveTurn, Seed
 from sessions.events import (
     AgentAudio,
     AgentText,
@@ -20,7 +20,6 @@ from sessions.events import (
     CallerTranscribed,
     CallerTurnTaken,
     CallEvent,
-    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     DeleteWanted,
@@ -29,7 +28,7 @@ from sessions.events import (
     ItemKind,
     ItemStarted,
     ItemTaken,
-    MessageWritten,
+    ItemWritten,
     ModelLost,
     ModelReady,
     ModelRefused,
@@ -41,16 +40,17 @@ from sessions.events import (
     ResponseWanted,
     SpeechEnded,
     SpeechStarted,
-    TokenUsage,
     ToolFinished,
     ToolOutputTaken,
     ToolWanted,
     Wire,
 )
+from sessions.past import Past, PastMessage, PastToolCall
 from sessions.ports import JsonObject
 from sessions.record import ToolUse, Utterance
 from sessions.setup import ModelSetup
 from sessions.state import CallRules
+from sessions.usage import TokenUsage
 
 C = TypeVar("C")
 START_MS = 100_000
@@ -161,6 +161,11 @@ def of(kind: type[C], commands: Iterable[Command]) -> list[C]:
     return [command for command in commands if isinstance(command, kind)]
 
 
+def seeded(call: Driver) -> list[Past]:
+    """What new legs of the model were told of the past."""
+    return [past for seed in of(Seed, call.commands) for past in seed.past]
+
+
 def asked(commands: Iterable[Command]) -> list[ResponseRequest]:
     """The answers that were asked for."""
     return [command.request for command in of(RequestResponse, commands)]
@@ -206,14 +211,15 @@ def typed(item_id: str = "text_1", text: str = "hello", images: int = 0, *, spok
     return CallerText(item_id, text, images, spoken, f"create {item_id}", None, wire(item_id))
 
 
-def wrote(item_id: str, text: str = "Good evening.", role: str = "assistant") -> MessageWritten:
+def wrote(item_id: str, text: str = "Good evening.", role: str = "assistant") -> ItemWritten:
     """A message that the client writes in the agent's name."""
-    return MessageWritten(item_id, role, text, f"create {item_id}", None, wire(item_id))
+    return ItemWritten(PastMessage(item_id, role, text), f"create {item_id}", None, wire(item_id))
 
 
-def wrote_call(item_id: str, call_id: str) -> CallWritten:
+def wrote_call(item_id: str, call_id: str) -> ItemWritten:
     """A function call of an earlier talk, which the client tells."""
-    return CallWritten(item_id, call_id, "weather", "{}", f"create {item_id}", None, wire(f"call:{item_id}"))
+    call = PastToolCall(item_id, call_id, "weather", "{}", "")
+    return ItemWritten(call, f"create {item_id}", None, wire(f"call:{item_id}"))
 
 
 def wants_gone(item_id: str) -> DeleteWanted:

@@ -11,7 +11,6 @@ from sessions.commands import (
     DialModel,
     EndCall,
     PassToModel,
-    PastToolCall,
     RequestResponse,
     RunTool,
     SaveTurn,
@@ -35,6 +34,7 @@ from sessions.events import (
     ToolOutputTaken,
     ToolWanted,
 )
+from sessions.past import PastToolCall
 from sessions.record import Heard, Speaker, Turn, Utterance
 from sessions.state import HELD_AUDIO_MS
 

@@ -40,7 +40,6 @@ from sessions.commands import (
     Command,
     DialModel,
     PassToModel,
-    PastToolCall,
     Refuse,
     Relay,
     RequestResponse,
@@ -58,9 +57,10 @@ from sessions.events import (
     Outcome,
     ResponseRequest,
     SettingsChanged,
-    TokenUsage,
     ToolFinished,
 )
+from sessions.past import PastToolCall
+from sessions.usage import TokenUsage
 
 ACTIVE = "conversation_already_has_active_response"
 

@@ -27,17 +27,17 @@ from sessions.events import (
     CallerEvent,
     CallerPassed,
     CallerText,
-    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     DeleteWanted,
-    MessageWritten,
+    ItemWritten,
     PlaybackReported,
     ResponseRequest,
     ResponseWanted,
     SettingsChanged,
     Wire,
 )
+from sessions.past import PastMessage, PastToolCall
 from sessions.ports import Ids, Json, JsonObject
 
 MAX_STRIKES = 10  # malformed messages in a row; then the leg closes
@@ -181,19 +181,19 @@ class RealtimeCallerCodec:
             return Read(ClientToolAnswered(str(call_id), str(item.get("output")), wire))
         return Read(CallerPassed(wire))
 
-    def _written(self, event: client.ItemCreate, wire: Wire) -> CallerText | MessageWritten | CallWritten:
+    def _written(self, event: client.ItemCreate, wire: Wire) -> CallerText | ItemWritten:
         """A message, or a function call with its id, named so that a refusal of the model's can be told apart."""
         item = event.item
         event_id = self._named(event.parsed)
         named = event_id == event.parsed.get("event_id")
         item_id, wire = self._placed(event, wire, {} if named else {"event_id": event_id})
         if item.get("type") == "function_call":
-            call = str(item["call_id"]), str(item["name"]), str(item["arguments"])
-            return CallWritten(item_id, *call, event_id, event.event_id, wire)
+            call = PastToolCall(item_id, str(item["call_id"]), str(item["name"]), str(item["arguments"]), "")
+            return ItemWritten(call, event_id, event.event_id, wire)
         text, images, spoken = _content(item.get("content"))
         if item.get("role") == "user":
             return CallerText(item_id, text, images, spoken, event_id, event.event_id, wire)
-        return MessageWritten(item_id, str(item.get("role")), text, event_id, event.event_id, wire)
+        return ItemWritten(PastMessage(item_id, str(item.get("role")), text), event_id, event.event_id, wire)
 
     def _placed(self, event: client.ItemCreate, wire: Wire, changes: JsonObject) -> tuple[str, Wire]:
         """The item's id, and its message as the model can follow it: with that id, behind an item that it knows.

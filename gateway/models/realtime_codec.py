@@ -17,7 +17,6 @@ from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_
 from gateway.models.realtime_settings import ModelSettings
 from gateway.models.realtime_speech import ModelSpeech, named_format
 from gateway.models.realtime_writing import OWN_PREFIX, Writer
-from gateway.models.remembering import remember
 from gateway.models.sound_positions import SoundPositions
 from gateway.realtime.client_events import check_depth
 from gateway.realtime.scan import DELTA_TYPE, PLAIN_APPEND
@@ -45,6 +44,7 @@ from sessions.events import (
     Wire,
 )
 from sessions.ports import Ids, Json, JsonObject
+from sessions.remembering import remember
 
 log = logging.getLogger(__name__)
 

@@ -26,12 +26,12 @@ from sessions.events import (
     ResponseStarted,
     SpeechEnded,
     SpeechStarted,
-    TokenUsage,
     ToolOutputTaken,
     ToolWanted,
     Wire,
 )
 from sessions.ports import Json, JsonObject
+from sessions.usage import TokenUsage
 
 MAX_WHOLE = 1 << 53
 Reader: TypeAlias = Callable[[JsonObject, Wire], ModelEvent | None]

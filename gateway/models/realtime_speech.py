@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from audio.formats import PCM16_24K, AudioFormat
 from audio.runs import SoundStream
 from gateway.lane import SoundSource
-from gateway.models.remembering import remember
 from gateway.realtime import fields
 from gateway.realtime.scan import Delta, SoundPattern, decode_audio, scan_delta
 from gateway.realtime.wire_formats import FORMATS
 from sessions.events import AgentAudio
 from sessions.ports import Json
+from sessions.remembering import remember
 
 
 @dataclass(slots=True)

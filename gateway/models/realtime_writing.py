@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
-from sessions.commands import CancelResponse, PastMessage, PastToolCall, TruncateItem
+from sessions.commands import CancelResponse, TruncateItem
 from sessions.events import ResponseRequest
+from sessions.past import Past, PastToolCall
 from sessions.ports import Ids, Json, JsonObject
 
 OWN_PREFIX = "pb_"
@@ -72,7 +73,7 @@ class Writer:
             {"id": self._ids.new("pb"), "type": "function_call_output", "call_id": call_id, "output": output}
         )
 
-    def past(self, entry: PastMessage | PastToolCall) -> tuple[tuple[bytes, ...], str]:
+    def past(self, entry: Past) -> tuple[tuple[bytes, ...], str]:
         """The messages that tell a fresh session of something earlier, and the id that its item has now.
 
         An item keeps its id where the protocol takes it, so that what a client knows of it stays true.

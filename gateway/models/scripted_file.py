@@ -27,7 +27,7 @@ from gateway.models.scripted_shape import (
     Trouble,
     When,
 )
-from sessions.events import TokenUsage
+from sessions.usage import TokenUsage
 
 MAX_MS = 600_000
 MAX_DEPTH = 32

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from audio.formats import AudioFormat
-from sessions.events import TokenUsage
+from sessions.usage import TokenUsage
 
 FAST: Final = None  # as a pace: all at once
 

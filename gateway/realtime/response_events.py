@@ -15,8 +15,8 @@ from audio.formats import AudioFormat
 from gateway.realtime.items import shown
 from gateway.realtime.server_events import write
 from gateway.realtime.wire_formats import write_format
-from sessions.events import TokenUsage
 from sessions.ports import Json, JsonObject
+from sessions.usage import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from gateway.realtime.response_output import OpenMessage, Output
 from gateway.realtime.session import DEFAULT_VOICE, EffectiveSession
 from gateway.realtime.wire_formats import read_format
 from sessions.errors import WireError
-from sessions.events import TokenUsage
 from sessions.ports import Json, JsonObject
+from sessions.usage import TokenUsage
 
 MAX_OUT_OF_BAND = 16
 NO_USAGE = response_events.usage_object(TokenUsage())

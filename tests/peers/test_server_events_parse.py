@@ -13,7 +13,7 @@ from audio.formats import PCM16_24K, PCMA_8K, PCMU_8K
 from gateway.realtime import items, response_events, server_events
 from gateway.realtime.response_events import Place
 from sessions.errors import WireError
-from sessions.events import TokenUsage
+from sessions.usage import TokenUsage
 
 pytestmark = pytest.mark.openai_sdk
 openai_types = pytest.importorskip("openai.types.realtime", reason="pip install openai")

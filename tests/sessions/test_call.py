@@ -30,7 +30,8 @@ from call_driver import (
 from audio.formats import PCM16_24K, AudioFormat, AudioFrame, Coding
 from sessions.call import Call
 from sessions.commands import EndCall, SaveTurn
-from sessions.events import AgentAudio, CallerAudio, HungUp, ModelReady, Outcome, TokenUsage
+from sessions.events import AgentAudio, CallerAudio, HungUp, ModelReady, Outcome
+from sessions.usage import TokenUsage
 
 
 def test_a_call_in_two_turns() -> None:

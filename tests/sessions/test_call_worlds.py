@@ -52,9 +52,9 @@ from sessions.events import (
     ModelReady,
     Outcome,
     SettingsChanged,
-    TokenUsage,
 )
 from sessions.record import ToolUse
+from sessions.usage import TokenUsage
 
 EXAMPLES = int(os.environ.get("PATCHBAY_EXAMPLES", "150"))
 PROFILE = settings(

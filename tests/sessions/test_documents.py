@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.commands import PastMessage, PastToolCall
 from sessions.documents import (
     UNANSWERED,
     Owner,
@@ -25,9 +24,10 @@ from sessions.documents import (
     turn_document,
     turn_from_document,
 )
-from sessions.events import TokenUsage
+from sessions.past import PastMessage, PastToolCall
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
 from sessions.stores.contract import BadDocument, Document
+from sessions.usage import TokenUsage
 
 ms = st.integers(0, 2**40)
 word = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

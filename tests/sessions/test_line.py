@@ -19,6 +19,7 @@ from call_driver import (
     of,
     refuses,
     says,
+    seeded,
     sounds,
     transcript,
     truncated,
@@ -33,8 +34,6 @@ from sessions.commands import (
     DropModel,
     EndCall,
     PassToModel,
-    PastMessage,
-    PastToolCall,
     Refuse,
     RequestResponse,
     ResponseGone,
@@ -44,11 +43,7 @@ from sessions.commands import (
     TruncateItem,
 )
 from sessions.events import ModelReady, Outcome, SettingsChanged
-
-
-def seeded(call: Driver) -> list[PastMessage | PastToolCall]:
-    """What a new leg was told of the past."""
-    return [past for seed in of(Seed, call.commands) for past in seed.past]
+from sessions.past import PastMessage, PastToolCall
 
 
 def in_mid_answer(*, client_plays: bool = True) -> Driver:

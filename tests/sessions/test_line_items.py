@@ -15,6 +15,7 @@ from call_driver import (
     of,
     refuses,
     says,
+    seeded,
     typed,
     wants,
     wants_gone,
@@ -22,13 +23,9 @@ from call_driver import (
     wrote_call,
 )
 
-from sessions.commands import PassToModel, PastMessage, PastToolCall, Relay, Seed
+from sessions.commands import PassToModel, Relay, Seed
 from sessions.events import ModelReady
-
-
-def seeded(call: Driver) -> list[PastMessage | PastToolCall]:
-    """What new legs were told of the past."""
-    return [past for seed in of(Seed, call.commands) for past in seed.past]
+from sessions.past import PastMessage, PastToolCall
 
 
 def test_what_the_client_deleted_no_later_leg_is_told() -> None:

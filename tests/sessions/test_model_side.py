@@ -40,8 +40,9 @@ from sessions.commands import (
     ToolRunning,
     TruncateItem,
 )
-from sessions.events import AgentText, MarkEchoed, ModelPassed, Outcome, SettingsChanged, TokenUsage
+from sessions.events import AgentText, MarkEchoed, ModelPassed, Outcome, SettingsChanged
 from sessions.record import Heard, ToolUse
+from sessions.usage import TokenUsage
 
 
 def a_turn(call: Driver, n: int, text: str = "one two three four") -> None:

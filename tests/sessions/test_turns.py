@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from sessions.events import TokenUsage
 from sessions.record import Speaker, Turn, Utterance
-from sessions.turns import MAX_TURN_ENTRIES, AnswerBook, TurnBook, add_usage
+from sessions.turns import MAX_TURN_ENTRIES, AnswerBook, TurnBook
+from sessions.usage import TokenUsage, add_usage
 
 START_MS = 500
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sessions import written
-from sessions.commands import PastMessage, PastToolCall
+from sessions.past import PastMessage, PastToolCall
 from sessions.written import WrittenItems
 
 

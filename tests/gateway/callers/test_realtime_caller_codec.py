@@ -23,21 +23,21 @@ from sessions.events import (
     CallerCommitted,
     CallerPassed,
     CallerText,
-    CallWritten,
     CancelWanted,
     ClientToolAnswered,
     DeleteWanted,
-    MessageWritten,
+    ItemWritten,
     PlaybackReported,
     ResponseWanted,
     SettingsChanged,
 )
+from sessions.past import PastMessage, PastToolCall
 from sessions.setup import ToolSpec
 
 SECRET_WORDS = "You are the front desk. Never say so."
 
 
-WRITTEN = CallerPassed | ClientToolAnswered | MessageWritten | CallWritten
+WRITTEN = CallerPassed | ClientToolAnswered | ItemWritten
 
 
 def codec(*, may_set: frozenset[str] = frozenset()) -> RealtimeCallerCodec:
@@ -183,15 +183,16 @@ def test_what_a_client_writes_in_another_name_is_told_apart_from_what_it_says() 
     words = [{"type": "output_text", "text": "Good"}, {"type": "output_audio", "transcript": "evening."}]
     message = {"id": "m", "type": "message", "role": "assistant", "content": words}
     event = read(codec(), type="conversation.item.create", item=message).event
-    assert isinstance(event, MessageWritten)
-    assert (event.item_id, event.role, event.text, event.client_event_id) == ("m", "assistant", "Good evening.", None)
+    assert isinstance(event, ItemWritten)
+    assert event.entry == PastMessage("m", "assistant", "Good evening.")
+    assert event.client_event_id is None
     assert orjson.loads(event.wire.text)["event_id"] == event.event_id
     call = {"type": "function_call", "call_id": "c", "name": "find", "arguments": '{"day": 1}'}
     event = read(codec(), type="conversation.item.create", item=call, event_id="mine").event
-    assert isinstance(event, CallWritten)
-    assert (event.call_id, event.name, event.arguments) == ("c", "find", '{"day": 1}')
+    assert isinstance(event, ItemWritten)
+    assert event.entry == PastToolCall(event.entry.item_id, "c", "find", '{"day": 1}', "")
     assert (event.event_id, event.client_event_id) == ("mine", "mine")
-    assert orjson.loads(event.wire.text)["item"]["id"] == event.item_id
+    assert orjson.loads(event.wire.text)["item"]["id"] == event.entry.item_id
     del call["call_id"]  # the model will name it, and its result cannot be told apart here
     assert isinstance(read(codec(), type="conversation.item.create", item=call).event, CallerPassed)
 

@@ -17,8 +17,6 @@ from sessions.commands import (
     CancelResponse,
     Configure,
     PassToModel,
-    PastMessage,
-    PastToolCall,
     RequestResponse,
     Seed,
     SendAudio,
@@ -43,13 +41,14 @@ from sessions.events import (
     ResponseStarted,
     SpeechEnded,
     SpeechStarted,
-    TokenUsage,
     ToolOutputTaken,
     ToolWanted,
     Wire,
 )
+from sessions.past import PastMessage, PastToolCall
 from sessions.ports import JsonObject
 from sessions.setup import ModelSetup
+from sessions.usage import TokenUsage
 
 PLACE = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
 

@@ -10,7 +10,7 @@ from audio.formats import PCMU_8K
 from audio.wav import write_wav
 from gateway.models.scripted_file import ScriptError, load_script, read_script
 from gateway.models.scripted_shape import FAST, Faults, Hears, Recording, ToolCall, Trouble, When
-from sessions.events import TokenUsage
+from sessions.usage import TokenUsage
 
 WHOLE = """
 model: desk
