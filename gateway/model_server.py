@@ -20,13 +20,14 @@ from gateway.auth.origins import OriginRules, check_bind
 from gateway.auth.requests import Refusal, UpgradeRequest, read_proxies
 from gateway.binding import bound
 from gateway.clock import SystemClock
+from gateway.guard import Guard
 from gateway.ids import RandomIds
 from gateway.models.in_process import Engine
 from gateway.models.registry import ModelRegistry, ScriptedEngine
 from gateway.models.scripted_file import load_script
 from gateway.server import Drain, PatchbayServer, ServerOptions
 from gateway.settings import Settings
-from gateway.sockets import Guard, Socket, log_fault
+from gateway.sockets import Socket, log_fault
 from gateway.upgrade import Accepted, MediaRoute
 from sessions.agent import Agent
 from sessions.ports import Clock

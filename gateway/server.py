@@ -21,7 +21,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.sockets import Guard
+from gateway.guard import Guard
 from gateway.upgrade import Gate, GatewayProtocol, MediaRoute
 
 log = logging.getLogger("patchbay.server")

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from types import TracebackType
 from typing import Protocol
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from gateway.guard import Guard
 from gateway.socket_messages import Assembler, CloseCode, Message, PeerClosed, Violation, fit_reason, is_utf8
 from gateway.socket_transport import Line
 
@@ -91,29 +91,6 @@ class SocketLimits:
 
 
 DEFAULT_LIMITS = SocketLimits()
-
-
-class Guard:
-    """Turns what its `with` body raises into one report: for callbacks and admissions, where nobody else catches.
-
-    Cancellation and exits pass through.
-    """
-
-    __slots__ = ("_report",)
-
-    def __init__(self, report: Callable[[Exception], None]) -> None:
-        self._report = report
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._report(error)
-        return True
 
 
 def log_fault(fault: BaseException) -> None:

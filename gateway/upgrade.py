@@ -25,8 +25,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.auth.requests import Refusal, UpgradeRequest, read_request
+from gateway.guard import Guard
 from gateway.socket_protocol import adopt
-from gateway.sockets import DEFAULT_LIMITS, Guard, PicowsSocket, Receiver, SocketLimits, log_fault
+from gateway.sockets import DEFAULT_LIMITS, PicowsSocket, Receiver, SocketLimits, log_fault
 
 log = logging.getLogger("patchbay.upgrade")
 

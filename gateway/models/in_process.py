@@ -13,11 +13,11 @@ from typing import Protocol
 
 from audio.runs import FrameRun
 from gateway.alarm import Alarm
+from gateway.guard import Guard
 from gateway.lane import CLOSED, Lane
 from gateway.models.leg import ModelLeg
 from gateway.models.realtime_codec import RealtimeModelCodec
 from gateway.realtime.server import RealtimeServer
-from gateway.sockets import Guard
 from sessions.commands import Configure, ModelCommand
 from sessions.errors import LegLost, WireError
 from sessions.events import ModelEvent, ModelLost

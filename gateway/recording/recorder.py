@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.guard import Guard
 from gateway.recording.blobs import named_by, session_folder
 from gateway.recording.eventlog import EventLog, EventLogHeader
 from gateway.recording.finisher import Finisher, FinishJob
@@ -27,7 +28,6 @@ from gateway.recording.tracks import (
     stretches,
 )
 from gateway.recording.writer import Sink, SpoolWriter
-from gateway.sockets import Guard
 from sessions.agent import ReplayPolicy
 from sessions.documents import (
     SESSION_ID,

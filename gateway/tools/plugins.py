@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from gateway.sockets import Guard
+from gateway.guard import Guard
 from gateway.tools.functions import BUILT_IN, FunctionTool, from_function, is_marked
 
 

@@ -1,0 +1,208 @@
+"""The boundary around foreign code: anything it raises is one report, and only the loop's own cancellation passes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
+
+import pytest
+import virtual
+
+from gateway.guard import Boundary, ForeignTasks, Guard, innermost, place_of
+
+P = ParamSpec("P")
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test to its end."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        virtual.run(test(*args, **kwargs))
+
+    return run
+
+
+class OddError(BaseException):
+    """A library's own, that is no Exception."""
+
+
+ANYTHING: list[Callable[[], BaseException]] = [
+    lambda: SystemExit(2),
+    lambda: KeyboardInterrupt(),
+    lambda: GeneratorExit(),
+    lambda: asyncio.CancelledError(),
+    lambda: RecursionError(),
+    lambda: MemoryError(),
+    lambda: TypeError("words"),
+    lambda: OddError(),
+    lambda: BaseExceptionGroup("several", [SystemExit(1)]),
+]
+
+
+def test_a_guard_reports_exceptions_and_lets_exits_pass() -> None:
+    found: list[Exception] = []
+    with Guard(found.append):
+        raise ValueError
+    assert len(found) == 1
+    with pytest.raises(SystemExit), Guard(found.append):
+        raise SystemExit
+
+
+@pytest.mark.parametrize("make", ANYTHING)
+def test_a_boundary_reports_anything(make: Callable[[], BaseException]) -> None:
+    found: list[BaseException] = []
+    raised = make()
+    with Boundary(found.append):
+        raise raised
+    assert found == [raised]
+
+
+def test_a_boundary_without_a_fault_says_nothing() -> None:
+    found: list[BaseException] = []
+    with Boundary(found.append):
+        pass
+    assert found == []
+
+
+def test_a_report_may_raise_what_shall_be_seen_instead() -> None:
+    def told(fault: BaseException) -> None:
+        raise ValueError from fault
+
+    with pytest.raises(ValueError), Boundary(told):
+        raise SystemExit
+
+
+@in_virtual_time
+async def test_the_own_cancellation_passes_and_a_foreign_one_does_not() -> None:
+    found: list[BaseException] = []
+
+    async def work(raised: BaseException | None) -> str:
+        with Boundary(found.append):
+            if raised is not None:
+                raise raised
+            await asyncio.Event().wait()
+        return "went on"
+
+    assert await work(asyncio.CancelledError()) == "went on"
+    assert len(found) == 1
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await work(None)
+    assert len(found) == 1
+
+
+@in_virtual_time
+async def test_a_deadline_inside_a_body_that_was_cancelled_before_is_still_a_cancellation() -> None:
+    found: list[BaseException] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:  # asked to stop once, it tidies up behind a boundary
+            with Boundary(found.append):
+                raise asyncio.CancelledError
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("make", ANYTHING)
+@in_virtual_time
+async def test_a_foreign_task_reports_anything_and_ends_nothing(make: Callable[[], BaseException]) -> None:
+    found: list[BaseException] = []
+    foreign = ForeignTasks()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise make()
+
+    await asyncio.wait({foreign.start(work(), found.append)})
+    assert len(found) == 1
+    assert type(found[0]) is type(make())
+    assert len(foreign) == 0
+
+
+@pytest.mark.parametrize("make", ANYTHING)
+@in_virtual_time
+async def test_a_result_raises_what_the_work_raised(make: Callable[[], BaseException]) -> None:
+    async def work() -> None:
+        raise make()
+
+    found: list[BaseException] = []
+    with Boundary(found.append):
+        await ForeignTasks().result(work())
+    assert type(found[0]) is type(make())
+
+
+@in_virtual_time
+async def test_a_result_comes_back() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await ForeignTasks().result(work()) == 7
+
+
+@in_virtual_time
+async def test_work_that_will_not_stop_holds_nobody() -> None:
+    foreign = ForeignTasks()
+    stop = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not stop.is_set():
+            try:
+                await stop.wait()
+            except asyncio.CancelledError:
+                continue
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await foreign.result(stubborn())
+    assert await foreign.close(0.01) == 1
+    stop.set()
+    await asyncio.sleep(0)
+    assert await foreign.close(1.0) == 0
+
+
+@in_virtual_time
+async def test_closing_ends_who_waits() -> None:
+    foreign = ForeignTasks()
+    found: list[BaseException] = []
+
+    async def wait() -> None:
+        with Boundary(found.append):
+            await foreign.result(asyncio.sleep(3600))
+
+    waiter = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    assert await foreign.close(1.0) == 0
+    await waiter
+    assert [type(fault) for fault in found] == [asyncio.CancelledError]
+
+
+def test_a_place_is_the_innermost_line_without_words() -> None:
+    with pytest.raises(SystemExit) as inner:
+        raise SystemExit("what the caller said")
+    group = BaseExceptionGroup("g", [inner.value])
+    assert innermost(group) is inner.value
+    assert place_of(group).startswith(f"{__file__}:")
+    assert "said" not in place_of(group)
+    assert place_of(ValueError()) == ""
+
+
+@in_virtual_time
+async def test_a_fault_that_nobody_asks_for_is_logged_without_words(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        raise SystemExit("what the caller said")
+
+    await asyncio.wait({ForeignTasks().start(work())})
+    (line,) = caplog.records
+    assert (line.message, line.__dict__["kind"]) == ("a background job failed", "SystemExit")
+    assert "said" not in str(vars(line))
