@@ -6,11 +6,14 @@ This is the one place that knows every part.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -24,7 +27,9 @@ from gateway.auth.origins import OriginRules, check_bind
 from gateway.auth.requests import read_proxies
 from gateway.auth.secret_sessions import SecretSession
 from gateway.boots import Boots
+from gateway.guard import supervised
 from gateway.live import CallBoard
+from gateway.loop_watch import LoopWatch
 from gateway.models.registry import ModelRegistry
 from gateway.recording.blobs import Blobs, FolderBlobs
 from gateway.recording.finisher import Finisher
@@ -37,6 +42,7 @@ from gateway.statekeeper import StateKeeper
 from gateway.staterecovery import recover
 from gateway.switchboard import CallLimits, Switchboard, SwitchboardParts
 from gateway.tools.config import load_mcp_config
+from gateway.tools.function_runs import PROCESS
 from gateway.tools.grants import GrantCheck
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
@@ -49,6 +55,9 @@ from sessions.ports import Clock, Ids, JsonObject
 from sessions.stores.contract import Store, StoreFailed
 from sessions.stores.opening import open_store
 
+log = logging.getLogger("patchbay")
+
+CALLS_END_S = 10.0  # after the goodbye; a call's jobs and its record have 5 s each
 RECORDINGS_S = 10.0  # for those that wait when the server goes down; the next start makes the rest
 
 
@@ -76,6 +85,7 @@ class Gateway:
         self.ready = False
         self.fault: BaseException | None = None  # what kept it from opening, or broke it as a whole
         self._server: PatchbayServer | None = None
+        self._inline = inline
         self._clock = clock
         self._ids = ids
         self._keys = read_keys(settings.api_key_entries)
@@ -143,22 +153,20 @@ class Gateway:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as calls:
-            self.board.open(calls)
             self._registry.open(calls)
             async with asyncio.TaskGroup() as tasks:
-                upkeep = (keep_warm(self.agents, self._registry, self._mcp, self._warmed), self._retention.run())
-                parts = (self.keeper.run(), self.finisher.run(), self._recorder.run(), *upkeep)
-                beside = [tasks.create_task(part) for part in parts]
-                tools = tasks.create_task(self._mcp.run())
+                beside = [tasks.create_task(supervised(name, run)) for name, run in self._jobs().items()]
+                tools = tasks.create_task(supervised("tool servers", self._mcp.run))
                 self.ready = True
                 asked = False
                 try:
-                    yield
+                    with nullcontext() if self._inline else LoopWatch().watching():
+                        yield
                     asked = True
                 finally:
                     self.ready = False
                     self.board.goodbye()
-                    await self.board.wait_empty()
+                    await self._calls_over()
                     if asked:  # and not cut short
                         await _make_recordings(self.finisher)
                     self._mcp.close()
@@ -168,6 +176,36 @@ class Gateway:
                         task.cancel()
                     await asyncio.wait([tools], timeout=8)
                     tools.cancel()
+
+    async def _calls_over(self) -> None:
+        """Wait for the goodbyes; a call that will not end is cut."""
+        try:
+            async with asyncio.timeout(CALLS_END_S):
+                await self.board.wait_empty()
+        except TimeoutError:
+            log.error("calls did not end and are cut", extra={"calls": len(self.board)})
+            await self.board.close(CALLS_END_S)
+
+    def _jobs(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What lives beside the calls as long as the server does."""
+        return {
+            "state": self.keeper.run,
+            "recordings": self.finisher.run,
+            "spools": self._recorder.run,
+            "retention": self._retention.run,
+            "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
+        }
+
+    def problems(self) -> list[str]:
+        """What does not work though calls are taken, in words for an operator."""
+        told = [
+            f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
+            "it is not called until they do"
+            for one in PROCESS.stuck()
+        ]
+        if not self.keeper.healthy:
+            told.append("the store does not take writes; records wait beside it")
+        return told
 
     async def _let_go(self) -> None:
         await self._registry.close()

@@ -16,6 +16,7 @@ from typing import ParamSpec
 from gateway.alarm import Alarm
 from gateway.callers.leg import CallerLeg
 from gateway.callrecord import CallRecord
+from gateway.guard import Boundary, place_of
 from gateway.model_line import ModelLine
 from gateway.models.leg import ModelConnector
 from gateway.performing import Performer
@@ -44,6 +45,7 @@ P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 GOODBYE_S = 5.0
+GOING_AWAY = 1001
 # Events that ask nothing of the sound before them, bring no deadline nearer and bend no lane: most of an answer's.
 _QUIET = frozenset({AgentText, CallerTranscribed, ItemTaken, ModelPassed})
 
@@ -62,6 +64,7 @@ class RunningCall:
         "_leg",
         "_line",
         "_record",
+        "_session_id",
         "_ways",
     )
 
@@ -78,11 +81,12 @@ class RunningCall:
         self._call = call
         self._record = record
         self._clock = clock
+        self._session_id = context.session_id
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._leg: CallerLeg | None = None
         self._ways = StraightWays(call, record, clock.now_ns, self._played)
         self._line = ModelLine(connector, clock, context.session_id, self.from_model, self.fault, self._ways.from_model)
-        tools = ToolJobs(toolbox, context, self.from_tool)
+        tools = ToolJobs(toolbox, context, self.from_tool, self.fault)
         self._hands = Performer(call, record, clock, self._line, tools, on_dial, self._ended)
         self._alarm = Alarm(clock, self.guard(self._on_timer))
         self._busy = False
@@ -101,20 +105,16 @@ class RunningCall:
     async def run(self) -> None:
         """Own the call's lifetime: return when it has ended, raise what broke it. Nothing of it outlives this."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._hands.tasks = tasks
-                self.guard(self._start)()
-                try:
-                    await self._ended
-                finally:
-                    self._alarm.close()
-                    self._ways.end()
-                    self._line.drop()
-                    self._hands.tools.stop_all()
+            self.guard(self._start)()
+            await self._ended
         finally:
-            self._hands.tasks = None
+            self._alarm.close()
+            self._ways.end()
+            self._line.drop()
+            self._hands.tools.stop_all()
             self._close_legs()
-            with suppress(TimeoutError):  # a store that hangs must not hold the worker
+            await self._hands.jobs.close(GOODBYE_S)  # a job that will not stop is left behind
+            with Boundary(self._unsaved):  # a store that hangs must not hold the worker
                 async with asyncio.timeout(GOODBYE_S):
                     await self._record.ended(self._call, self._clock.now_ms())
             # With these rings a call would wait for a collection, and those are rare; without, it goes with its socket.
@@ -135,6 +135,8 @@ class RunningCall:
 
     def fault(self, fault: BaseException) -> None:
         """Something of ours broke: the call ends, loudly."""
+        if isinstance(fault, StopIteration):  # a future does not take it
+            fault = RuntimeError("StopIteration").with_traceback(fault.__traceback__)
         if not self._ended.done():
             self._ended.set_exception(fault)
 
@@ -263,10 +265,18 @@ class RunningCall:
         self._hands.mind_unsent(leg)
 
     def _close_legs(self) -> None:
-        broke = self._ended.done() and not self._ended.cancelled() and self._ended.exception() is not None
-        if broke:
+        code, words, reason = 1000, "", None
+        if self._ended.cancelled():  # the whole server is going down, without a word before
+            code, words, reason = GOING_AWAY, "the server is going down", "shutting_down"
+        elif self._ended.done() and self._ended.exception() is not None:
+            code, words, reason = 1011, "internal error", "server_fault"
+        if reason is not None:
             now_ms = self._clock.now_ms()
             with suppress(Exception):  # the call that broke may break again; its legs are closed all the same
-                self._hands.perform(self._call.on_event(HungUp("server_fault"), now_ms), now_ms)
+                self._hands.perform(self._call.on_event(HungUp(reason), now_ms), now_ms)
         if self._leg is not None:
-            self._leg.close(1011 if broke else 1000, "internal error" if broke else "")
+            self._leg.close(code, words)
+
+    def _unsaved(self, fault: BaseException) -> None:
+        fields = {"call_id": self._session_id, "kind": type(fault).__name__, "place": place_of(fault)}
+        log.error("the end of a call could not be recorded", extra=fields)

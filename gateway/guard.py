@@ -16,11 +16,13 @@ import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+AGAIN_S = 1.0  # between a supervised job's fault and its new beginning
 
 
 class Guard:
@@ -97,11 +99,25 @@ def innermost(fault: BaseException) -> BaseException:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome(Generic[T]):
-    """How a foreign coroutine ended: with a value, or with whatever it raised."""
+class Outcome(Generic[T]):
+    """How foreign code ended: with a value, or with whatever it raised. A future takes some exceptions, not all."""
 
     value: T | None
     fault: BaseException | None
+
+    @classmethod
+    def of(cls, call: Callable[[], T]) -> Outcome[T]:
+        """Call it, in a thread or anywhere."""
+        found: list[BaseException] = []
+        with Boundary(found.append):
+            return cls(call(), None)
+        return cls(None, found[0])
+
+    def get(self) -> T:
+        """The value, or raise the fault as it was."""
+        if self.fault is not None:
+            raise self.fault
+        return cast("T", self.value)
 
 
 class ForeignTasks:
@@ -131,10 +147,8 @@ class ForeignTasks:
             task.cancel()  # does nothing to one that is done
         if task.cancelled():  # by `close`
             raise asyncio.CancelledError
-        outcome: _Outcome[T] = task.result()
-        if outcome.fault is not None:
-            raise outcome.fault
-        return outcome.value  # type: ignore[return-value]
+        outcome: Outcome[T] = task.result()
+        return outcome.get()
 
     async def close(self, wait_s: float) -> int:
         """Ask all of them to stop and wait at most so long; how many go on."""
@@ -156,16 +170,30 @@ class ForeignTasks:
         return task
 
 
+async def supervised(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a job that lives as long as the server. What breaks it is logged, and it begins anew a second later."""
+
+    def broke(fault: BaseException) -> None:
+        cause = {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
+        log.error("a job beside the calls broke and begins anew", exc_info=fault, extra={"job": name, **cause})
+
+    while True:
+        with Boundary(broke):
+            await run()
+            return
+        await asyncio.sleep(AGAIN_S)
+
+
 async def _reported(work: Coroutine[Any, Any, None], on_fault: Callable[[BaseException], None]) -> None:
     with Boundary(on_fault):
         await work
 
 
-async def _outcome(work: Coroutine[Any, Any, T]) -> _Outcome[T]:
+async def _outcome(work: Coroutine[Any, Any, T]) -> Outcome[T]:
     found: list[BaseException] = []
     with Boundary(found.append):
-        return _Outcome(await work, None)
-    return _Outcome(None, found[0])
+        return Outcome(await work, None)
+    return Outcome(None, found[0])
 
 
 def _log_fault(fault: BaseException) -> None:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from gateway.calls import RunningCall
+from gateway.guard import Boundary, ForeignTasks, innermost, place_of
 
 log = logging.getLogger(__name__)
 GOING_AWAY = 1001
@@ -37,10 +38,10 @@ def _log_end(call: LiveCall) -> None:
 
 
 class CallBoard:
-    """Hosts calls as tasks of one group, from `open` on; each ends alone."""
+    """Hosts calls, each in a task of its own that no other call shares."""
 
     def __init__(self) -> None:
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks = ForeignTasks()
         self._calls: dict[str, LiveCall] = {}
         self._of_tenant: dict[str, int] = {}
         self._empty = asyncio.Event()
@@ -48,25 +49,22 @@ class CallBoard:
         self.served = 0
         self.broken = 0  # calls that a fault of ours ended
 
-    def open(self, tasks: asyncio.TaskGroup) -> None:
-        """Run calls in this group."""
-        self._tasks = tasks
-
     def host(self, call: LiveCall) -> None:
         """Run a call until it ends."""
-        assert self._tasks is not None
         self._calls[call.session_id] = call
         self._of_tenant[call.tenant] = self._of_tenant.get(call.tenant, 0) + 1
         self._empty.clear()
-        self._tasks.create_task(self._run(call))
+        self._tasks.start(self._run(call))
 
     async def _run(self, call: LiveCall) -> None:
-        try:
-            await call.running.run()
-        except Exception:
-            # The top of a call: one call dies loudly, the process lives.
+        def broke(fault: BaseException) -> None:
             self.broken += 1
-            log.exception("call broke", extra={"call_id": call.session_id})
+            cause = {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
+            log.error("call broke", exc_info=fault, extra={"call_id": call.session_id, **cause})
+
+        try:
+            with Boundary(broke):  # the top of a call: one call dies loudly, the process lives
+                await call.running.run()
         finally:
             _log_end(call)
             self.served += 1
@@ -96,6 +94,10 @@ class CallBoard:
     async def wait_empty(self) -> None:
         """Return when no call is left."""
         await self._empty.wait()
+
+    async def close(self, wait_s: float) -> None:
+        """Cut the calls that are left, and wait at most so long for their records."""
+        await self._tasks.close(wait_s)
 
     def goodbye(self) -> None:
         """The server goes down: end every call, with its record."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from gateway.guard import ForeignTasks
 from gateway.lane import Lane
 from gateway.models.leg import ModelConnector, ModelLeg
 from sessions.commands import DialModel
@@ -52,11 +53,11 @@ class ModelLine:
         self._early: list[ModelEvent] = []  # came before the dial that brings them had returned
         self._dialling: asyncio.Task[None] | None = None
 
-    def dial(self, command: DialModel, tasks: asyncio.TaskGroup) -> None:
+    def dial(self, command: DialModel, jobs: ForeignTasks) -> None:
         """Give up the leg that is there, and open one."""
         self.drop()
         self._attempt = command.attempt
-        self._dialling = tasks.create_task(self._dialled(command))
+        self._dialling = jobs.start(self._dialled(command), self._fault)
 
     def drop(self) -> None:
         """Close the leg, or stop opening it; none of its events is delivered any more."""

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from gateway.callers.leg import CallerLeg
 from gateway.callrecord import CallRecord
+from gateway.guard import ForeignTasks
 from gateway.model_line import ModelLine
 from gateway.tool_jobs import ToolJobs
 from sessions.call import Call
@@ -32,9 +33,9 @@ UNSENT_CHECK_FRAMES = 32  # asking the transport costs more than sending a frame
 
 
 class Performer:
-    """The hands of one call. `leg` is its caller's, once there is one; `tasks` is there while the call runs."""
+    """The hands of one call. `leg` is its caller's, once there is one; `jobs` are what waits beside the sound."""
 
-    __slots__ = ("_call", "_clock", "_ended", "_on_dial", "_played_frames", "_record", "leg", "line", "tasks", "tools")
+    __slots__ = ("_call", "_clock", "_ended", "_on_dial", "_played_frames", "_record", "jobs", "leg", "line", "tools")
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Performer:
         self.leg: CallerLeg | None = None
         self.line = line
         self.tools = tools
-        self.tasks: asyncio.TaskGroup | None = None
+        self.jobs = ForeignTasks()
         self._call = call
         self._record = record
         self._clock = clock
@@ -106,14 +107,12 @@ class Performer:
             case SaveTurn():
                 self._record.turn(self._call, self._call.turns[command.index], self._clock.now_ms())
             case RunTool():
-                assert self.tasks is not None
-                self.tools.start(command, self.tasks)
+                self.tools.start(command, self.jobs)
             case StopTool():
                 self.tools.stop(command.call_id)
             case DialModel():
-                assert self.tasks is not None
                 self._on_dial()
-                self.line.dial(command, self.tasks)
+                self.line.dial(command, self.jobs)
             case DropModel():
                 self.line.drop()
             case _:

@@ -16,16 +16,18 @@ from gateway.binding import MAX_PORT, bound
 from gateway.clock import SystemClock
 from gateway.ids import RandomIds
 from gateway.logs import set_up_logging
+from gateway.runner import run_to_end
 from gateway.server import PatchbayServer
 from gateway.settings import Settings, load_settings
 from sessions.errors import VoiceError
 
 UVICORN_LOG = logging.getLogger("uvicorn.error")
+FORCED = 3  # the exit code where calls were cut
 GC_THRESHOLDS = (10_000, 20, 50)
 
 
 def serve(arguments: list[str]) -> int:
-    """Serve until told to stop. 0 after a drain, 1 where it cannot start."""
+    """Serve until told to stop. 0 after a drain, 1 where it cannot start, 3 where a second signal cut it short."""
     as_json = "--json" in arguments
     parser = _Parser(as_json)
     parser.add_argument("--host", help="the address to listen on (PATCHBAY_HOST)")
@@ -37,8 +39,7 @@ def serve(arguments: list[str]) -> int:
     try:
         settings = load_settings(**given)
         set_up_logging(settings.log_level)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(settings, quiet=options.quiet, as_json=as_json))
+        return run_to_end(_serve(settings, quiet=options.quiet, as_json=as_json), _loop_factory())
     except (ValueError, VoiceError, OSError) as problem:
         tell_fault(str(problem), as_json=as_json)
         return 1
@@ -84,8 +85,9 @@ async def _serve(settings: Settings, *, quiet: bool, as_json: bool) -> int:
             _tell(gateway, server, settings, as_json=as_json)
 
     UVICORN_LOG.disabled = True  # what keeps the server from starting is said once, and not as a traceback
+    served = gateway.server(up)
     try:
-        await gateway.server(up).serve(sockets)
+        await served.serve(sockets)
     except SystemExit:  # uvicorn's word for a start that failed
         if gateway.fault is not None:
             raise gateway.fault from None
@@ -94,6 +96,8 @@ async def _serve(settings: Settings, *, quiet: bool, as_json: bool) -> int:
         UVICORN_LOG.disabled = True  # nor is what a second signal cuts off
         for listening in sockets:
             listening.close()
+    if served.force_exit:
+        return FORCED
     return 0 if gateway.fault is None else 1
 
 

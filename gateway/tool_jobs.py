@@ -1,33 +1,47 @@
-"""The tools that run beside one call's sound, each a task of the call's group."""
+"""The tools that run beside one call's sound, each a task of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import orjson
 
+from gateway.guard import Boundary, ForeignTasks, innermost, place_of
 from gateway.tools.contract import ToolContext
+from gateway.tools.functions import DID_NOT_WORK
 from gateway.tools.toolbox import Toolbox
 from sessions.commands import RunTool
 from sessions.errors import ToolFailed
 from sessions.events import ToolFinished
+from sessions.text import well_formed
+
+log = logging.getLogger(__name__)
 
 
 class ToolJobs:
     """Starts tools, and delivers each result once; one that was stopped delivers none."""
 
-    __slots__ = ("_context", "_deliver", "_running", "_toolbox")
+    __slots__ = ("_context", "_deliver", "_fault", "_running", "_toolbox")
 
-    def __init__(self, toolbox: Toolbox, context: ToolContext, deliver: Callable[[ToolFinished], None]) -> None:
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        context: ToolContext,
+        deliver: Callable[[ToolFinished], None],
+        fault: Callable[[BaseException], None],
+    ) -> None:
+        """`fault` gets what our own code raises behind a tool's end."""
         self._toolbox = toolbox
         self._context = context
         self._deliver = deliver
+        self._fault = fault
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, command: RunTool, tasks: asyncio.TaskGroup) -> None:
+    def start(self, command: RunTool, jobs: ForeignTasks) -> None:
         """Run a tool; the toolbox keeps its deadline."""
-        self._running[command.call_id] = tasks.create_task(self._run(command))
+        self._running[command.call_id] = jobs.start(self._run(command), self._fault)
 
     def stop(self, call_id: str) -> None:
         """Nobody waits for this tool any more."""
@@ -41,11 +55,21 @@ class ToolJobs:
             self.stop(call_id)
 
     async def _run(self, command: RunTool) -> None:
-        try:
+        finished: list[ToolFinished] = []
+        with Boundary(lambda fault: finished.append(self._failed(command, fault))):
             result = await self._toolbox.run(command.name, command.arguments, context=self._context)
-            finished = ToolFinished(command.call_id, result.text, result.error, hang_up=result.then == "hang_up")
-        except ToolFailed as failed:
-            told = orjson.dumps({"error": failed.message}).decode()
-            finished = ToolFinished(command.call_id, told, failed.kind, hang_up=False)
+            text = well_formed(result.text)
+            finished.append(ToolFinished(command.call_id, text, result.error, hang_up=result.then == "hang_up"))
         self._running.pop(command.call_id, None)
-        self._deliver(finished)
+        self._deliver(finished[0])
+
+    def _failed(self, command: RunTool, fault: BaseException) -> ToolFinished:
+        """What the model is told of a tool that raised. Anything but a refusal is a fault, and is logged."""
+        if isinstance(fault, ToolFailed):
+            words, kind = fault.message, fault.kind
+        else:
+            words, kind = DID_NOT_WORK, "tool_execution_error"
+            cause = {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
+            log.error("a tool failed", extra={"call_id": self._context.session_id, "tool": command.name, **cause})
+        told = orjson.dumps({"error": well_formed(words)}).decode()
+        return ToolFinished(command.call_id, told, kind, hang_up=False)

@@ -59,6 +59,10 @@ class Served(AgentList, Protocol):
         """Leave nothing of a session."""
         ...
 
+    def problems(self) -> list[str]:
+        """What does not work though calls are taken."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class WebParts:
@@ -163,13 +167,19 @@ def _probes(app: FastAPI, gateway: Served) -> None:
         "/readyz",
         tags=["probes"],
         response_model=shapes.Readiness,
-        responses=_example({"status": "ready"})
-        | {503: {"model": shapes.Readiness, **_example({"status": "draining"})[200], "description": "No calls now"}},
+        responses=_example({"status": "ready", "problems": []})
+        | {
+            503: {
+                "model": shapes.Readiness,
+                **_example({"status": "draining", "problems": []})[200],
+                "description": "No calls now",
+            }
+        },
     )
     async def readyz() -> JSONResponse:
         """New calls are taken."""
         state = "draining" if gateway.drain.draining else "ready" if gateway.ready else "starting"
-        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+        return JSONResponse({"status": state, "problems": gateway.problems()}, 200 if state == "ready" else 503)
 
     @app.get(
         "/metrics",
@@ -190,6 +200,11 @@ def _probes(app: FastAPI, gateway: Served) -> None:
             "patchbay_documents_lost_total": gateway.keeper.counts.lost,
         }
         return "".join(f"{name} {value}\n" for name, value in figures.items())
+
+
+def _no_calls() -> dict[str, object]:
+    shown = _example({"status": "draining", "problems": []})[200]
+    return {"model": shapes.Readiness, **shown, "description": "No calls now"}
 
 
 def _example(body: Json) -> Responses:

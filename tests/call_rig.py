@@ -224,11 +224,9 @@ async def hosted(
 ) -> AsyncIterator[Rig]:
     """A call that is being run; by the end it must be over, or it is hung up."""
     rig = Rig(folder, tools or {}, recording=recording)
-    async with asyncio.TaskGroup() as tasks:
-        rig.board.open(tasks)
-        rig.board.host(rig.live)
-        try:
-            yield rig
-        finally:
-            rig.running.hang_up("test_over")
-            await rig.board.wait_empty()
+    rig.board.host(rig.live)
+    try:
+        yield rig
+    finally:
+        rig.running.hang_up("test_over")
+        await rig.board.wait_empty()

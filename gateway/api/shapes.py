@@ -184,9 +184,10 @@ class Alive(Shape):
 
 
 class Readiness(Shape):
-    """Whether new calls are taken: only where it is `ready`."""
+    """Whether new calls are taken: only where it is `ready`. `problems` names what does not work all the same."""
 
     status: Literal["starting", "ready", "draining"]
+    problems: list[str] = []
 
 
 class ErrorBody(Shape):

@@ -12,44 +12,41 @@
         return "From noon to ten."
 
 The schema comes from the type hints and the docstring. A parameter annotated `ToolContext` is filled in and not shown
-to the model. A plain `def` runs in a thread. `raise ToolFailed("words for the model")` refuses; any other exception is
-logged by its kind and place, and the model is told only that the tool failed.
+to the model. A plain `def` runs in a thread (`function_runs.py`). `raise ToolFailed("words for the model")` refuses;
+anything else that is raised is logged by its kind and place, and the model is told only that the tool failed.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import re
-import threading
-import traceback
-from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, NoReturn, TypeVar, cast, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 from pydantic import BaseModel, Field, PydanticUserError, ValidationError, create_model
 
+from gateway.guard import Boundary, innermost, place_of
 from gateway.tools.contract import ToolContext, ToolResult
-from sessions.errors import ToolFailed, VoiceError
+from gateway.tools.function_runs import PROCESS
+from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 from sessions.setup import ToolSpec
+from sessions.text import well_formed
 
 log = logging.getLogger(__name__)
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MAX_THREADS = 16  # of plain functions that run, or hang, at once
+DID_NOT_WORK = "That did not work."
 _MARK = "__patchbay_tool__"
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,93 +124,63 @@ async def _run(
     context: ToolContext,
 ) -> ToolResult:
     name = function.__name__
-    try:
-        checked = arguments_model.model_validate(arguments)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ToolFailed(f"{name} cannot take these arguments: {wrong}") from error
-    # The validated values themselves, not a dump of them: a nested model stays a model.
-    given: dict[str, Any] = {field: getattr(checked, field) for field in arguments_model.model_fields}
-    if context_name is not None:
-        given[context_name] = context
-    if inspect.iscoroutinefunction(function):
-        with _users_own(name):
-            returned = await function(**given)
-    else:
-        returned = await get_running_loop().run_in_executor(_THREADS, partial(_call_plain, name, function, given))
-    return _result(name, returned)
+    with Boundary(partial(_failed, name)):
+        try:
+            checked = arguments_model.model_validate(arguments)
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise ToolFailed(f"{name} cannot take these arguments: {wrong}") from error
+        # The validated values themselves, not a dump of them: a nested model stays a model.
+        given: dict[str, Any] = {field: getattr(checked, field) for field in arguments_model.model_fields}
+        if context_name is not None:
+            given[context_name] = context
+        return _result(name, await PROCESS.run(context.agent, name, function, given))
+    raise AssertionError("the boundary's report raises")
 
 
-def _call_plain(name: str, function: Callable[..., Any], given: dict[str, Any]) -> Any:
-    with _users_own(name):
-        return function(**given)
-
-
-@contextmanager
-def _users_own(name: str) -> Iterator[None]:
-    """Around the user's code: whatever it raises fails this tool call and nothing else."""
-    try:
-        yield
-    except ToolFailed:
-        raise
-    except Exception as error:
-        # The message may hold what the caller said, so the log gets the kind and the place only.
-        places = traceback.extract_tb(error.__traceback__)
-        place = f"{places[-1].filename}:{places[-1].lineno}" if places else ""
-        log.error("function tool failed", extra={"tool": name, "kind": type(error).__name__, "place": place})
-        raise ToolFailed("That did not work.") from error
+def _failed(name: str, fault: BaseException) -> NoReturn:
+    """What the user's code raised, as a failure of this tool call and of nothing else. Raises ToolFailed."""
+    if isinstance(fault, ToolFailed) and isinstance(fault.message, str) and isinstance(fault.kind, str):
+        raise fault
+    # The message may hold what the caller said, so the log gets the kind and the place only.
+    cause = {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
+    log.error("function tool failed", extra={"tool": name, **cause})
+    raise ToolFailed(DID_NOT_WORK) from fault
 
 
 def _result(name: str, returned: object) -> ToolResult:
     """What a function returned, for the model: a text as it is, nothing as "Done.", all else as JSON."""
     if isinstance(returned, ToolResult):
-        return returned
+        return _checked(name, returned)
     if returned is None:
         return ToolResult("Done.", None, None)
     if isinstance(returned, str):
-        return ToolResult(returned, None, None)
+        return ToolResult(well_formed(returned), None, None)
     try:
         return ToolResult(orjson.dumps(returned, default=_plain).decode(), None, None)
-    except TypeError as error:
+    except TypeError:
+        pass
+    try:  # orjson takes no half of a surrogate pair and no key that is a number
+        text = json.dumps(returned, default=_plain, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
         log.error("function tool returned what JSON cannot carry", extra={"tool": name})
-        raise ToolFailed("That did not work.") from error
+        raise ToolFailed(DID_NOT_WORK) from error
+    return ToolResult(well_formed(text), None, None)
+
+
+def _checked(name: str, result: ToolResult) -> ToolResult:
+    """A result that the function made itself; its fields may hold anything. Raises ToolFailed."""
+    error = result.error if result.error is None or isinstance(result.error, str) else "tool_execution_error"
+    if not isinstance(result.text, str) or error is not result.error or result.then not in (None, "hang_up"):
+        log.error("function tool returned a ToolResult with a field of the wrong type", extra={"tool": name})
+        raise ToolFailed(DID_NOT_WORK)
+    return ToolResult(well_formed(result.text), error, result.then)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(type(value).__name__)
-
-
-class _DaemonThreads(Executor):
-    """A thread for each call, at most `MAX_THREADS`; one that hangs does not keep the process from ending."""
-
-    def __init__(self) -> None:
-        self._free = threading.BoundedSemaphore(MAX_THREADS)
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run it now, or fail with ToolFailed if too many run already."""
-        future: Future[T] = Future()
-        if not self._free.acquire(blocking=False):
-            future.set_exception(ToolFailed("Too many tools are running at the moment."))
-            return future
-
-        def work() -> None:
-            try:
-                result = fn(*args, **kwargs)
-            except VoiceError as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            finally:
-                self._free.release()
-
-        future.set_running_or_notify_cancel()
-        threading.Thread(target=work, name="patchbay-tool", daemon=True).start()
-        return future
-
-
-_THREADS = _DaemonThreads()
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:

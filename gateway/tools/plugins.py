@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NoReturn
 
-from gateway.guard import Guard
+from gateway.guard import Boundary
 from gateway.tools.functions import BUILT_IN, FunctionTool, from_function, is_marked
 
 
@@ -29,12 +29,9 @@ def load_functions(folder: Path | None) -> dict[str, FunctionTool]:
     for path in sorted(folder.glob("*.py")) if folder is not None else ():
         if path.name.startswith(("_", ".")):
             continue
-        for function in _marked(_load(path)):
-            where = f"{path}:{function.__code__.co_firstlineno}"
-            try:
-                tool = from_function(function)
-            except TypeError as error:
-                raise PluginError(f"{where}: {error}") from error
+        for function in _marked(path, _load(path)):
+            where = f"{path}:{inspect.unwrap(function).__code__.co_firstlineno}"
+            tool = _made(path, where, function)
             if tool.name in found:
                 raise PluginError(f"{where}: there is a tool named {tool.name} already")
             found[tool.name] = tool
@@ -48,16 +45,24 @@ def _load(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pickling, dataclasses and type hints look here
-    try:
-        with Guard(partial(_refuse, path)):
-            spec.loader.exec_module(module)
-    except SystemExit as error:
-        _refuse(path, error)
+    with Boundary(partial(_refuse, path)):
+        spec.loader.exec_module(module)
     return module
 
 
-def _refuse(path: Path, error: BaseException) -> None:
-    """Whatever a file raises while it is imported, as one line. Raises PluginError."""
+def _made(path: Path, where: str, function: Callable[..., Any]) -> FunctionTool:
+    with Boundary(partial(_refuse, path)):  # type hints, defaults and docstrings can be the user's own code
+        try:
+            return from_function(function)
+        except TypeError as error:
+            raise PluginError(f"{where}: {error}") from error
+    raise AssertionError("the boundary's report raises")
+
+
+def _refuse(path: Path, error: BaseException) -> NoReturn:
+    """Whatever a file raises while it is read, as one line. Raises PluginError."""
+    if isinstance(error, PluginError):
+        raise error
     if isinstance(error, SyntaxError):
         raise PluginError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     # An absolute name may stand in the traceback where a relative one was given.
@@ -66,10 +71,11 @@ def _refuse(path: Path, error: BaseException) -> None:
     raise PluginError(f"{path}:{lines[-1] if lines else 1}: {type(error).__name__}: {error}") from error
 
 
-def _marked(module: ModuleType) -> list[Callable[..., Any]]:
+def _marked(path: Path, module: ModuleType) -> list[Callable[..., Any]]:
     """Marked functions that this file defines, in its own order; imported ones belong to the file that defines them."""
-    functions = [
-        thing for thing in vars(module).values() if is_marked(thing) and inspect.isfunction(inspect.unwrap(thing))
-    ]
-    own = [thing for thing in functions if thing.__module__ == module.__name__]
-    return cast("list[Callable[..., Any]]", own)
+    found: list[Callable[..., Any]] = []
+    for thing in list(vars(module).values()):
+        with Boundary(partial(_refuse, path)):  # an object of the user's own may answer any question with an exception
+            if is_marked(thing) and inspect.isfunction(inspect.unwrap(thing)):
+                found.append(thing)
+    return [thing for thing in found if thing.__module__ == module.__name__]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from virtual import run
 
 from audio.formats import PCM16_24K, AudioFrame
 from gateway.performing import UNSENT_CANCEL_BYTES, UNSENT_CHECK_FRAMES
+from gateway.tools.contract import ToolContext, ToolResult
 from gateway.tools.functions import FunctionTool, from_function
 from sessions.commands import AddToolOutput, CancelResponse, EndCall, Play, SendAudio
 from sessions.errors import LegLost
@@ -27,6 +29,7 @@ from sessions.events import (
     ResponseStarted,
     ToolWanted,
 )
+from sessions.ports import JsonObject
 
 FRAME = AudioFrame(bytes(960), PCM16_24K, 0)
 
@@ -216,6 +219,96 @@ def test_a_tool_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
 
     rig = playing(tmp_path, main, tools=tools(hangs))
     assert rig.board.broken == 0
+
+
+class OddError(BaseException):
+    """A library's own, that is no Exception."""
+
+
+@pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError, RecursionError, TypeError, OddError])
+def test_a_tool_that_raises_anything_fails_and_the_call_goes_on(
+    tmp_path: Path, raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(arguments: JsonObject, context: ToolContext) -> ToolResult:
+        raise raised
+
+    async def main(rig: Rig) -> None:
+        wanted(rig, "broken")
+        await rig.settle()
+        assert AddToolOutput("call_1", '{"error":"That did not work."}') in rig.model.sent
+        assert len(rig.board) == 1
+
+    rig = playing(tmp_path, main, tools={"broken": FunctionTool("broken", "Breaks.", {}, broken)})
+    assert rig.session["end_reason"] == "test_over"
+    (line,) = [record for record in caplog.records if record.message == "a tool failed"]
+    assert (line.__dict__["tool"], line.__dict__["kind"]) == ("broken", raised.__name__)
+
+
+def test_a_tool_that_will_not_stop_holds_neither_its_deadline_nor_the_calls_end(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> str:
+        """Never ends."""
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return ""
+
+    async def main(rig: Rig) -> None:
+        wanted(rig, "stubborn")
+        await rig.pass_s(DEADLINE_MS / 1000 + 0.5)
+        (output,) = [sent.output for sent in rig.model.sent if isinstance(sent, AddToolOutput)]
+        assert "too long" in output
+        begun = rig.clock.now_ms()
+        rig.running.from_caller(HungUp("caller_hung_up"))
+        await rig.board.wait_empty()
+        assert rig.clock.now_ms() - begun < 100
+        release.set()
+        await rig.settle()
+
+    assert playing(tmp_path, main, tools=tools(stubborn)).session["end_reason"] == "caller_hung_up"
+
+
+@pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError, RecursionError, TypeError, OddError])
+def test_whatever_breaks_a_call_ends_it_with_1011_and_a_reason(
+    tmp_path: Path, raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(rig: Rig) -> None:
+        try:
+            raise raised
+        except raised as fault:
+            rig.model.fault(fault)
+        await rig.board.wait_empty()
+
+    rig = playing(tmp_path, main)
+    assert rig.session["end_reason"] == "server_fault"
+    assert rig.phone.closed[0] == (1011, "internal error")
+    (line,) = [record for record in caplog.records if record.message == "call broke"]
+    assert line.__dict__["kind"] == raised.__name__
+    assert "test_calls.py:" in line.__dict__["place"]
+
+
+def test_a_record_that_cannot_be_ended_does_not_keep_the_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(rig: Rig) -> None:
+        async def broken(*given: object) -> None:
+            raise SystemExit
+
+        rig.record.ended = broken  # type: ignore[method-assign]
+        rig.running.from_caller(HungUp("caller_hung_up"))
+        await rig.board.wait_empty()
+
+    playing(tmp_path, main)
+    assert "the end of a call could not be recorded" in caplog.messages
+
+
+def test_a_call_that_is_cut_says_so(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        await rig.board.close(1.0)
+        await rig.board.wait_empty()
+
+    rig = playing(tmp_path, main)
+    assert rig.phone.closed[0] == (1001, "the server is going down")
+    assert rig.session["end_reason"] == "shutting_down"
 
 
 def test_tools_stop_when_the_call_ends(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -9,6 +11,7 @@ import pytest
 from api_world import BEARER, KEY, served
 
 from gateway.app import Gateway
+from gateway.tools.function_runs import GRACE_S, MAX_OVERDUE, PROCESS
 
 
 def test_agents_are_listed_with_what_callers_need(tmp_path: Path) -> None:
@@ -84,9 +87,35 @@ def test_readiness_follows_the_life_of_the_server(tmp_path: Path) -> None:
         assert (await client.get("/readyz")).status_code == 200
         gateway.drain.begin()
         drained = await client.get("/readyz")
-        assert (drained.status_code, drained.json()) == (503, {"status": "draining"})
+        assert (drained.status_code, drained.json()) == (503, {"status": "draining", "problems": []})
         assert (await client.get("/healthz")).status_code == 200
         assert "patchbay_live_calls 0" in (await client.get("/metrics")).text
+
+    served(tmp_path, scenario)
+
+
+def test_readiness_names_functions_that_do_not_come_back(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/readyz")).json() == {"status": "ready", "problems": []}
+        for _ in range(MAX_OVERDUE):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await PROCESS.run("desk", "stubborn", stubborn, {})
+        await asyncio.sleep(GRACE_S + 0.1)
+        answer = await client.get("/readyz")
+        assert answer.status_code == 200
+        (problem,) = answer.json()["problems"]
+        assert "stubborn of agent desk: 4 calls have not come back" in problem
+        release.set()
+        await asyncio.sleep(0.1)
+        assert (await client.get("/readyz")).json()["problems"] == []
 
     served(tmp_path, scenario)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from gateway.tools.contract import ToolContext, ToolResult
-from gateway.tools.functions import BUILT_IN, MAX_THREADS, FunctionTool, from_function, is_marked, tool
+from gateway.tools.functions import BUILT_IN, FunctionTool, from_function, is_marked, tool
 from sessions.errors import ToolFailed
 
 
@@ -198,30 +199,105 @@ def test_a_function_refuses_in_its_own_words(plain: bool) -> None:
         run(from_function(look if plain else look_async))
 
 
-def test_functions_that_hang_do_not_take_all_threads() -> None:
-    let_go = threading.Event()
+class OddError(BaseException):
+    """A library's own, that is no Exception."""
 
-    def wait() -> str:
-        """Wait."""
-        let_go.wait(5)
-        return "went on"
 
-    made = from_function(wait)
+RAISED: list[type[BaseException]] = [
+    SystemExit,
+    KeyboardInterrupt,
+    GeneratorExit,
+    asyncio.CancelledError,
+    RecursionError,
+    MemoryError,
+    StopIteration,
+    OddError,
+]
 
-    async def one() -> str:
-        return (await made.run({}, CONTEXT)).text
 
-    async def main() -> list[str]:
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-            waiting = [tasks.create_task(one()) for _ in range(MAX_THREADS)]
-            await asyncio.wait(waiting, timeout=0.01)
-            with pytest.raises(ToolFailed, match="Too many"):
-                await made.run({}, CONTEXT)
-            let_go.set()
-            return [await text for text in waiting]
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("raised", RAISED)
+def test_whatever_a_function_raises_fails_this_call_only(
+    raised: type[BaseException], plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look() -> str:
+        """Look."""
+        raise raised
 
-    assert asyncio.run(main()) == ["went on"] * MAX_THREADS
-    assert run(made).text == "went on"
+    async def look_async() -> str:
+        """Look."""
+        raise raised
+
+    with caplog.at_level(logging.ERROR), pytest.raises(ToolFailed, match="did not work"):
+        run(from_function(look if plain else look_async))
+    (logged,) = caplog.records
+    assert logged.__dict__["tool"] == ("look" if plain else "look_async")
+    if raised is not StopIteration:  # a coroutine makes a RuntimeError of it, somewhere else
+        assert "test_tool_functions.py:" in logged.__dict__["place"]
+
+
+def test_a_value_of_an_arguments_own_check_that_exits_fails_this_call_only() -> None:
+    def leave(value: str) -> str:
+        raise SystemExit(2)
+
+    def look(day: Annotated[str, AfterValidator(leave)]) -> str:
+        """Look."""
+        return day
+
+    look.__annotations__["day"] = Annotated[str, AfterValidator(leave)]  # the test's own names are not the module's
+    with pytest.raises(ToolFailed, match="did not work"):
+        run(from_function(look), day="monday")
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        ToolResult(None, None, None),  # type: ignore[arg-type]
+        ToolResult(7, None, None),  # type: ignore[arg-type]
+        ToolResult(b"bytes", None, None),  # type: ignore[arg-type]
+        ToolResult("words", 7, None),  # type: ignore[arg-type]
+        ToolResult("words", None, "sing"),  # type: ignore[arg-type]
+        b"bytes",
+        {"a": b"bytes"},
+        float,
+        {1, 2},
+    ],
+)
+def test_a_result_of_the_wrong_type_is_a_failed_tool(returned: object) -> None:
+    async def give() -> object:
+        """Give."""
+        return returned
+
+    with pytest.raises(ToolFailed, match="did not work"):
+        run(from_function(give))
+
+
+@pytest.mark.parametrize("wrap", [str, lambda text: ToolResult(text, None, None), lambda text: {"note": text}])
+def test_half_an_emoji_becomes_a_replacement_character(wrap: Callable[[str], object]) -> None:
+    async def give() -> object:
+        """Give."""
+        return wrap("Hi \ud83d!")
+
+    text = run(from_function(give)).text
+    assert "Hi \ufffd!" in text
+    text.encode()
+
+
+def test_numbers_as_keys_are_taken() -> None:
+    async def give() -> object:
+        """Give."""
+        return {1: "one"}
+
+    assert run(from_function(give)).text == '{"1": "one"}'
+
+
+def test_a_refusal_without_words_is_a_failed_tool() -> None:
+    async def look() -> str:
+        """Look."""
+        raise ToolFailed(None)  # type: ignore[arg-type]
+
+    with pytest.raises(ToolFailed, match="did not work"):
+        run(from_function(look))
 
 
 def no_docstring() -> None:

@@ -19,10 +19,20 @@ async def soup(day: str) -> str:
 def helper() -> None: ...
 '''
 
+LAZY = """
+class Lazy:
+    def __call__(self): ...
+
+    def __getattr__(self, name):
+        raise SystemExit
+
+lazy = Lazy()
+"""
+
 
 def plugin(folder: Path, text: str, name: str = "house.py") -> Path:
     path = folder / name
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1", "replace"))
     return path
 
 
@@ -53,6 +63,14 @@ def test_an_imported_tool_is_not_taken_twice(tmp_path: Path) -> None:
         ("import nothing_like_this\n", 1, "ModuleNotFoundError"),
         ("\n\ndef f():\n    return 1 / 0\n\nf()\n", 4, "ZeroDivisionError"),
         ("\nfrom gateway.tools.functions import tool\n@tool\ndef soup(day):\n    'Soup.'\n", 3, "needs a type hint"),
+        ("import asyncio\nraise SystemExit(2)\n", 2, "SystemExit"),
+        ("import asyncio\nraise asyncio.CancelledError\n", 2, "CancelledError"),
+        ("raise KeyboardInterrupt\n", 1, "KeyboardInterrupt"),
+        ("def f():\n    f()\nf()\n", 2, "RecursionError"),
+        ("class Odd(BaseException):\n    pass\nraise Odd('x')\n", 3, "Odd: x"),
+        ("raise OSError(None, None)\n", 1, "OSError"),
+        (LAZY, 6, "SystemExit"),
+        ("x = '\ud83d'".encode("utf-8", "surrogatepass").decode("latin-1"), 1, "utf-8"),
         (GOOD.replace("async def soup", "async def hang_up"), 4, "there is a tool named hang_up already"),
     ],
 )

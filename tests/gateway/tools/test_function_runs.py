@@ -1,0 +1,133 @@
+"""Functions that do not come back cost their own agent that one function, and somebody is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from virtual import run
+
+from gateway.tools import function_runs
+from gateway.tools.function_runs import GRACE_S, MAX_OF_AGENT, MAX_OF_FUNCTION, MAX_OVERDUE, FunctionRuns, Stuck
+from sessions.errors import ToolFailed
+
+
+async def stubborn() -> None:
+    """Never ends, whatever it is asked."""
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+
+async def give_up(runs: FunctionRuns, agent: str, name: str, function: Callable[..., Any]) -> None:
+    """Call it, and wait no longer than its deadline."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await runs.run(agent, name, function, {})
+
+
+def test_a_function_that_does_not_come_back_is_refused_for_its_agent_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    release = asyncio.Event()
+
+    async def hangs() -> str:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return "late"
+
+    async def fine() -> str:
+        return "here"
+
+    async def main() -> None:
+        runs = FunctionRuns()
+        for _ in range(MAX_OVERDUE):
+            await give_up(runs, "desk", "hangs", hangs)
+        await asyncio.sleep(GRACE_S + 0.1)
+        assert runs.stuck() == [Stuck("desk", "hangs", MAX_OVERDUE)]
+        with pytest.raises(ToolFailed, match="does not work at the moment"):
+            await runs.run("desk", "hangs", hangs, {})
+        assert await runs.run("desk", "fine", fine, {}) == "here"
+        await give_up(runs, "kitchen", "hangs", hangs)  # another agent's is asked
+        release.set()
+        await asyncio.sleep(0.1)
+        assert runs.stuck() == []
+        assert await runs.run("desk", "hangs", hangs, {}) == "late"
+
+    with caplog.at_level(logging.INFO, function_runs.__name__):
+        run(main())
+    told = [(line.levelname, line.__dict__["agent"], line.__dict__["tool"]) for line in caplog.records]
+    assert told == [("ERROR", "desk", "hangs"), ("INFO", "desk", "hangs")]
+
+
+def test_functions_that_stop_when_asked_are_never_overdue(caplog: pytest.LogCaptureFixture) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        runs = FunctionRuns()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(3 * MAX_OVERDUE):
+                tasks.create_task(give_up(runs, "desk", "slow", slow))
+        assert runs.stuck() == []
+        await asyncio.sleep(GRACE_S + 0.1)
+        assert runs.stuck() == []
+
+    run(main())
+    assert caplog.records == []
+
+
+def test_plain_functions_have_a_bound_by_function_and_by_agent() -> None:
+    release = threading.Event()
+
+    def wait() -> str:
+        release.wait(10)
+        return "went on"
+
+    async def main() -> None:
+        runs = FunctionRuns()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(runs.run("desk", "wait", wait, {})) for _ in range(MAX_OF_FUNCTION)]
+            await asyncio.wait(waiting, timeout=0.01)
+            with pytest.raises(ToolFailed, match="Too many"):
+                await runs.run("desk", "wait", wait, {})
+            waiting += [tasks.create_task(runs.run("desk", "other", wait, {})) for _ in range(MAX_OF_FUNCTION)]
+            await asyncio.wait(waiting, timeout=0.01)
+            assert len(waiting) == MAX_OF_AGENT
+            with pytest.raises(ToolFailed, match="Too many"):
+                await runs.run("desk", "third", str, {})
+            assert await runs.run("kitchen", "wait", str, {}) == ""  # nobody else notices
+            release.set()
+            assert {await one for one in waiting} == {"went on"}
+        assert await runs.run("desk", "wait", wait, {}) == "went on"
+
+    asyncio.run(main())
+
+
+def test_a_plain_function_that_hands_out_a_coroutine_is_awaited() -> None:
+    async def inner() -> str:
+        return "awaited"
+
+    async def main() -> None:
+        runs = FunctionRuns()
+        assert await runs.run("desk", "decorated", lambda: inner(), {}) == "awaited"
+
+    asyncio.run(main())
+
+
+def test_closing_asks_tasks_to_stop_and_waits_no_longer_than_told() -> None:
+    async def main() -> None:
+        runs = FunctionRuns()
+        await give_up(runs, "desk", "stubborn", stubborn)
+        assert await runs.close(0.1) == 1
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:  # this loop cannot end with it
+            task.get_coro().throw(GeneratorExit)  # type: ignore[union-attr]
+
+    with suppress(RuntimeError, GeneratorExit):
+        run(main())

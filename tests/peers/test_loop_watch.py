@@ -1,0 +1,69 @@
+"""A loop that is held is noticed, with the line that held it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+
+from gateway import loop_watch
+from gateway.loop_watch import LoopWatch
+
+
+def block() -> None:
+    """Hold the loop without using the processor."""
+    time.sleep(0.3)
+
+
+def compute() -> None:
+    """Hold the loop and the processor."""
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        sum(range(1000))
+
+
+def watched(step: Callable[[], None]) -> LoopWatch:
+    watch = LoopWatch()
+
+    async def main() -> None:
+        with watch.watching():
+            await asyncio.sleep(0)
+            step()
+            await asyncio.sleep(0.1)
+
+    asyncio.run(main())
+    return watch
+
+
+def test_what_holds_the_loop_is_logged_by_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, loop_watch.__name__):
+        watch = watched(block)
+    (line,) = caplog.records
+    assert "test_loop_watch.py:" in line.__dict__["by"]
+    assert " block" in line.__dict__["by"]
+    assert line.__dict__["held_ms"] >= 300
+    assert line.__dict__["cpu_ms"] < 200
+    assert (watch.held, watch.longest_ms) == (1, line.__dict__["held_ms"])
+
+
+def test_a_computation_is_told_from_a_block_by_its_cpu_time(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, loop_watch.__name__):
+        watched(compute)
+    (line,) = caplog.records
+    assert " compute" in line.__dict__["by"]
+    assert line.__dict__["cpu_ms"] > 50
+
+
+def test_a_loop_that_goes_on_is_not_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+    watch = LoopWatch(held_ms=2_000)
+
+    async def main() -> None:
+        with watch.watching():
+            await asyncio.sleep(0.12)
+
+    asyncio.run(main())
+    assert watch.held == 0
+    assert caplog.records == []
