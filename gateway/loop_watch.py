@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from gateway.clock import SystemClock
+
 log = logging.getLogger(__name__)
 
 HELD_MS = 200  # from here on a hold is logged
@@ -58,11 +60,11 @@ class LoopWatch:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._seen = None
-        self._beat_at, self._beat_cpu = time.monotonic(), time.thread_time()
+        self._beat_at, self._beat_cpu = _now_s(), time.thread_time()
         self._timer = loop.call_later(_BEAT_S, self._beat, loop)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        held_s = time.monotonic() - self._beat_at
+        held_s = _now_s() - self._beat_at
         if held_s > self._held_s:  # a beat that is in time adds its own 50 ms: a hold of 200 ms is never missed
             self._tell(held_s, time.thread_time() - self._beat_cpu)
         self._begin(loop)
@@ -75,11 +77,15 @@ class LoopWatch:
 
     def _watch(self, loop_thread: int) -> None:
         while not self._stop.wait(_LOOK_S):
-            if time.monotonic() - self._beat_at < self._held_s / 2 + _BEAT_S:
+            if _now_s() - self._beat_at < self._held_s / 2 + _BEAT_S:
                 continue
             frame = sys._current_frames().get(loop_thread)
             if frame is not None:
                 self._seen = _place(frame)
+
+
+def _now_s() -> float:
+    return SystemClock.now_ns() / 1e9
 
 
 def _place(frame: FrameType) -> str:

@@ -27,7 +27,7 @@ def run_to_end(main: Coroutine[Any, Any, int], loop_factory: Callable[[], asynci
     asyncio.set_event_loop(loop)
     ended = False
     try:
-        code = _until_done(loop, loop.create_task(main))
+        code = _until_done(loop, asyncio.Task(main, loop=loop))
         ended = True
         return code
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,13 @@ async def fill(gateway: Gateway, folder: Path) -> None:
         await gateway.blobs.put_file("default", "sess_a", name, folder / name)
 
 
-def served(folder: Path, scenario: Callable[[Gateway, httpx.AsyncClient], Awaitable[None]], **settings: Any) -> None:
-    """Run a scenario against a running gateway."""
+def served(
+    folder: Path,
+    scenario: Callable[[Gateway, httpx.AsyncClient], Awaitable[None]],
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run,
+    **settings: Any,
+) -> None:
+    """Run a scenario against a running gateway; with `virtual.run` no true time passes."""
 
     async def main() -> None:
         gateway = make_gateway(folder, **settings)
@@ -84,4 +89,4 @@ def served(folder: Path, scenario: Callable[[Gateway, httpx.AsyncClient], Awaita
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
                 await scenario(gateway, client)
 
-    asyncio.run(main())
+    run(main())

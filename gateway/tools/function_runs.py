@@ -44,7 +44,7 @@ class _Run:
     def overdue(self) -> bool:
         """Whether it should have ended long ago."""
         left = self.left_at
-        return left is not None and not self.ended and asyncio.get_running_loop().time() >= left + GRACE_S
+        return left is not None and not self.ended and _now_s() >= left + GRACE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,9 @@ class FunctionRuns:
         try:
             yield run
         finally:
-            loop = asyncio.get_running_loop()
-            run.left_at = loop.time()
+            run.left_at = _now_s()
             if not run.ended:
-                loop.call_later(GRACE_S, self._look, agent, name)
+                asyncio.get_running_loop().call_later(GRACE_S, self._look, agent, name)
 
     def _admit(self, agent: str, name: str, *, in_thread: bool) -> None:
         self._look(agent, name)
@@ -134,6 +133,10 @@ class FunctionRuns:
         elif overdue < MAX_OVERDUE and key in self._stuck:
             self._stuck.discard(key)
             log.info("function tool has come back and is called again", extra=fields)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _awaited(run: _Run, begin: Callable[[], Awaitable[Any]]) -> Any:

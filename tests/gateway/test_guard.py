@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 
 import pytest
 import virtual
+from call_rig import later
 
 from gateway.guard import Boundary, ForeignTasks, Guard, innermost, place_of
 
@@ -105,11 +106,11 @@ async def test_a_deadline_inside_a_body_that_was_cancelled_before_is_still_a_can
             with Boundary(found.append):
                 raise asyncio.CancelledError
 
-    task = asyncio.create_task(work())
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(work())
+        await later(0)
+        task.cancel()
+    assert task.cancelled()
     assert len(found) == 1
 
 
@@ -120,7 +121,7 @@ async def test_a_foreign_task_reports_anything_and_ends_nothing(make: Callable[[
     foreign = ForeignTasks()
 
     async def work() -> None:
-        await asyncio.sleep(0)
+        await later(0)
         raise make()
 
     await asyncio.wait({foreign.start(work(), found.append)})
@@ -144,7 +145,7 @@ async def test_a_result_raises_what_the_work_raised(make: Callable[[], BaseExcep
 @in_virtual_time
 async def test_a_result_comes_back() -> None:
     async def work() -> int:
-        await asyncio.sleep(0)
+        await later(0)
         return 7
 
     assert await ForeignTasks().result(work()) == 7
@@ -167,7 +168,7 @@ async def test_work_that_will_not_stop_holds_nobody() -> None:
             await foreign.result(stubborn())
     assert await foreign.close(0.01) == 1
     stop.set()
-    await asyncio.sleep(0)
+    await later(0)
     assert await foreign.close(1.0) == 0
 
 
@@ -178,12 +179,12 @@ async def test_closing_ends_who_waits() -> None:
 
     async def wait() -> None:
         with Boundary(found.append):
-            await foreign.result(asyncio.sleep(3600))
+            await foreign.result(later(3600))
 
-    waiter = asyncio.create_task(wait())
-    await asyncio.sleep(0)
-    assert await foreign.close(1.0) == 0
-    await waiter
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(wait())
+        await later(0)
+        assert await foreign.close(1.0) == 0
     assert [type(fault) for fault in found] == [asyncio.CancelledError]
 
 

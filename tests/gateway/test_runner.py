@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 import uvloop
+from call_rig import later
 from virtual import VirtualLoop
 
 from gateway.runner import run_to_end
@@ -29,10 +30,10 @@ def test_an_exit_of_a_foreign_task_or_callback_ends_nothing(
         raise raised
 
     async def main() -> int:
-        task = asyncio.create_task(bad())
-        await asyncio.sleep(0.01)
+        task = asyncio.Task(bad())
+        await later(0.01)
         asyncio.get_running_loop().call_soon(worse)
-        await asyncio.sleep(0.01)
+        await later(0.01)
         assert type(task.exception()) is raised
         return 7
 
@@ -58,6 +59,7 @@ def test_the_own_exit_and_fault_of_the_main_coroutine_pass() -> None:
 
 def test_tasks_that_are_left_are_cancelled() -> None:
     seen: list[str] = []
+    begun: list[asyncio.Task[None]] = []
 
     async def left() -> None:
         try:
@@ -66,8 +68,8 @@ def test_tasks_that_are_left_are_cancelled() -> None:
             seen.append("stopped")
 
     async def main() -> int:
-        main.task = asyncio.create_task(left())  # type: ignore[attr-defined]
-        await asyncio.sleep(0)
+        begun.append(asyncio.Task(left()))
+        await later(0)
         return 0
 
     assert run_to_end(main(), VirtualLoop) == 0

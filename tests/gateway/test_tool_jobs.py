@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
+from call_rig import later
 from virtual import run
 
 from gateway.clock import SystemClock
@@ -51,13 +50,9 @@ async def finished(result: ToolResult | ToolFailed) -> ToolFinished:
     tools = ToolJobs(toolbox, CONTEXT, told.append, told.append)  # type: ignore[arg-type]
     tools.start(RunTool("call_1", "give", "{}"), jobs)
     while len(jobs):
-        await _turn()
+        await later(0)
     (one,) = told
     return one
-
-
-async def _turn() -> None:
-    await asyncio.sleep(0)
 
 
 def test_a_result_is_delivered() -> None:
@@ -81,7 +76,7 @@ def test_what_our_own_code_raises_behind_a_tool_is_the_calls_fault(raised: type[
             RunTool("call_1", "none", "{}"), jobs
         )
         while len(jobs):
-            await _turn()
+            await later(0)
 
     run(main())
     assert [type(fault) for fault in faults] == [raised]

@@ -20,8 +20,8 @@ def block() -> None:
 
 def compute() -> None:
     """Hold the loop and the processor."""
-    end = time.monotonic() + 0.3
-    while time.monotonic() < end:
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end:
         sum(range(1000))
 
 
@@ -41,20 +41,19 @@ def watched(step: Callable[[], None]) -> LoopWatch:
 def test_what_holds_the_loop_is_logged_by_its_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, loop_watch.__name__):
         watch = watched(block)
-    (line,) = caplog.records
+    (line,) = [one for one in caplog.records if " block" in one.__dict__["by"]]  # a busy machine holds it too
     assert "test_loop_watch.py:" in line.__dict__["by"]
-    assert " block" in line.__dict__["by"]
     assert line.__dict__["held_ms"] >= 300
     assert line.__dict__["cpu_ms"] < 200
-    assert (watch.held, watch.longest_ms) == (1, line.__dict__["held_ms"])
+    assert watch.held == len(caplog.records)
+    assert watch.longest_ms >= line.__dict__["held_ms"]
 
 
 def test_a_computation_is_told_from_a_block_by_its_cpu_time(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, loop_watch.__name__):
         watched(compute)
-    (line,) = caplog.records
-    assert " compute" in line.__dict__["by"]
-    assert line.__dict__["cpu_ms"] > 50
+    (line,) = [one for one in caplog.records if " compute" in one.__dict__["by"]]
+    assert line.__dict__["cpu_ms"] > 250
 
 
 def test_a_loop_that_goes_on_is_not_mentioned(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import virtual
 from api_world import BEARER, KEY, served
+from call_rig import later
 
 from gateway.app import Gateway
 from gateway.tools.function_runs import GRACE_S, MAX_OVERDUE, PROCESS
@@ -108,16 +110,16 @@ def test_readiness_names_functions_that_do_not_come_back(tmp_path: Path) -> None
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await PROCESS.run("desk", "stubborn", stubborn, {})
-        await asyncio.sleep(GRACE_S + 0.1)
+        await later(GRACE_S + 0.1)
         answer = await client.get("/readyz")
         assert answer.status_code == 200
         (problem,) = answer.json()["problems"]
         assert "stubborn of agent desk: 4 calls have not come back" in problem
         release.set()
-        await asyncio.sleep(0.1)
+        await later(0.1)
         assert (await client.get("/readyz")).json()["problems"] == []
 
-    served(tmp_path, scenario)
+    served(tmp_path, scenario, virtual.run)
 
 
 def test_the_page_is_served_and_asks_nothing_of_other_hosts(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from call_rig import later
 from virtual import run
 
 from gateway.tools import function_runs
@@ -21,7 +22,7 @@ async def stubborn() -> None:
     """Never ends, whatever it is asked."""
     while True:
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(3600)
+            await later(3600)
 
 
 async def give_up(runs: FunctionRuns, agent: str, name: str, function: Callable[..., Any]) -> None:
@@ -49,14 +50,14 @@ def test_a_function_that_does_not_come_back_is_refused_for_its_agent_and_logged(
         runs = FunctionRuns()
         for _ in range(MAX_OVERDUE):
             await give_up(runs, "desk", "hangs", hangs)
-        await asyncio.sleep(GRACE_S + 0.1)
+        await later(GRACE_S + 0.1)
         assert runs.stuck() == [Stuck("desk", "hangs", MAX_OVERDUE)]
         with pytest.raises(ToolFailed, match="does not work at the moment"):
             await runs.run("desk", "hangs", hangs, {})
         assert await runs.run("desk", "fine", fine, {}) == "here"
         await give_up(runs, "kitchen", "hangs", hangs)  # another agent's is asked
         release.set()
-        await asyncio.sleep(0.1)
+        await later(0.1)
         assert runs.stuck() == []
         assert await runs.run("desk", "hangs", hangs, {}) == "late"
 
@@ -68,7 +69,7 @@ def test_a_function_that_does_not_come_back_is_refused_for_its_agent_and_logged(
 
 def test_functions_that_stop_when_asked_are_never_overdue(caplog: pytest.LogCaptureFixture) -> None:
     async def slow() -> None:
-        await asyncio.sleep(3600)
+        await later(3600)
 
     async def main() -> None:
         runs = FunctionRuns()
@@ -76,7 +77,7 @@ def test_functions_that_stop_when_asked_are_never_overdue(caplog: pytest.LogCapt
             for _ in range(3 * MAX_OVERDUE):
                 tasks.create_task(give_up(runs, "desk", "slow", slow))
         assert runs.stuck() == []
-        await asyncio.sleep(GRACE_S + 0.1)
+        await later(GRACE_S + 0.1)
         assert runs.stuck() == []
 
     run(main())
