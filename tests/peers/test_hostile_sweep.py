@@ -1,0 +1,156 @@
+"""Every outside part of the gateway plays a villain, in all the ways of one table, beside a call that hears nothing of it.
+
+The healthy call (hostile_healthy.py) is a program of its own: it listens to an agent that speaks without a pause, and
+writes down each gap. A gap counts as far as neither that program, nor an echo beside it, nor a server that was ready
+and got no processor explains it; no gap may count for more than 100 ms. Other ordinary calls come and go meanwhile,
+and each must be answered. Of each hostile call the record says what became of it.
+
+`PATCHBAY_SWEEP=PATTERN,PATTERN` works off only the cases whose part/kind fits one, and `!PATTERN` leaves out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_world import parts_or_skip
+from peers import hostile_clients, hostile_endpoints, hostile_files, hostile_functions, hostile_mcp, hostile_model_cases
+from peers.hostile_calls import talk
+from peers.hostile_house import Healthy, hostile_world
+from peers.hostile_table import Case, Says, World, judge
+
+pytest.importorskip("openai", reason="needs openai: pip install 'patchbay[openai]'")
+pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets]
+
+AT_ONCE = 10  # hostile calls
+LONGEST_GAP_MS = 100
+LIMIT_S = 170.0
+TABLE: list[Case] = [
+    *hostile_functions.CASES,
+    *hostile_mcp.CASES,
+    *hostile_endpoints.CASES,
+    *hostile_model_cases.CASES,
+    *hostile_files.CASES,
+    *hostile_clients.CASES,
+]
+# Ordinary calls to the same agents, each of which must go as it always does.
+ORDINARY = [
+    Case("ordinary call", "plain", talk("plain", "ping"), Says(said="Pong.")),
+    Case("ordinary call", "function", talk("functions", "do good;"), Says(said="Told.", tool=(None,))),
+    Case("ordinary call", "local model", talk("local", "ping"), Says(said="Pong.", status=("completed",))),
+]
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    cases: int = 0
+    ordinary: int = 0
+    wrong: dict[str, list[str]] = field(default_factory=dict)  # by the case
+    harmed: list[str] = field(default_factory=list)  # ordinary calls
+    took_s: float = 0.0
+    healthy: dict[str, Any] = field(default_factory=dict)
+
+    def print(self, table: list[Case]) -> None:
+        """The summary."""
+        print()
+        for part, kinds in Counter(case.part for case in table).items():
+            failed = sum(name.startswith(f"{part}/") for name in self.wrong)
+            print(f"{part:32} {kinds:4} kinds, {failed} not as they must be")
+        heard = self.healthy
+        print(f"{self.cases} hostile calls in {self.took_s:.0f} s beside {self.ordinary} ordinary ones")
+        print(f"{len(self.harmed)} ordinary calls harmed")
+        print(f"the healthy call got {heard.get('pieces')} pieces; longest gap that counts: {heard['longest_ms']:.0f} ms")
+        for gap in sorted(heard["gaps"], key=lambda gap: -float(gap["gap_ms"]))[:5]:
+            print("   ", {name: round(value, 1) for name, value in gap.items()})
+
+
+def _chosen() -> list[Case]:
+    patterns = [pattern for pattern in os.environ.get("PATCHBAY_SWEEP", "").split(",") if pattern]
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    found = [
+        case
+        for case in TABLE
+        if any(fnmatch.fnmatchcase(case.name, pattern) for pattern in wanted)
+        and not any(fnmatch.fnmatchcase(case.name, pattern) for pattern in unwanted)
+    ]
+    random.Random(7).shuffle(found)  # the parts mixed, the same each time
+    return sorted(found, key=lambda case: not case.slow)
+
+
+async def _one(world: World, case: Case) -> list[str]:
+    """Run one case; what is not as it must be."""
+    try:
+        async with asyncio.timeout(case.wait_s + 20):
+            seen = await case.provoke(world, case)
+    except Exception as error:  # whatever goes wrong with one case, the others are worked off
+        return [f"{type(error).__name__}: {str(error)[:300]}"]
+    return judge(seen, case.says) if seen is not None else []
+
+
+async def _sweep(world: World, table: list[Case], report: Report) -> None:
+    """All cases, several at once; and ordinary calls for as long as that takes."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def hostile(case: Case) -> None:
+        if case.slow:  # it waits for a deadline of the gateway's most of the time
+            wrong = await _one(world, case)
+        else:
+            async with places:
+                wrong = await _one(world, case)
+        report.cases += 1
+        if wrong:
+            report.wrong[case.name] = wrong
+
+    async def ordinary() -> None:
+        while True:
+            for case in ORDINARY:
+                wrong = await _one(world, case)
+                report.ordinary += 1
+                report.harmed += [f"{case.kind}: {problem}" for problem in wrong]
+                await asyncio.sleep(0.2)
+
+    beside = asyncio.ensure_future(ordinary())
+    async with asyncio.TaskGroup() as tasks:
+        for case in table:
+            tasks.create_task(hostile(case))
+    beside.cancel()
+
+
+async def _main(folder: Path, report: Report) -> World:
+    table = _chosen()
+    async with asyncio.timeout(LIMIT_S), hostile_world(folder) as world:
+        healthy = Healthy(world.server, folder / "healthy.json")
+        begun = time.monotonic()
+        try:
+            await asyncio.sleep(1)
+            await _sweep(world, table, report)
+            report.took_s = time.monotonic() - begun
+            assert world.server.process.poll() is None, "the server is gone"
+            report.healthy = await asyncio.to_thread(healthy.end)
+        finally:
+            healthy.close()
+        report.print(table)
+        return world
+
+
+def test_nothing_outside_can_harm_more_than_its_own_call(tmp_path: Path) -> None:
+    parts_or_skip()
+    report = Report()
+    world = asyncio.run(_main(tmp_path, report))
+    told = "\n".join(f"{name}: {'; '.join(wrong)}" for name, wrong in sorted(report.wrong.items()))
+    assert not report.wrong, f"{len(report.wrong)} cases are not as they must be:\n{told}"
+    assert not report.harmed, report.harmed
+    assert report.healthy["broke"] == []
+    assert report.healthy["longest_ms"] <= LONGEST_GAP_MS
+    assert "Traceback" not in world.server.log()
