@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 TOOL = {
-    "name": "NAME",
     "description": "Misbehave.",
     "inputSchema": {"type": "object", "properties": {}},
     "outputSchema": {"type": "object", "properties": {"note": {"type": "string"}}},
@@ -141,7 +140,16 @@ ANSWERS: dict[str, Entry] = {
 }
 
 
-def greet(asked: dict[str, Any], tool: str) -> bytes | None:
+def grouped(prefix: str, tools: dict[str, str], calm: set[str], alone: set[str], groups: int) -> dict[str, list[str]]:
+    """Servers by name, each with its tools: one for the calm kinds, one for each that stands alone, some for the rest."""
+    servers: dict[str, list[str]] = {}
+    for number, (tool, kind) in enumerate(tools.items()):
+        group = f"{number}" if kind in alone else "calm" if kind in calm else f"rest{number % groups}"
+        servers.setdefault(f"{prefix}_{group}", []).append(tool)
+    return servers
+
+
+def greet(asked: dict[str, Any], tools: list[str]) -> bytes | None:
     """The answer to whatever is no tool call; None: it needs none."""
     if "id" not in asked:
         return None
@@ -151,7 +159,7 @@ def greet(asked: dict[str, Any], tool: str) -> bytes | None:
             info = {"protocolVersion": version, "capabilities": {"tools": {}}}
             return message(asked["id"], result={**info, "serverInfo": {"name": "hostile", "version": "1"}})
         case "tools/list":
-            return message(asked["id"], result={"tools": [{**TOOL, "name": tool}]})
+            return message(asked["id"], result={"tools": [{**TOOL, "name": tool} for tool in tools]})
         case "ping":
             return message(asked["id"], result={})
         case _:

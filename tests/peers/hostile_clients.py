@@ -27,6 +27,8 @@ def frame(first: int, payload: bytes) -> bytes:
     """A frame of a client's."""
     if len(payload) < 126:
         return bytes((first, 0x80 | len(payload))) + MASK + payload
+    if len(payload) < 65536:
+        return bytes((first, 0xFE)) + len(payload).to_bytes(2, "big") + MASK + payload
     return bytes((first, 0xFF)) + len(payload).to_bytes(8, "big") + MASK + payload
 
 
@@ -193,7 +195,7 @@ CASES = [
     Case(PART, "16 MB of words", _sends(json.dumps({"type": "x", "words": "w" * (16 * MIB - 100)})), LIVES),
     Case(PART, "16 MB of brackets", _sends("[" * (16 * MIB - 100)), LIVES),
     Case(PART, "16 MB of backslashes", _sends('{"type":"' + "\\\\" * (8 * MIB - 100) + '"}'), LIVES),
-    Case(PART, "17 MB", _sends("x" * 17 * MIB), BAD),
+    Case(PART, "17 MB", _bytes(frame(0x81, b"x" * 17 * MIB)), BAD),
     Case(PART, "half an emoji", _sends(json.dumps({"type": "conversation.item.create", "item": EMOJI})), LIVES),
     Case(PART, "a number of 100000 digits", _sends('{"type":"x","a":' + "9" * 100_000 + "}"), LIVES),
     Case(PART, "no UTF-8", _bytes(frame(0x81, b'{"type":"\xff"}')), BAD),

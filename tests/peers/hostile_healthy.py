@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ class HealthyCall:
         self.gaps: list[dict[str, float]] = []
         self.longest_ms = 0.0  # of what counts
         self.end = ""
+        self._last = 0.0  # when the newest piece came
+        self._waited_ms = 0.0  # how long the server had been without a processor by then
 
     async def hold(self, port: int) -> None:
         """The call, until it is cancelled."""
@@ -117,7 +120,6 @@ class HealthyCall:
             await asyncio.sleep(FRAME_S)
 
     async def _listen(self, socket: ClientConnection) -> None:
-        last, waited_ms = 0.0, 0.0
         try:
             async for message in socket:
                 if "response.output_audio.delta" not in str(message)[:120]:
@@ -125,12 +127,17 @@ class HealthyCall:
                     continue
                 now, waited_now_ms = time.monotonic(), self._controls.waited_ms()
                 if self.pieces:
-                    self._gap(last, now, waited_now_ms - waited_ms)
+                    self._gap(self._last, now, waited_now_ms - self._waited_ms)
                 self.pieces += 1
-                last, waited_ms = now, waited_now_ms
+                self._last, self._waited_ms = now, waited_now_ms
         except ConnectionClosed as closed:
             self.end = str(closed)
             raise
+
+    def hung_up(self) -> None:
+        """The silence at the end is a gap too."""
+        if self.pieces:
+            self._gap(self._last, time.monotonic(), self._controls.waited_ms() - self._waited_ms)
 
     def _look_at(self, message: str) -> None:
         event: dict[str, Any] = json.loads(message)
@@ -164,6 +171,7 @@ async def measure(port: int, echo_port: int, pid: int, out: Path) -> None:
     ]
     stopping = asyncio.ensure_future(stop.wait())
     done, _ = await asyncio.wait([*jobs, stopping], return_when=asyncio.FIRST_COMPLETED)
+    call.hung_up()
     broke = [repr(job.exception()) for job in done if job is not stopping and job.exception() is not None]
     for job in [*jobs, stopping]:
         job.cancel()
@@ -176,8 +184,9 @@ async def serve_echo() -> None:
     """Send back what comes; prints the port first."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while received := await reader.read(100):
-            writer.write(received)
+        with suppress(OSError):
+            while received := await reader.read(100):
+                writer.write(received)
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)

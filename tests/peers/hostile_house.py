@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from peers.hostile_mcp import HttpFake
 from peers.hostile_model import ModelFake
 from peers.hostile_model_cases import KINDS as MODELS
 from peers.hostile_table import World
+from peers.server_callers import calling
 from peers.server_house import Server, start, stop
 
+WARM_S = 40.0
 HERE = Path(__file__).resolve().parent
 
 STEADY = "model: steady\npace: real\npiece_ms: 20\nturns:\n  - {when: {text: speak}, say: WORDS}\n"
@@ -67,8 +70,8 @@ def furnish(folder: Path, http_port: int) -> None:
     (scripts / "steady.yaml").write_text(STEADY.replace("WORDS", "word " * 1500))
     (scripts / "plain.yaml").write_text(PLAIN)
     (scripts / "functions.yaml").write_text(tool_script(hostile_functions.NAMES))
-    (scripts / "stdio.yaml").write_text(tool_script(tool for tool, _ in hostile_stdio.SERVERS.values()))
-    (scripts / "http.yaml").write_text(tool_script(tool for tool, _ in hostile_mcp.SERVERS.values()))
+    (scripts / "stdio.yaml").write_text(tool_script(hostile_stdio.TOOLS))
+    (scripts / "http.yaml").write_text(tool_script(hostile_mcp.TOOLS))
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": _servers(http_port)}))
     hostile_files.furnish(folder)
 
@@ -76,8 +79,8 @@ def furnish(folder: Path, http_port: int) -> None:
 def _servers(http_port: int) -> dict[str, object]:
     program = str(HERE / "hostile_stdio.py")
     return {
-        name: {"command": sys.executable, "args": ["-S", program, tool, kind]}
-        for name, (tool, kind) in hostile_stdio.SERVERS.items()
+        name: {"command": sys.executable, "args": ["-S", program, name]}
+        for name in hostile_stdio.SERVERS
     } | {name: {"url": f"http://127.0.0.1:{http_port}/mcp/{name}"} for name in hostile_mcp.SERVERS}
 
 
@@ -101,12 +104,24 @@ async def hostile_world(folder: Path) -> AsyncIterator[World]:
         **local,
     )
     try:
+        await _warmed(server)
         yield World(server, folder, endpoints)
     finally:
         stop(server)
         await model.stop()
         await endpoints.wire.stop()
         await http.wire.stop()
+
+
+async def _warmed(server: Server) -> None:
+    """The first call waits until tool servers have been tried, of which some never answer."""
+    async with asyncio.timeout(WARM_S):
+        while True:
+            try:
+                async with calling(server, "plain"):
+                    return
+            except (TimeoutError, OSError):
+                continue
 
 
 class Healthy:

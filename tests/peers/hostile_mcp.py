@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from peers import hostile_stdio
-from peers.hostile_answers import ANSWERS, EITHER, READ, UNREAD, WORDS, greet, result
+from peers.hostile_answers import ANSWERS, EITHER, READ, UNREAD, WORDS, greet, grouped, result
 from peers.hostile_calls import talk
 from peers.hostile_table import Case, Says
 from peers.hostile_wire import LATE_S, Asked, Wire, Writer, bomb, drip, events, opened, pour, whole
@@ -159,7 +159,8 @@ KINDS: dict[str, tuple[tuple[str | None, ...], str | None]] = {
     **{f"{kind}, events": entry[1:] for kind, entry in ANSWERS.items()},
     **{kind: entry[1:] for kind, entry in MANNERS.items()},
 }
-SERVERS = {f"h{number}": (f"http_{number}", kind) for number, kind in enumerate(KINDS)}  # name: tool, kind
+TOOLS = {f"http_{number}": kind for number, kind in enumerate(KINDS)}
+SERVERS = grouped("h", TOOLS, {kind for kind in KINDS if KINDS[kind][0] == READ}, set(), 10)
 
 
 class HttpFake:
@@ -173,15 +174,14 @@ class HttpFake:
         if asked.method != "POST" or name not in SERVERS:
             writer.write(whole(b"no", "text/plain", "405 Method Not Allowed"))
             return
-        tool, kind = SERVERS[name]
         message = json.loads(asked.body)
         if message.get("method") != "tools/call":
-            answer = greet(message, tool)
+            answer = greet(message, SERVERS[name])
             heads = ("Mcp-Session-Id: a-session",) if message.get("method") == "initialize" else ()
             writer.write(
                 whole(b"", "", "202 Accepted") if answer is None else whole(answer, "application/json", "200 OK", *heads)
             )
-        elif kind in MANNERS:
+        elif (kind := TOOLS[message["params"]["name"]]) in MANNERS:
             await MANNERS[kind][0](writer, message["id"])
         else:
             kind, _, how = kind.rpartition(", ")
@@ -189,7 +189,7 @@ class HttpFake:
             writer.write(whole(body) if how == "JSON" else opened(SSE) + events(body))
 
 
-def _cases(part: str, agent: str, servers: dict[str, tuple[str, str]], kinds: dict[str, Any]) -> list[Case]:
+def _cases(part: str, agent: str, tools: dict[str, str], kinds: dict[str, Any]) -> list[Case]:
     return [
         Case(
             part,
@@ -197,11 +197,11 @@ def _cases(part: str, agent: str, servers: dict[str, tuple[str, str]], kinds: di
             talk(agent, f"do {tool};"),
             Says(tool=kinds[kind][0], output=kinds[kind][1], output_not="validation error", said="Told."),
         )
-        for tool, kind in servers.values()
+        for tool, kind in tools.items()
     ]
 
 
 CASES = [
-    *_cases(hostile_stdio.PART, "stdio", hostile_stdio.SERVERS, hostile_stdio.KINDS),
-    *_cases(PART, "http", SERVERS, KINDS),
+    *_cases(hostile_stdio.PART, "stdio", hostile_stdio.TOOLS, hostile_stdio.KINDS),
+    *_cases(PART, "http", TOOLS, KINDS),
 ]

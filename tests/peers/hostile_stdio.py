@@ -1,8 +1,9 @@
 """A hostile MCP server over stdio, and its part of the sweep's table.
 
-    python hostile_stdio.py TOOL KIND
+    python hostile_stdio.py NAME
 
-is the server: it greets as it should (or not), has one tool, and misbehaves in the way of its kind when that is called.
+is the server of that name: it greets as it should (or not), has a tool for each of its kinds, and misbehaves in the
+kind's way when that is called.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a program
 
-from peers.hostile_answers import ANSWERS, READ, UNREAD, WORDS, greet, message, result
+from peers.hostile_answers import ANSWERS, READ, UNREAD, WORDS, greet, grouped, message, result
 
 PART = "MCP over stdio"
 
@@ -122,19 +123,31 @@ GREETINGS: dict[str, Callable[[dict[str, Any]], bytes | None]] = {
 
 def _only_list(asked: dict[str, Any], listed: Any) -> bytes | None:
     if asked.get("method") != "tools/list":
-        return greet(asked, "")
+        return greet(asked, [])
     return message(asked["id"], result=listed)
 
 
-def main(tool: str, kind: str) -> None:
+KINDS: dict[str, tuple[tuple[str | None, ...], str | None]] = {
+    **{kind: entry[1:] for kind, entry in ANSWERS.items()},
+    **{kind: entry[1:] for kind, entry in MANNERS.items()},
+    **{kind: ((*UNREAD, "unknown_tool"), None) for kind in GREETINGS},
+}
+TOOLS = {f"stdio_{number}": kind for number, kind in enumerate(KINDS)}
+# What must be read stands together, what breaks its server alone.
+SERVERS = grouped("s", TOOLS, {kind for kind in KINDS if KINDS[kind][0] == READ}, {*MANNERS, *GREETINGS}, 8)
+
+
+def main(name: str) -> None:
     """Serve until stdin ends."""
+    tools = SERVERS[name]
+    greeting = GREETINGS.get(TOOLS[tools[0]])
     for line in sys.stdin.buffer:
         asked = json.loads(line)
-        if kind in GREETINGS:
-            answer = GREETINGS[kind](asked) if "id" in asked else None
+        if greeting is not None:
+            answer = greeting(asked) if "id" in asked else None
         elif asked.get("method") != "tools/call":
-            answer = greet(asked, tool)
-        elif kind in MANNERS:
+            answer = greet(asked, tools)
+        elif (kind := TOOLS[asked["params"]["name"]]) in MANNERS:
             MANNERS[kind][0](asked["id"])
             continue
         else:
@@ -143,13 +156,5 @@ def main(tool: str, kind: str) -> None:
             write(answer + b"\n")
 
 
-KINDS: dict[str, tuple[tuple[str | None, ...], str | None]] = {
-    **{kind: entry[1:] for kind, entry in ANSWERS.items()},
-    **{kind: entry[1:] for kind, entry in MANNERS.items()},
-    **{kind: ((*UNREAD, "unknown_tool"), None) for kind in GREETINGS},
-}
-SERVERS = {f"s{number}": (f"stdio_{number}", kind) for number, kind in enumerate(KINDS)}  # name: tool, kind
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1])
