@@ -63,12 +63,13 @@ class Controls:
         self.echo = Lateness()
         self._waits = Path(f"/proc/{pid}/task/{pid}/schedstat")
 
-    def waited_ms(self) -> float:
-        """How long the server's main thread has waited for a processor in all; 0 where the kernel does not tell."""
+    def server_ms(self) -> tuple[float, float]:
+        """How long the server's main thread has run, and waited for a processor, in all; 0 where no kernel tells."""
         try:
-            return int(self._waits.read_text().split()[1]) / 1e6
-        except (OSError, IndexError, ValueError):
-            return 0.0
+            ran, waited, _ = self._waits.read_text().split()
+        except (OSError, ValueError):
+            return 0.0, 0.0
+        return int(ran) / 1e6, int(waited) / 1e6
 
     async def tick(self) -> None:
         """Wake up every 5 ms."""
@@ -100,7 +101,7 @@ class HealthyCall:
         self.longest_ms = 0.0  # of what counts
         self.end = ""
         self._last = 0.0  # when the newest piece came
-        self._waited_ms = 0.0  # how long the server had been without a processor by then
+        self._server_ms = (0.0, 0.0)  # what the server's main thread had run and waited by then
 
     async def hold(self, port: int) -> None:
         """The call, until it is cancelled."""
@@ -125,11 +126,11 @@ class HealthyCall:
                 if "response.output_audio.delta" not in str(message)[:120]:
                     self._look_at(str(message))
                     continue
-                now, waited_now_ms = time.monotonic(), self._controls.waited_ms()
+                now, server_ms = time.monotonic(), self._controls.server_ms()
                 if self.pieces:
-                    self._gap(self._last, now, waited_now_ms - self._waited_ms)
+                    self._gap(now, server_ms)
                 self.pieces += 1
-                self._last, self._waited_ms = now, waited_now_ms
+                self._last, self._server_ms = now, server_ms
         except ConnectionClosed as closed:
             self.end = str(closed)
             raise
@@ -137,25 +138,26 @@ class HealthyCall:
     def hung_up(self) -> None:
         """The silence at the end is a gap too."""
         if self.pieces:
-            self._gap(self._last, time.monotonic(), self._controls.waited_ms() - self._waited_ms)
+            self._gap(time.monotonic(), self._controls.server_ms())
 
     def _look_at(self, message: str) -> None:
         event: dict[str, Any] = json.loads(message)
         if event["type"] in ("error", "response.done"):
             self.end = message[:300]
 
-    def _gap(self, last: float, now: float, starved_ms: float) -> None:
+    def _gap(self, now: float, server_ms: tuple[float, float]) -> None:
+        last = self._last
         gap_ms = 1000 * (now - last)
         if gap_ms < TOLD_MS:
             return
         parts = {
             "ticker_ms": self._controls.ticker.most(last, now),
             "echo_ms": self._controls.echo.most(last, now),
-            "starved_ms": starved_ms,
+            "starved_ms": server_ms[1] - self._server_ms[1],
         }
         counts_ms = gap_ms - max(parts.values())
         self.longest_ms = max(self.longest_ms, counts_ms)
-        self.gaps.append({"at": time.time(), "gap_ms": gap_ms, "counts_ms": counts_ms, **parts})
+        self.gaps.append({"at": time.time(), "gap_ms": gap_ms, "counts_ms": counts_ms, "ran_ms": server_ms[0] - self._server_ms[0], **parts})
 
 
 async def measure(port: int, echo_port: int, pid: int, out: Path) -> None:
