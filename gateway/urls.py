@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -28,3 +30,19 @@ def read_plain_url(url: str, schemes: Sequence[str]) -> SplitResult:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must hold no user name, query or fragment; a key is given apart")
     return parts
+
+
+def is_this_machine(url: str) -> bool:
+    """Whether a URL's host is this very machine, where no proxy can be on the way: localhost or a loopback address."""
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            address = ip_address(socket.inet_aton(host))  # 127.1 and the like, which a dial takes too
+        except (OSError, UnicodeEncodeError):
+            return False
+    found = getattr(address, "ipv4_mapped", None) or address
+    return bool(found.is_loopback or found.is_unspecified)
