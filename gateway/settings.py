@@ -29,6 +29,7 @@ from gateway.auth.keys import read_keys
 from gateway.auth.origins import is_loopback
 from gateway.auth.requests import read_proxies
 from gateway.binding import MAX_PORT
+from gateway.model_urls import api_base, azure_resource
 from gateway.settings_names import OWN_NAMES
 from gateway.settings_sources import Source, SourceFault, explain, read_sources
 from gateway.urls import read_plain_url
@@ -64,17 +65,17 @@ def _none_word(value: object) -> object:
     return None if value == "none" else value
 
 
-def _url(value: str, schemes: tuple[str, ...]) -> str:
-    read_plain_url(value, schemes)
-    return value.rstrip("/")
-
-
 def _model_url(value: str) -> str:
-    return _url(value, ("https", "http", "wss", "ws"))
+    return api_base(value, ("https", "http", "wss", "ws"))
+
+
+def _endpoint_url(value: str) -> str:
+    return api_base(value, ("https", "http"))
 
 
 def _http_url(value: str) -> str:
-    return _url(value, ("https", "http"))
+    read_plain_url(value, ("https", "http"))
+    return value.rstrip("/")
 
 
 def _keys(value: SecretStr) -> SecretStr:
@@ -127,6 +128,8 @@ Whole = Annotated[int, BeforeValidator(_no_flag)]
 Seconds = Annotated[float, BeforeValidator(_no_flag)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 ModelUrl = Annotated[str, AfterValidator(_model_url)]
+AzureUrl = Annotated[str, AfterValidator(azure_resource)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
@@ -136,7 +139,7 @@ class LocalEndpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: HttpUrl
+    base_url: EndpointUrl
     model: str = Field(min_length=1)
     api_key: Secret | None = None
     voice: str | None = Field(default=None, min_length=1, description="for speech")
@@ -207,7 +210,7 @@ class Settings(BaseSettings):
 
     openai_api_key: Secret | None = None
     openai_base_url: ModelUrl = "https://api.openai.com/v1"
-    azure_openai_endpoint: ModelUrl | None = None
+    azure_openai_endpoint: AzureUrl | None = None
     azure_openai_api_key: Secret | None = Field(default=None, description="None: Microsoft Entra ID")
     azure_scope: str = Field(
         default="https://ai.azure.com/.default", min_length=1, description="scope of Entra ID tokens"
