@@ -66,7 +66,8 @@ def call(
         fail(str(problem), 2, as_json=as_json)
     remarks = [line for turn in plan for line in turn.remark.splitlines()]
     for remark in remarks:
-        tell(remark)
+        if not as_json:
+            out.print(remark, soft_wrap=True)
     phone = PhoneCall(plan, agent, SystemClock(), tell)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     _dial(phone, LineOptions(address, headers, timeout, tls=tls, proxy=proxy), url, as_json)

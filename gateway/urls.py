@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -34,15 +34,30 @@ def read_plain_url(url: str, schemes: Sequence[str]) -> SplitResult:
 
 def is_this_machine(url: str) -> bool:
     """Whether a URL's host is this very machine, where no proxy can be on the way: localhost or a loopback address."""
-    host = (urlsplit(url).hostname or "").removesuffix(".")
+    host = _host_of(url)
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
         return True
+    address = _address(host)
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+def is_near(url: str) -> bool:
+    """The same, or a link-local address, where no proxy can be on the way either."""
+    address = _address(_host_of(url))
+    return is_this_machine(url) or (address is not None and address.is_link_local)
+
+
+def _host_of(url: str) -> str:
+    return (urlsplit(url).hostname or "").removesuffix(".")
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a host is, without a look-up; None for a name."""
     try:
         address = ip_address(host)
     except ValueError:
         try:
-            address = ip_address(socket.inet_aton(host))  # 127.1 and the like, which a dial takes too
+            return ip_address(socket.inet_aton(host))  # 127.1 and the like, which a dial takes too
         except (OSError, UnicodeEncodeError):
-            return False
-    found = getattr(address, "ipv4_mapped", None) or address
-    return bool(found.is_loopback or found.is_unspecified)
+            return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.urls import is_this_machine, read_plain_url, read_url
+from gateway.urls import is_near, is_this_machine, read_plain_url, read_url
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,10 @@ def test_an_address_of_this_machine_is_known_as_such(host: str) -> None:
 )  # fmt: skip
 def test_an_address_of_another_machine_is_known_as_such(url: str) -> None:
     assert not is_this_machine(url)
+
+
+def test_what_is_linked_directly_is_near() -> None:
+    for host in ("169.254.169.254", "169.254.170.2:80", "[fe80::1]", "[::ffff:169.254.169.254]", "localhost", "127.1"):
+        assert is_near(f"http://{host}/metadata/identity/oauth2/token?resource=a")
+    for host in ("10.0.0.1", "168.63.129.16", "login.microsoftonline.com", "169.254.169.254.example"):
+        assert not is_near(f"http://{host}/")
