@@ -51,7 +51,13 @@ def read_plan(
     wanted = [*turns, *(TEXT_PREFIX + text for text in texts)]
     if not wanted:
         raise PlanError("nothing to say: name a recording (a WAV file), or give --text")
-    moments = dict(_read_barge_in(entry, len(wanted)) for entry in barge_ins)
+    moments: dict[int, int] = {}
+    for entry in barge_ins:
+        number, moment_ms = _read_barge_in(entry, len(wanted))
+        if moments.setdefault(number, moment_ms) != moment_ms:
+            raise PlanError(
+                f"--barge-in {entry}: turn {number} has another moment already, {moments[number]}; give one"
+            )
     return tuple(_read_turn(entry, moments.get(number), speak) for number, entry in enumerate(wanted, start=1))
 
 

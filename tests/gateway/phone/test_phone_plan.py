@@ -92,6 +92,8 @@ def test_a_recording_that_cannot_be_played_is_refused_by_name(
 def test_a_barge_in_names_its_turn() -> None:
     plan = read_plan([], ["one", "two"], ["2:1200"], speak)
     assert [turn.barge_in_ms for turn in plan] == [None, 1200]
+    with pytest.raises(PlanError, match="--barge-in 2:1300: turn 2 has another moment already, 1200"):
+        read_plan([], ["one", "two"], ["2:1200", "2:1300"], speak)
 
 
 @pytest.mark.parametrize("entry", ["2", "x:5", "3:100", "0:1", "1:-5", "1:" + "9" * 5000, "٢:١"])
