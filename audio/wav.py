@@ -1,4 +1,4 @@
-"""WAV files: PCM16, mu-law and A-law, one or two channels.
+"""WAV files: written as PCM16, mu-law or A-law with one or two channels; read in every usual form.
 
 Source: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" (RIFF WAVE), and its later addition
 WAVEFORMATEXTENSIBLE. Read and written here, since the standard library's `wave` knows no G.711.
@@ -6,22 +6,21 @@ WAVEFORMATEXTENSIBLE. Read and written here, since the standard library's `wave`
 
 from __future__ import annotations
 
+import audioop
 import struct
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from audio.formats import AudioFormat, Coding
 from audio.g711 import check_whole_samples
+from audio.wav_parts import FLOAT, PCM, PCMA, PCMU, WavFormat, find_parts
 
-TAGS = {1: Coding.PCM16, 6: Coding.PCMA, 7: Coding.PCMU}
-EXTENSIBLE = 0xFFFE
-MEDIA_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of every sub-format that stands for a plain tag
-HIGHEST_RATE_HZ = 384_000
-# Programs that write into a pipe cannot know the length and claim about 2 GiB (sox) or 4 (ffmpeg).
-UNKNOWN_LENGTH = 0x7FFF_F000
+TAGS = {PCM: Coding.PCM16, PCMA: Coding.PCMA, PCMU: Coding.PCMU}
 MAX_DATA_BYTES = 0xFFFF_FF00
 
 
@@ -34,8 +33,23 @@ class WavError(ValueError):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class WavSound:
+    """A file's sound: each channel's payload, equally long. `remark`: what of the file could not be read; or empty."""
+
+    format: AudioFormat
+    channels: list[bytes]
+    remark: str
+
+
 def read_wav(source: str | Path | bytes) -> tuple[AudioFormat, list[bytes]]:
-    """Read a file, or a file's bytes: its format, and each channel's payload (equally long).
+    """Read a file, or a file's bytes: its format, and each channel's payload (equally long). Raises as `read_sound`."""
+    sound = read_sound(source)
+    return sound.format, sound.channels
+
+
+def read_sound(source: str | Path | bytes) -> WavSound:
+    """Read a file, or a file's bytes. G.711 stays as it is, all else becomes PCM16. There may be no samples in it.
 
     Raises WavError for what is not such a file, and OSError where it cannot be opened.
     """
@@ -43,15 +57,35 @@ def read_wav(source: str | Path | bytes) -> tuple[AudioFormat, list[bytes]]:
         name, content = "WAV bytes", source
     else:
         name, content = str(source), Path(source).read_bytes()
-    format, channels, payload = _parse(name, content)
-    frame_bytes = format.sample_bytes * channels
-    payload = payload[: len(payload) - len(payload) % frame_bytes]
+    try:
+        parts = find_parts(content)
+    except ValueError as error:
+        raise WavError(name, str(error)) from error
+    written = parts.format
+    frame_bytes = written.sample_bytes * written.channels
+    payload = parts.payload[: len(parts.payload) - len(parts.payload) % frame_bytes]
+    format = AudioFormat(TAGS.get(written.tag, Coding.PCM16), written.rate_hz)
+    return WavSound(format, _split(_as_16_bit(payload, written), format, written.channels), parts.remark)
+
+
+def _as_16_bit(payload: bytes, written: WavFormat) -> bytes:
+    if written.tag == FLOAT:
+        converted: bytes = import_module("audio.float_samples").floats_to_pcm16(payload, written.bits)
+        return converted
+    if written.tag != PCM or written.sample_bytes == 2:
+        return payload
+    if written.sample_bytes == 1:  # the only width without a sign
+        payload = audioop.bias(payload, 1, 128)
+    return audioop.lin2lin(payload, written.sample_bytes, 2)
+
+
+def _split(payload: bytes, format: AudioFormat, channels: int) -> list[bytes]:
     if channels == 1:
-        return format, [payload]
+        return [payload]
     if format.coding is not Coding.PCM16:
-        return format, [payload[0::2], payload[1::2]]
+        return [payload[channel::channels] for channel in range(channels)]
     samples = array("h", payload)
-    return format, [samples[0::2].tobytes(), samples[1::2].tobytes()]
+    return [samples[channel::channels].tobytes() for channel in range(channels)]
 
 
 def write_wav(path: str | Path, format: AudioFormat, channels: Sequence[bytes]) -> None:
@@ -134,51 +168,3 @@ class WavWriter:
             + chunks
             + struct.pack("<4sI", b"data", self._data_bytes)
         )
-
-
-def _parse(name: str, content: bytes) -> tuple[AudioFormat, int, bytes]:
-    """Format, channels and the interleaved payload."""
-    if len(content) < 12 or content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise WavError(name, "is not a RIFF WAVE file")
-    found: tuple[AudioFormat, int] | None = None
-    at = 12
-    while at + 8 <= len(content):
-        kind, size = struct.unpack_from("<4sI", content, at)
-        at += 8
-        if kind == b"data":
-            if found is None:
-                raise WavError(name, "has its data before its format")
-            if size >= UNKNOWN_LENGTH:
-                size = len(content) - at
-            if at + size > len(content):
-                raise WavError(
-                    name, f"is cut short: {size} bytes of sound are announced, {len(content) - at} are there"
-                )
-            return *found, content[at : at + size]
-        if at + size > len(content):
-            raise WavError(name, f"is cut short in its {kind!r} part")
-        if kind == b"fmt ":
-            found = _parse_format(name, content[at : at + size])
-        at += size + size % 2
-    raise WavError(name, "holds no sound" if found else "has no format")
-
-
-def _parse_format(name: str, body: bytes) -> tuple[AudioFormat, int]:
-    if len(body) < 16:
-        raise WavError(name, f"has a format of {len(body)} bytes, not 16 or more")
-    tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack_from("<HHIIHH", body)
-    if tag == EXTENSIBLE and len(body) >= 40 and body[26:40] == MEDIA_GUID_TAIL:
-        (tag,) = struct.unpack_from("<H", body, 24)
-    if tag not in TAGS:
-        raise WavError(name, f"holds encoding {tag:#06x}; only 16-bit PCM, mu-law and A-law are read")
-    coding = TAGS[tag]
-    if bits != (16 if coding is Coding.PCM16 else 8):
-        raise WavError(name, f"holds {bits}-bit {coding}; only 16-bit PCM, mu-law and A-law are read")
-    if channels not in (1, 2):
-        raise WavError(name, f"has {channels} channels; only 1 or 2 are read")
-    if not 0 < rate_hz <= HIGHEST_RATE_HZ:
-        raise WavError(name, f"claims {rate_hz} samples a second")
-    format = AudioFormat(coding, rate_hz)
-    if frame_bytes != format.sample_bytes * channels:
-        raise WavError(name, f"claims {frame_bytes} bytes for {channels} samples of {bits} bits")
-    return format, channels

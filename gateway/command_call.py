@@ -49,6 +49,7 @@ def call(
     """Be a caller: play recordings to an agent in real time, save both sides, and print the turn table."""
     from gateway.phone.line import LineOptions, PhoneCall
     from gateway.phone.plan import TEXT_PREFIX, PlanError, read_plan
+    from gateway.phone.proxy import ProxyFault, proxy_for
 
     tell: Callable[[str], None] = (lambda line: None) if as_json else out.print
     try:
@@ -58,17 +59,23 @@ def call(
         check_folder(save)
         check_words([agent, *(text or []), *(turn for turn in turns or [] if turn.startswith(TEXT_PREFIX))])
         tls = tls_for(url, ca, insecure)
+        address = realtime_url(url, agent)
+        proxy = proxy_for(address)
         plan = read_plan(turns or [], text or [], barge_in or [], _speak)
-    except (PlanError, UsedWrongly) as problem:
+    except (PlanError, ProxyFault, UsedWrongly) as problem:
         fail(str(problem), 2, as_json=as_json)
+    remarks = [line for turn in plan for line in turn.remark.splitlines()]
+    for remark in remarks:
+        if not as_json:
+            out.print(remark, soft_wrap=True)
     phone = PhoneCall(plan, agent, SystemClock(), tell)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    _dial(phone, LineOptions(realtime_url(url, agent), headers, timeout, tls=tls), url, as_json)
+    _dial(phone, LineOptions(address, headers, timeout, tls=tls, proxy=proxy), url, as_json)
     if not as_json:
         out.print(_table(phone.report))
     unsaved = _save(phone, save)
     if as_json:
-        said: dict[str, Any] = phone.report.as_json()
+        said: dict[str, Any] = phone.report.as_json() | ({"remarks": remarks} if remarks else {})
         out.print_json(json.dumps(said if unsaved is None else said | {"error": {"message": unsaved}}))
     elif unsaved is None:
         told = f"session {phone.report.session_id}, ended: {phone.report.ended}; both sides saved in {save}"
@@ -82,6 +89,9 @@ def _dial(phone: Any, options: Any, url: str, as_json: bool) -> None:
     """Hold the call. Ends the command where there is none."""
     from websockets.exceptions import InvalidStatus, WebSocketException
 
+    from gateway.phone.proxy import shown
+
+    way = "" if options.proxy is None else f" through the proxy {shown(options.proxy)}"
     try:
         asyncio.run(_held(phone, options))
     except asyncio.CancelledError:
@@ -89,10 +99,15 @@ def _dial(phone: Any, options: Any, url: str, as_json: bool) -> None:
     except InvalidStatus as refused:
         fail(f"the gateway refused the call: {_reason(refused)}", 1, as_json=as_json)
     except ssl.SSLCertVerificationError as problem:
-        told = f"the certificate of {url} is not trusted: {problem.verify_message}"
+        told = f"the certificate of {url}{way} is not trusted: {problem.verify_message}"
         fail(f"{told}; name its authority with --ca FILE, or do without with --insecure", 1, as_json=as_json)
-    except (OSError, WebSocketException, TimeoutError) as problem:
-        fail(f"the gateway at {url} cannot be reached: {problem}", 1, as_json=as_json)
+    except (OSError, WebSocketException, TimeoutError, ImportError) as problem:
+        told = f"the gateway at {url} cannot be reached{way}: {problem or type(problem).__name__}"
+        if way:
+            told += (
+                "; the environment names that proxy (HTTPS_PROXY or the like): to go straight, put the host in NO_PROXY"
+            )
+        fail(told, 1, as_json=as_json)
 
 
 async def _held(phone: Any, options: Any) -> None:

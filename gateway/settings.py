@@ -7,6 +7,7 @@ environment, `.env`, `patchbay.yaml`, the defaults here.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,12 +29,16 @@ from gateway.auth.keys import read_keys
 from gateway.auth.origins import is_loopback
 from gateway.auth.requests import read_proxies
 from gateway.binding import MAX_PORT
-from gateway.settings_sources import OWN_NAMES, Source, SourceFault, explain, read_sources
+from gateway.model_urls import api_base, azure_resource
+from gateway.settings_names import OWN_NAMES
+from gateway.settings_sources import Source, SourceFault, explain, read_sources
 from gateway.urls import read_plain_url
 
 MIB = 1 << 20
 _PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca")
 _FILES = ("tls_cert", "tls_key", "model_ca")
+# Quotes and JSON that no shell has taken off, and what stands for a key that nobody has put in: ${KEY}, $(KEY), <KEY>.
+_WRAPPED = re.compile(r"""^["'`\[{]|["'`\]}]$|^\$(\w+|\{.*\}|\(.*\))$|^%\w+%$|^<.*>$""")
 
 
 class SettingsError(ValueError):
@@ -49,28 +54,45 @@ def _split(value: object) -> object:
 
 
 def _joined(value: object) -> object:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        if not all(isinstance(part, str) for part in value):  # YAML's null would become the key None, 1.50 the key 1.5
+            raise ValueError("each key must be text; put quotes round it")
+        return ",".join(value)
+    return "" if value is None else value
 
 
 def _none_word(value: object) -> object:
     return None if value == "none" else value
 
 
-def _url(value: str, schemes: tuple[str, ...]) -> str:
-    read_plain_url(value, schemes)
-    return value.rstrip("/")
-
-
 def _model_url(value: str) -> str:
-    return _url(value, ("https", "http", "wss", "ws"))
+    return api_base(value, ("https", "http", "wss", "ws"))
+
+
+def _endpoint_url(value: str) -> str:
+    return api_base(value, ("https", "http"))
 
 
 def _http_url(value: str) -> str:
-    return _url(value, ("https", "http"))
+    read_plain_url(value, ("https", "http"))
+    return value.rstrip("/")
 
 
 def _keys(value: SecretStr) -> SecretStr:
-    read_keys(_parts(value.get_secret_value()))
+    entries = _parts(value.get_secret_value())
+    if not entries:  # what was meant as a key and came out empty must not open the door
+        raise ValueError("holds no key; write one (patchbay keys create), or leave the line out to run without keys")
+    for place, entry in enumerate(entries, start=1):
+        if any(_WRAPPED.search(part) for part in (entry, entry.partition(":")[2])):
+            told = "write the key itself, with no quotes, brackets or variables around it or in its place"
+            raise ValueError(f"API key {place}: {told}")
+    read_keys(entries)
+    return value
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
     return value
 
 
@@ -102,8 +124,12 @@ def _store(value: str) -> str:
     return value
 
 
+Whole = Annotated[int, BeforeValidator(_no_flag)]
+Seconds = Annotated[float, BeforeValidator(_no_flag)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 ModelUrl = Annotated[str, AfterValidator(_model_url)]
+AzureUrl = Annotated[str, AfterValidator(azure_resource)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
@@ -113,7 +139,7 @@ class LocalEndpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: HttpUrl
+    base_url: EndpointUrl
     model: str = Field(min_length=1)
     api_key: Secret | None = None
     voice: str | None = Field(default=None, min_length=1, description="for speech")
@@ -135,7 +161,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
-    port: int = Field(default=8080, ge=0, le=MAX_PORT, description="TCP port to listen on; 0: any free one")
+    port: Whole = Field(default=8080, ge=0, le=MAX_PORT, description="TCP port to listen on; 0: any free one")
     tls_cert: Path | None = Field(default=None, description="PEM file: certificate chain")
     tls_key: Path | None = Field(default=None, description="PEM file: private key")
     require_tls: bool = Field(
@@ -144,7 +170,9 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = Field(default=None, description="the address under which callers reach this server")
     trusted_proxies: Annotated[Words, AfterValidator(_proxies)] = Field(default=(), description="addresses or networks")
 
-    api_keys: Annotated[SecretStr, BeforeValidator(_joined), AfterValidator(_keys)] = SecretStr("")
+    api_keys: Annotated[SecretStr, BeforeValidator(_joined), AfterValidator(_keys)] = Field(
+        default=SecretStr(""), validate_default=False, description="keys that may call; none: no key is asked for"
+    )
     allowed_origins: Annotated[Words, AfterValidator(_origins)] = Field(
         default=(), description="web pages' origins, or *"
     )
@@ -162,27 +190,27 @@ class Settings(BaseSettings):
         default="", description="sqlite://PATH; empty: under data_dir"
     )
 
-    max_calls: int = Field(default=400, ge=1, le=100_000, description="live calls in this process")
-    max_tenant_calls: int = Field(default=400, ge=1, le=100_000, description="live calls of one tenant")
-    max_message_bytes: int = Field(
+    max_calls: Whole = Field(default=400, ge=1, le=100_000, description="live calls in this process")
+    max_tenant_calls: Whole = Field(default=400, ge=1, le=100_000, description="live calls of one tenant")
+    max_message_bytes: Whole = Field(
         default=16 * MIB, ge=64 * 1024, le=256 * MIB, description="one WebSocket message, bytes"
     )
-    max_body_bytes: int = Field(default=64 * 1024, ge=1024, le=16 * MIB, description="one HTTP request's body, bytes")
-    max_tool_result_bytes: int = Field(default=16 * 1024, ge=256, le=MIB, description="one tool result, bytes")
-    redial_limit_ms: int = Field(
+    max_body_bytes: Whole = Field(default=64 * 1024, ge=1024, le=16 * MIB, description="one HTTP request's body, bytes")
+    max_tool_result_bytes: Whole = Field(default=16 * 1024, ge=256, le=MIB, description="one tool result, bytes")
+    redial_limit_ms: Whole = Field(
         default=5000, ge=0, le=60_000, description="time to win back a lost model, milliseconds"
     )
-    drain_s: float = Field(
+    drain_s: Seconds = Field(
         default=30.0, ge=0, le=86_400, allow_inf_nan=False, description="time for running calls at a stop, seconds"
     )
-    retention_days: int | None = Field(
+    retention_days: Whole | None = Field(
         default=None, ge=1, le=36_500, description="age of records to delete, days; None: keep"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     openai_api_key: Secret | None = None
     openai_base_url: ModelUrl = "https://api.openai.com/v1"
-    azure_openai_endpoint: ModelUrl | None = None
+    azure_openai_endpoint: AzureUrl | None = None
     azure_openai_api_key: Secret | None = Field(default=None, description="None: Microsoft Entra ID")
     azure_scope: str = Field(
         default="https://ai.azure.com/.default", min_length=1, description="scope of Entra ID tokens"

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
 from gateway.agent_yaml import YamlFault, read_yaml
+from gateway.env_file import EnvFileFault, read_env_file
+from gateway.settings_names import (
+    CALLERS_KEY,
+    COMMON,
+    KEYS,
+    OWN_NAMES,
+    PREFIX,
+    FieldPath,
+    env_name,
+    is_bare_keys,
+    misspelt,
+    path_of,
+    unknown,
+    yaml_name,
+)
 from sessions.ports import Json
 
-PREFIX = "PATCHBAY_"
 YAML_NAME = "patchbay.yaml"
-# Names that others have made common; everything else is PATCHBAY_ and the field's name.
-_COMMON = {
-    name.lower(): name
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
-}
-_TO_COME = frozenset({"carriers"})
-# What `patchbay call` reads, on a machine that may serve too.
-_CALLERS_OWN = frozenset({"PATCHBAY_URL", "PATCHBAY_API_KEY"})
-
-# What Kubernetes puts into every container beside a service called patchbay.
-_KUBERNETES = re.compile(r"PATCHBAY(_\w+)?_SERVICE_(HOST|PORT\w*)|PATCHBAY(_\w+)?_PORT_\d+_(TCP|UDP)\w*")
-
-Path_ = tuple[str, ...]  # of a field: its name, and those of the fields in it
-
-
-class _OwnNames(dict[str, str]):
-    """The environment's name for a field."""
-
-    def __missing__(self, name: str) -> str:
-        return PREFIX + name.upper()
-
-
-OWN_NAMES: Mapping[str, str] = _OwnNames(_COMMON)
+# What editors and habit make of the names that are read.
+_STRAY = {".env.txt": ".env", "patchbay.yml": YAML_NAME, "patchbay.yaml.txt": YAML_NAME}
 
 
 class SourceFault(ValueError):
@@ -53,7 +42,7 @@ class Source:
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    places: dict[Path_, str] = field(default_factory=dict)
+    places: dict[FieldPath, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
 
     def lay_over(self, values: Mapping[str, object]) -> None:
@@ -61,7 +50,7 @@ class Source:
         for name, value in values.items():
             self.put((name,), value, name)
 
-    def put(self, path: Path_, value: object, place: str) -> None:
+    def put(self, path: FieldPath, value: object, place: str) -> None:
         """Set one leaf, above what was there."""
         holder = self.values
         for part in path[:-1]:
@@ -74,74 +63,81 @@ class Source:
         holder[path[-1]] = value
         self.places[path] = place
 
-    def place(self, path: Path_) -> str:
+    def place(self, path: FieldPath) -> str:
         """Where a field was read; where it was not, how the environment would name it."""
         for size in range(len(path), 0, -1):
             if path[:size] in self.places:
                 return self.places[path[:size]] + "".join(f".{part}" for part in path[size:])
         for known, place in self.places.items():
+            if known[: len(path)] == path:  # settings by name stand where one value was wanted
+                return place
             if len(path) > 1 and known[:-1] == path[:-1] and place.endswith(dotted := ".".join(known)):
                 return place.removesuffix(dotted) + ".".join(path)
-        return _env_name(path)
+        return env_name(path)
 
 
 def read_sources(environ: Mapping[str, str], folder: Path, fields: Collection[str]) -> Source:
     """`patchbay.yaml`, then `.env` over it, then the environment. Raises SourceFault for a file that is unreadable."""
     source = Source()
+    for stray, right in _STRAY.items():
+        if (folder / stray).exists():
+            source.unknown.append(f"{folder / stray}: is not read; call it {right}, or take it away")
     _read_yaml_file(folder / YAML_NAME, source, fields)
-    env_file = folder / ".env"
-    if env_file.is_file():
-        try:
-            # Not interpolated: a secret may hold ${.
-            found = dotenv_values(env_file, interpolate=False, encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise SourceFault(f"{env_file}: is not UTF-8 text; save it as such") from error
-        except OSError as error:
-            raise SourceFault(f"{env_file}: cannot be read: {error.strerror}") from error
-        _read_names({k: v for k, v in found.items() if v is not None}, f"{env_file}: ", source, fields)
-    _read_names(environ, "", source, fields)
+    doors = _read_env_file(folder / ".env", source, fields)
+    for name in sorted(environ):
+        _take(name, environ[name], name, source, fields)
+    if (KEYS,) not in source.places:
+        source.unknown += doors
     return source
 
 
-def _read_names(environ: Mapping[str, str], where: str, source: Source, fields: Collection[str]) -> None:
-    for name in sorted(environ):
-        path = _path_of(name)
-        if path is None:
+def _read_env_file(path: Path, source: Source, fields: Collection[str]) -> list[str]:
+    """Read the file. Returns what is wrong where no source names the server's keys: names that were meant for them."""
+    try:
+        lines = read_env_file(path)
+    except EnvFileFault as fault:
+        raise SourceFault(f"{path}: {fault}") from fault
+    doors: list[str] = []
+    first: dict[str, int] = {}
+    for line in lines:
+        place = f"{path}:{line.number}"
+        if line.fault:
+            source.unknown.append(f"{place}: {line.fault}")
             continue
-        if path[0] in _COMMON and name.startswith(PREFIX):
-            source.unknown.append(f"{where}{name}: is called {_COMMON[path[0]]}; rename it")
-        elif path[0] not in fields:
-            source.unknown.append(f"{where}{name}: {_unknown(path[0], fields, _env_name)}")
-        elif environ[name].strip():  # an empty one is as good as none: Compose files pass them on so
-            source.put(path, environ[name].strip(), f"{where}{name}")
+        place = f"{place}: {line.name}"
+        if path_of(line.name) is not None and first.setdefault(line.name, line.number) != line.number:
+            source.unknown.append(f"{place}: stands here twice, first in line {first[line.name]}; take one out")
+        elif line.name == CALLERS_KEY:
+            doors.append(f"{place}: is read by patchbay call, from the environment; the server's is {OWN_NAMES[KEYS]}")
+        elif is_bare_keys(line.name):
+            doors.append(f"{place}: is no setting; did you mean {OWN_NAMES[KEYS]}?")
+        else:
+            _take(line.name, line.value, place, source, fields)
+    return doors
 
 
-def _path_of(name: str) -> Path_ | None:
-    if name.startswith(PREFIX) and name not in _CALLERS_OWN and not _KUBERNETES.fullmatch(name):
-        return tuple(name.removeprefix(PREFIX).lower().split("__"))
-    return (name.lower(),) if name in _COMMON.values() else None
-
-
-def _env_name(path: Path_) -> str:
-    return "__".join([OWN_NAMES[path[0]], *(part.upper() for part in path[1:])])
-
-
-def _yaml_name(path: Path_) -> str:
-    return ".".join(path)
-
-
-def _unknown(name: str, fields: Collection[str], written: Callable[[Path_], str]) -> str:
-    if name in _TO_COME:
-        return "is not supported yet; take it out"
-    near = get_close_matches(name, fields, 1)
-    hint = f"did you mean {written((near[0],))}?" if near else "take it out; docs/settings.md lists all settings"
-    return f"there is no such setting; {hint}"
+def _take(name: str, value: str, place: str, source: Source, fields: Collection[str]) -> None:
+    """Take over one variable, where it is ours."""
+    path = path_of(name)
+    if path is None:
+        told = misspelt(name, value, fields)
+        if told is not None:
+            source.unknown.append(f"{place}: {told}")
+    elif path[0] in COMMON and name.startswith(PREFIX):
+        source.unknown.append(f"{place}: is called {COMMON[path[0]]}; rename it")
+    elif path[0] not in fields:
+        source.unknown.append(f"{place}: {unknown(path[0], fields, env_name)}")
+    elif value.strip() or path == (KEYS,):
+        # An empty one is as good as none: Compose files pass them on so. But empty keys would leave the door open.
+        source.put(path, value.strip(), place)
 
 
 def _read_yaml_file(path: Path, source: Source, fields: Collection[str]) -> None:
     try:
         document = read_yaml(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise SourceFault(f"{path}: is a link that leads nowhere; mend it, or take it away") from error
         return
     except YamlFault as fault:
         raise SourceFault(f"{path}:{fault.line}: {f'{fault.field}: ' if fault.field else ''}{fault.message}") from fault
@@ -156,14 +152,14 @@ def _read_yaml_file(path: Path, source: Source, fields: Collection[str]) -> None
     for name, below in document.value.items():
         if name not in fields:
             line = document.line_of(name)
-            source.unknown.append(f"{path}:{line}: {name}: {_unknown(name, fields, _yaml_name)}")
+            source.unknown.append(f"{path}:{line}: {name}: {unknown(name, fields, yaml_name)}")
             continue
         for leaf, value in _leaves((name,), below):
             field_name = ".".join(leaf)
             source.put(leaf, value, f"{path}:{document.line_of(field_name)}: {field_name}")
 
 
-def _leaves(path: Path_, value: Json) -> Iterable[tuple[Path_, Json]]:
+def _leaves(path: FieldPath, value: Json) -> Iterable[tuple[FieldPath, Json]]:
     if isinstance(value, Mapping) and value:
         for name, below in value.items():
             yield from _leaves((*path, name), below)

@@ -60,7 +60,8 @@ class EntraTokens:
         self._scope = scope
         import_module("aiohttp")  # its transport, which it would look for at the first token only
         self._failed: type[Exception] = import_module("azure.core.exceptions").AzureError
-        self._credential: Any = import_module("azure.identity.aio").DefaultAzureCredential()
+        transport = import_module("gateway.models.entra_transport").EntraTransport()
+        self._credential: Any = import_module("azure.identity.aio").DefaultAzureCredential(transport=transport)
 
     async def headers(self) -> Mapping[str, str]:
         """The header for one connection. Raises LegLost."""

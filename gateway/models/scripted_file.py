@@ -5,16 +5,19 @@ An error names the file, the line and the field.
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-import orjson
 import yaml
 
-from audio.wav import WavError, read_wav
+from audio.formats import PCM16_24K, PCMU_8K, AudioFormat
+from audio.mono import to_mono
+from audio.wav import read_sound
 from gateway.models.scripted_shape import (
     FAST,
     NO_FAULTS,
@@ -27,7 +30,10 @@ from gateway.models.scripted_shape import (
     Trouble,
     When,
 )
+from sessions.text import well_formed
 from sessions.usage import TokenUsage
+
+log = logging.getLogger(__name__)
 
 MAX_MS = 600_000
 MAX_DEPTH = 32
@@ -46,7 +52,12 @@ class ScriptError(ValueError):
 
 def load_script(path: Path) -> Script:
     """Read a script and the recordings it names. Raises ScriptError, or OSError where the file cannot be read."""
-    return read_script(path.read_text(encoding="utf-8"), str(path), path.parent)
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScriptError(str(path), content.count(b"\n", 0, error.start) + 1, "", "is not UTF-8 text") from error
+    return read_script(text, str(path), path.parent)
 
 
 def read_script(text: str, name: str, folder: Path) -> Script:
@@ -57,6 +68,8 @@ def read_script(text: str, name: str, folder: Path) -> Script:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise ScriptError(name, 1 if mark is None else mark.line + 1, "", problem) from error
+    except RecursionError as error:
+        raise ScriptError(name, 1, "", "is nested too deeply") from error
     source = _Source(name, folder)
     return _script(source, {} if node is None else source.value(node, ""), Path(name).stem)
 
@@ -68,6 +81,7 @@ class _Source:
         self.name = name
         self.folder = folder
         self._lines: dict[str, int] = {"": 1}
+        self._numbers: dict[str, str] = {}  # as they are written, by their field
         self._loader = yaml.SafeLoader("")
 
     def value(self, node: yaml.Node, path: str, depth: int = 0) -> Value:
@@ -80,8 +94,10 @@ class _Source:
         if not isinstance(node, yaml.MappingNode):
             try:
                 scalar = self._loader.construct_object(node)
-            except (yaml.YAMLError, ValueError) as error:
+            except (yaml.YAMLError, ValueError, OverflowError) as error:
                 raise self.error(path, "is not a plain value") from error
+            if isinstance(scalar, int | float) and not isinstance(scalar, bool):
+                self._numbers[path] = node.value
             return scalar if isinstance(scalar, str | int | float | bool | None) else str(node.value)
         found: dict[str, Value] = {}
         for key_node, inner in node.value:
@@ -121,7 +137,7 @@ class _Source:
         """A string; numbers are taken as they are written."""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.error(path, "must be a text")
-        return str(value)
+        return well_formed(value) if isinstance(value, str) else self._numbers[path]
 
     def flag(self, value: Value, path: str) -> bool:
         """A boolean."""
@@ -186,6 +202,8 @@ def _script(source: _Source, value: Value, default_name: str) -> Script:
 
 def _turn(source: _Source, value: Value, path: str, base: ScriptedTurn) -> ScriptedTurn:
     table = source.table(value, path, TURN_KEYS)
+    if "audio" in table and table["audio"] is None:
+        raise source.error(f"{path}.audio", "names no file; write the path of a WAV file, or take this out")
     none: list[Value] = []
     calls = source.optional(table, "calls", path, source.rows, none)
     return replace(
@@ -232,9 +250,17 @@ def _call(source: _Source, value: Value, path: str) -> ToolCall:
     table = source.table(value, path, frozenset({"name", "arguments"}))
     if "name" not in table:
         raise source.error(f"{path}.name", "is missing")
-    arguments = table.get("arguments") or {}
-    written = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-    return ToolCall(source.text(table["name"], f"{path}.name"), written)
+    arguments, here = table.get("arguments"), f"{path}.arguments"
+    if isinstance(arguments, str):
+        return ToolCall(source.text(table["name"], f"{path}.name"), source.text(arguments, here))
+    none: Value = {}
+    try:
+        written = json.dumps(
+            none if arguments is None else arguments, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        )
+    except ValueError as error:
+        raise source.error(here, "holds a number that JSON does not have: .nan or .inf") from error
+    return ToolCall(source.text(table["name"], f"{path}.name"), well_formed(written))
 
 
 def _pace(source: _Source, value: Value, path: str) -> float | None:
@@ -287,7 +313,25 @@ def _trouble(source: _Source, value: Value, path: str) -> Trouble:
 def _recording(source: _Source, value: Value, path: str) -> Recording:
     name = source.text(value, path)
     try:
-        format, channels = read_wav(source.folder / name)
-    except (OSError, WavError) as error:
+        sound = read_sound(source.folder / name)
+        mono = to_mono(sound.format, sound.channels)
+        _check_rate(mono.format)
+    except (OSError, ValueError) as error:  # WavError is one; so is a name that no file can have
         raise source.error(path, f"cannot be read: {error}") from error
-    return Recording(format, channels[0])
+    if not mono.payload:
+        raise source.error(path, f"{source.folder / name} is empty; record it again")
+    for remark in filter(None, (sound.remark, mono.remark)):
+        told = {"script": source.name, "field": path, "recording": name, "remark": remark}
+        log.warning("a script's recording is not used as it is", extra=told)
+    return Recording(mono.format, mono.payload)
+
+
+def _check_rate(format: AudioFormat) -> None:
+    """Raises ValueError for a rate that a call cannot be given. Imported here: only recordings need numpy so early."""
+    from audio.resampling import Converter
+
+    try:
+        for wanted in (PCM16_24K, PCMU_8K):
+            Converter(format, wanted)
+    except ValueError as error:
+        raise ValueError(f"{error}; save it with 24000 samples a second") from error

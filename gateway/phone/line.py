@@ -34,6 +34,7 @@ class LineOptions:
     answer_timeout_s: float = 30.0
     linger_s: float = 0.5  # of the last answer's echo, before hanging up
     tls: ssl.SSLContext | None = None  # for wss:// only; None: the system's authorities
+    proxy: str | None = None  # the way to the other side; None: straight
 
 
 class PhoneCall:
@@ -48,10 +49,15 @@ class PhoneCall:
         self._hearing = Hearing(self.report, tell)
 
     async def run(self, options: LineOptions) -> CallReport:
-        """Make the call. Raises OSError and websockets' errors where it cannot be made."""
+        """Make the call. Raises OSError, ImportError (of a proxy) and websockets' errors where it cannot be made."""
         more: dict[str, Any] = {} if options.tls is None else {"ssl": options.tls}
         async with connect(
-            options.url, additional_headers=options.headers, compression=None, max_size=None, **more
+            options.url,
+            additional_headers=options.headers,
+            compression=None,
+            max_size=None,
+            proxy=options.proxy,
+            **more,
         ) as socket:
             microphone = self._microphone = Microphone(socket, self._clock, self._caller)
             await socket.send(_json({"type": "session.update", "session": _SESSION}))

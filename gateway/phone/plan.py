@@ -9,8 +9,9 @@ from pathlib import Path
 
 from audio.formats import PCM16_24K, AudioFormat, AudioFrame, Coding
 from audio.g711 import decode
+from audio.mono import to_mono
 from audio.resampling import resample_in_place
-from audio.wav import WavError, read_wav
+from audio.wav import WavError, read_sound
 
 TEXT_PREFIX = "text:"
 MAX_TURN_S = 600
@@ -25,12 +26,14 @@ class PlanError(ValueError):
 class SpokenTurn:
     """One turn of the caller. `pcm` is PCM16 24 kHz mono.
 
+    `remark` says what of its recording is used, where that is not the whole of one channel; it names the file.
     It starts when the agent has finished, or, where `barge_in_ms` is set, so long after the agent has become audible.
     """
 
     label: str
     pcm: bytes
     barge_in_ms: int | None
+    remark: str
 
     @property
     def duration_ms(self) -> int:
@@ -48,7 +51,13 @@ def read_plan(
     wanted = [*turns, *(TEXT_PREFIX + text for text in texts)]
     if not wanted:
         raise PlanError("nothing to say: name a recording (a WAV file), or give --text")
-    moments = dict(_read_barge_in(entry, len(wanted)) for entry in barge_ins)
+    moments: dict[int, int] = {}
+    for entry in barge_ins:
+        number, moment_ms = _read_barge_in(entry, len(wanted))
+        if moments.setdefault(number, moment_ms) != moment_ms:
+            raise PlanError(
+                f"--barge-in {entry}: turn {number} has another moment already, {moments[number]}; give one"
+            )
     return tuple(_read_turn(entry, moments.get(number), speak) for number, entry in enumerate(wanted, start=1))
 
 
@@ -64,31 +73,33 @@ def _read_turn(entry: str, barge_in_ms: int | None, speak: Callable[[str], bytes
         words = entry.removeprefix(TEXT_PREFIX).strip()
         if not words:
             raise PlanError("a text turn has no words")
-        return SpokenTurn(f"“{words}”", speak(words), barge_in_ms)
+        return SpokenTurn(f"“{words}”", speak(words), barge_in_ms, "")
     path = Path(entry)
     try:
-        format, channels = read_wav(path)
+        sound = read_sound(path)
+        mono = to_mono(sound.format, sound.channels)
     except OSError as error:
         raise PlanError(f"{entry}: {error.strerror or error}") from error
     except WavError as error:
         raise PlanError(str(error)) from error
-    pcm = to_24k(channels[0], format)
-    if not pcm:
-        raise PlanError(f"{entry}: the recording is empty")
-    if len(pcm) > MAX_TURN_S * 24_000 * 2:
+    if not mono.payload:
+        raise PlanError(f"{entry}: the recording is empty; record it again")
+    if mono.format.samples_in(len(mono.payload)) > MAX_TURN_S * mono.format.rate_hz:
         raise PlanError(f"{entry}: longer than {MAX_TURN_S} s, which is no turn")
-    return SpokenTurn(path.name, pcm, barge_in_ms)
+    try:
+        pcm = to_24k(mono.payload, mono.format)
+    except ValueError as error:
+        raise PlanError(f"{entry}: {error}; save it with 24000 samples a second") from error
+    remarks = [f"{entry}: {remark}" for remark in (sound.remark, mono.remark) if remark]
+    return SpokenTurn(path.name, pcm, barge_in_ms, "\n".join(remarks))
 
 
 def to_24k(payload: bytes, format: AudioFormat) -> bytes:
-    """Any mono sound as 24 kHz PCM16. Raises PlanError for a rate that has no small ratio to 24 kHz."""
+    """Any mono sound as 24 kHz PCM16. Raises ValueError for a rate that has no small ratio to 24 kHz."""
     pcm = payload if format.coding is Coding.PCM16 else decode(payload, format.coding)
     if format.rate_hz == PCM16_24K.rate_hz:
         return pcm
-    try:
-        return b"".join(resample_in_place([pcm], format.rate_hz, PCM16_24K.rate_hz))
-    except ValueError as error:
-        raise PlanError(str(error)) from error
+    return b"".join(resample_in_place([pcm], format.rate_hz, PCM16_24K.rate_hz))
 
 
 def frames_of(pcm: bytes, frame_ms: int) -> list[AudioFrame]:

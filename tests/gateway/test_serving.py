@@ -84,7 +84,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ),
         ("agents/desk.yaml", "\nmodel: local/ofline\n", "agents/desk.yaml:2: model: there is no local/ofline"),
         ("agents/desk.yaml", RULES, "agents/desk.yaml:6: offline.rules[0].call.tool: the agent has no tool 'nope'"),
-        (".env", "PATCHBAY_MAX_CALLS=many\n", ".env: PATCHBAY_MAX_CALLS: must be"),
+        (".env", "PATCHBAY_MAX_CALLS=many\n", ".env:1: PATCHBAY_MAX_CALLS: must be"),
         ("mcp.json", '{"mcpServers": {\n  "a": {"command": 3}}}', "mcp.json:2: mcpServers.a.command: must be a text"),
         ("mcp.json", '{"mcpServers": {\n  "a": }}', "mcp.json:2: is not JSON"),
         ("plugins/mine.py", "\nimport nothing_of_this_name\n", "plugins/mine.py:2: ModuleNotFoundError"),

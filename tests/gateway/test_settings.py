@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import LocalEndpoint, LocalModels, Settings, SettingsError, load_settings
-from gateway.settings_sources import OWN_NAMES
+from gateway.settings_names import OWN_NAMES
 
 KEY = "pb_0123456789"
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_every_fault_is_named_with_its_place(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PATCHBAY_MAX_CALLS=0\n")
     lines = refused(tmp_path, {"PATCHBAY_MAX_MESSAGE_BYTES": "1"}).splitlines()
     assert lines == [
-        f"{tmp_path}/.env: PATCHBAY_MAX_CALLS: must be greater than or equal to 1",
+        f"{tmp_path}/.env:1: PATCHBAY_MAX_CALLS: must be greater than or equal to 1",
         "PATCHBAY_MAX_MESSAGE_BYTES: must be greater than or equal to 65536",
         f"{tmp_path}/patchbay.yaml:5: local.chat.model: is missing; set it too",
         f"{tmp_path}/patchbay.yaml:6: local.chat.colour: there is no such setting; take it out",
@@ -242,6 +242,11 @@ def test_certificate_and_key_go_together_and_must_exist(tmp_path: Path) -> None:
         ("PATCHBAY_DRAIN_S", "nan", "must be a finite number"),
         ("PATCHBAY_DRAIN_S", "-inf", "must be a finite number"),
         ("PATCHBAY_DRAIN_S", "86401", "must be less than or equal to 86400"),
+        ("PATCHBAY_DRAIN_S", "1e999", "must be a finite number"),
+        ("PATCHBAY_DRAIN_S", "true", "must be a valid number"),
+        ("PATCHBAY_MAX_CALLS", "1e999", "must be a valid integer"),
+        ("PATCHBAY_MAX_CALLS", "nan", "must be a valid integer"),
+        ("PATCHBAY_MAX_CALLS", "2.5", "must be a valid integer"),
         ("PATCHBAY_MODEL_CA", "none.pem", "there is no file"),
     ],
 )
@@ -256,6 +261,38 @@ def test_a_text_that_the_file_leaves_empty_is_refused_as_such(tmp_path: Path) ->
     assert refused(tmp_path, {}).splitlines() == [
         f"{tmp_path}/patchbay.yaml:1: host: must not be empty",
         f"{tmp_path}/patchbay.yaml:2: openai_api_key: must not be empty",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_calls: true", "max_calls: .inf", "max_calls: .nan", "max_calls: 1e999", "max_calls: 1.5", "max_calls: [1]",
+        "port: false", "drain_s: true", "drain_s: .inf", "drain_s: -.inf", "drain_s: .nan", "drain_s: 1.0e999",
+        "retention_days: false", "redial_limit_ms: false", f"max_calls: {'9' * 299}", f"max_calls: {'9' * 5000}",
+    ],
+)  # fmt: skip
+def test_what_is_no_number_in_the_file_is_refused_where_one_is_wanted(tmp_path: Path, text: str) -> None:
+    (tmp_path / "patchbay.yaml").write_text(text)
+    assert refused(tmp_path, {}).startswith(f"{tmp_path}/patchbay.yaml:1: {text.partition(':')[0]}: ")
+
+
+def test_a_name_may_stand_once_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PATCHBAY_PORT=1\nA=1\nA=2\nOPENAI_API_KEY=a\nPATCHBAY_PORT=1\nOPENAI_API_KEY=b\n")
+    assert refused(tmp_path, {}).splitlines() == [
+        f"{tmp_path}/.env:5: PATCHBAY_PORT: stands here twice, first in line 1; take one out",
+        f"{tmp_path}/.env:6: OPENAI_API_KEY: stands here twice, first in line 4; take one out",
+    ]
+
+
+def test_all_lines_that_are_no_assignments_are_told_at_once_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"\n\nPATCHBAY_PORT 1\n{KEY}\n\nA=1\nPATCHBAY_PROT=2\nPATCHBAY_MAX_CALLS=0\n")
+    told = "is no assignment; write NAME=value, close each quote, and begin a comment with #"
+    assert refused(tmp_path, {}).splitlines() == [
+        f"{tmp_path}/.env:3: {told}",
+        f"{tmp_path}/.env:4: {told}",
+        f"{tmp_path}/.env:7: PATCHBAY_PROT: there is no such setting; did you mean PATCHBAY_PORT?",
+        f"{tmp_path}/.env:8: PATCHBAY_MAX_CALLS: must be greater than or equal to 1",
     ]
 
 
@@ -315,11 +352,15 @@ def test_each_setting_is_listed_in_the_docs_and_the_example() -> None:
 
 def test_the_example_without_its_marks_can_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "mcp.json").write_text((ROOT / "mcp.json").read_text())
-    (tmp_path / ".env").write_text(re.sub("^# ?", "", EXAMPLE.read_text(), flags=re.MULTILINE))
+    text = re.sub("^# ?", "", EXAMPLE.read_text(), flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(text)
+    line = text.splitlines().index("PATCHBAY_API_KEYS=") + 1
+    assert refused(tmp_path, {}).startswith(f"{tmp_path}/.env:{line}: PATCHBAY_API_KEYS: holds no key")
+    (tmp_path / ".env").write_text(text.replace("PATCHBAY_API_KEYS=", f"PATCHBAY_API_KEYS={KEY}"))
     settings = load_settings({}, tmp_path)
     for name in ("chat", "transcription", "speech"):
         endpoint = getattr(settings.local, name)
         assert (endpoint.base_url.startswith("http://127.0.0.1:"), bool(endpoint.model)) == (True, True)
     assert (settings.port, settings.max_calls, settings.drain_s) == (8080, 400, 30.0)
     assert settings.trusted_proxies == ("10.0.0.0/8",)
-    assert (settings.openai_api_key, settings.api_key_entries, settings.tls_cert) == (None, (), None)
+    assert (settings.openai_api_key, settings.api_key_entries, settings.tls_cert) == (None, (KEY,), None)

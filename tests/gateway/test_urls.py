@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.urls import read_plain_url, read_url
+from gateway.urls import is_near, is_this_machine, read_plain_url, read_url
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,32 @@ def test_a_plain_url_has_nothing_but_its_place(url: str) -> None:
     with pytest.raises(ValueError, match="must hold no user name, query or fragment") as caught:
         read_plain_url(url, ("http",))
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost", "LocalHost:80", "localhost.", "a.localhost", "127.0.0.1", "127.1", "127.255.0.9:1", "2130706433",
+        "0x7f.1", "0.0.0.0", "[::1]:8080", "[::]", "[::ffff:127.0.0.1]",
+    ],
+)  # fmt: skip
+def test_an_address_of_this_machine_is_known_as_such(host: str) -> None:
+    assert is_this_machine(f"ws://{host}/v1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1", "http://localhost.example", "http://notlocalhost", "http://127.0.0.1.example", "http://[fe80::1]",
+        "http://[::ffff:10.0.0.1]", "http://128.1", "http://voice.example/127.0.0.1", "http://exämple", "bogus",
+    ],
+)  # fmt: skip
+def test_an_address_of_another_machine_is_known_as_such(url: str) -> None:
+    assert not is_this_machine(url)
+
+
+def test_what_is_linked_directly_is_near() -> None:
+    for host in ("169.254.169.254", "169.254.170.2:80", "[fe80::1]", "[::ffff:169.254.169.254]", "localhost", "127.1"):
+        assert is_near(f"http://{host}/metadata/identity/oauth2/token?resource=a")
+    for host in ("10.0.0.1", "168.63.129.16", "login.microsoftonline.com", "169.254.169.254.example"):
+        assert not is_near(f"http://{host}/")

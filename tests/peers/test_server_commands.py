@@ -6,11 +6,13 @@ import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,10 @@ from peers.server_files import AGENT, KEY, furnish
 from peers.server_house import environment, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from audio.formats import PCM16_24K
+from audio.wav import write_wav
+from gateway.models.scripted_sound import word
 
 pytestmark = pytest.mark.sockets
 
@@ -104,6 +110,64 @@ def test_a_call_that_is_refused_says_why(tmp_path: Path) -> None:
     assert patchbay(tmp_path, "call", "desk", "--url", server.url)[0] == 2
     code, told = as_json(patchbay(tmp_path, "call", "desk", "--url", server.url, "--text", "hello", "--json"))
     assert (code, "cannot be reached" in told["error"]["message"]) == (1, True)
+
+
+@contextmanager
+def proxy(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that gives everybody this answer: its address, and the first lines of what it was asked."""
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                with client:
+                    asked.append(client.recv(65536).partition(b"\r\n")[0])
+                    client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}", asked
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_gateway_on_this_machine_is_called_without_the_environments_proxy(tmp_path: Path) -> None:
+    with proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n") as (place, asked), serving(tmp_path) as server:
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+        proxies = dict.fromkeys(names, f"http://me:hush@{place}") | {"NO_PROXY": "", "no_proxy": ""}
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+            code, out, err = patchbay(tmp_path, "call", "desk", "--url", url, "--text", "hello", **proxies)
+            assert (code, "The marmalade is." in out, asked) == (0, True, []), err
+        call = ("call", "desk", "--url", "http://voice.invalid", "--text", "hello")
+        code, _, err = patchbay(tmp_path, *call, **proxies)
+        assert (code, asked) == (1, [b"CONNECT voice.invalid:80 HTTP/1.1"])
+        assert "hush" not in err
+        assert err == (
+            f"patchbay: the gateway at http://voice.invalid cannot be reached through the proxy http://{place}: "
+            "proxy rejected connection: HTTP 403; the environment names that proxy (HTTPS_PROXY or the like): "
+            "to go straight, put the host in NO_PROXY\n"
+        )
+    for gone in (f"http://{place}", f"socks5h://{place}"):
+        code, _, err = patchbay(tmp_path, *call, **dict.fromkeys(names, gone), NO_PROXY="", no_proxy="")
+        assert (code, f"through the proxy {gone}: " in err) == (1, True)
+    code, _, err = patchbay(tmp_path, *call, **dict.fromkeys(names, "proxy:3128"), NO_PROXY="", no_proxy="")
+    assert (code, "cannot be used: scheme proxy isn't supported" in err) == (2, True)
+
+
+def test_the_channel_of_a_recording_that_is_played_is_told(tmp_path: Path) -> None:
+    speech = word(300, PCM16_24K)
+    write_wav(tmp_path / "right.wav", PCM16_24K, [bytes(len(speech)), speech])
+    told = "right.wav: has sound on channel 2 of 2 (right) only, which is used"
+    with serving(tmp_path) as server:
+        call = ("call", "desk", "right.wav", "--url", server.url)
+        code, out, err = patchbay(tmp_path, *call)
+        assert (code, out.splitlines()[0], err) == (0, told, "")
+        code, report = as_json(patchbay(tmp_path, *call, "--json"))
+        assert (code, report["remarks"], report["turns"][0]["answer"]) == (0, [told], "The marmalade is.")
 
 
 def test_a_command_that_is_used_wrongly_says_so_to_a_program(tmp_path: Path) -> None:

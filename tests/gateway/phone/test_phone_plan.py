@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 
-from audio.formats import PCM16_24K, PCMU_8K
+from audio.formats import PCM16_24K, PCMU_8K, AudioFormat, Coding
 from audio.g711 import silence
 from audio.wav import write_wav
 from gateway.phone.plan import PlanError, frames_of, read_plan
@@ -32,9 +33,67 @@ def test_a_telephone_recording_becomes_24_khz(tmp_path: Path) -> None:
     assert len(turn.pcm) == 2400 * 2
 
 
+SPEECH = struct.pack("<2400h", *[(at * 997) % 9000 - 4500 for at in range(2400)])
+
+
+@pytest.mark.parametrize(("at", "side"), [(0, "1 of 2 (left)"), (1, "2 of 2 (right)")])
+def test_the_channel_that_speaks_is_played_and_named(tmp_path: Path, at: int, side: str) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, PCM16_24K, [SPEECH if number == at else bytes(4800) for number in (0, 1)])
+    [turn] = read_plan([str(path)], [], [], speak)
+    assert turn.pcm == SPEECH
+    assert turn.remark == f"{path}: has sound on channel {side} only, which is used"
+
+
+def test_channels_that_both_speak_are_mixed_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, PCM16_24K, [SPEECH, SPEECH])
+    [turn, words] = read_plan([str(path)], ["hello"], [], speak)
+    assert turn.remark == f"{path}: has sound on 2 of 2 channels, which are mixed"
+    assert words.remark == ""
+
+
+def test_what_is_left_of_a_recording_is_played_and_what_is_missing_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, PCM16_24K, [SPEECH])
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + bytes(4) + content[44:])  # a recorder that was killed
+    [turn] = read_plan([str(path)], [], [], speak)
+    assert (turn.pcm, turn.remark) == (SPEECH, "")
+    path.write_bytes(content[:-800])
+    [turn] = read_plan([str(path)], [], [], speak)
+    assert (turn.pcm, "a.wav: is cut short: 4800 bytes" in turn.remark) == (SPEECH[:-800], True)
+    write_wav(path, PCM16_24K, [bytes(4800)])
+    [turn] = read_plan([str(path)], [], [], speak)
+    assert turn.remark == f"{path}: is silent"
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "sound", "why"),
+    [
+        (24000, b"", "holds no sound"),
+        (24000, b"\1", "the recording is empty"),
+        (44056, SPEECH, "is no small ratio; save it with 24000 samples a second"),
+        (6000, SPEECH, "cannot resample 6000 Hz"),
+        (8000, SPEECH * 2001, "longer than 600 s"),
+    ],
+)
+def test_a_recording_that_cannot_be_played_is_refused_by_name(
+    tmp_path: Path, rate_hz: int, sound: bytes, why: str
+) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, AudioFormat(Coding.PCM16, rate_hz), [sound if len(sound) > 1 else b""])
+    with path.open("ab") as file:
+        file.write(sound if len(sound) == 1 else b"")
+    with pytest.raises(PlanError, match=rf"a\.wav: .*{why}"):
+        read_plan([str(path)], [], [], speak)
+
+
 def test_a_barge_in_names_its_turn() -> None:
     plan = read_plan([], ["one", "two"], ["2:1200"], speak)
     assert [turn.barge_in_ms for turn in plan] == [None, 1200]
+    with pytest.raises(PlanError, match="--barge-in 2:1300: turn 2 has another moment already, 1200"):
+        read_plan([], ["one", "two"], ["2:1200", "2:1300"], speak)
 
 
 @pytest.mark.parametrize("entry", ["2", "x:5", "3:100", "0:1", "1:-5", "1:" + "9" * 5000, "٢:١"])
