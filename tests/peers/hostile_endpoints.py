@@ -13,7 +13,7 @@ from base64 import b64encode
 from contextlib import suppress
 from typing import Any
 
-from peers.hostile_calls import converse, look_up, note, talk
+from peers.hostile_calls import converse, finish_any, look_up, note, talk
 from peers.hostile_endpoint_kinds import CHATS, PCM, SPEECHES, TRANSCRIPTIONS, chat, sse
 from peers.hostile_table import Case, Provoke, Seen, World
 from peers.hostile_wire import Asked, Wire, Writer, whole
@@ -89,7 +89,7 @@ def _hear(kind: str) -> Provoke:
                 async with asyncio.timeout(10):
                     await fake.heard.wait()
             with suppress(ConnectionClosed):
-                await caller.until("response.done")
+                await finish_any(caller, case.wait_s)
                 seen.answered_again = await converse(caller, "ping", case.wait_s)
             note(seen, caller)
         return await look_up(world, seen)

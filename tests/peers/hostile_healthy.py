@@ -8,7 +8,8 @@ pieces. A gap is the server's only as far as nothing else explains it. Three thi
 
 - a ticker of 5 ms in this process: how late this process itself was;
 - the echo: how long a byte was under way to a process that does nothing, and back;
-- how long the server's main thread was ready to run and got no processor (the kernel counts this).
+- how long the server's threads were ready to run and got no processor, as the kernel counts it; but never the time
+  in which its main thread did run.
 
 What a gap counts is its length without the greatest of the three in the same time.
 """
@@ -61,15 +62,23 @@ class Controls:
     def __init__(self, pid: int) -> None:
         self.ticker = Lateness()
         self.echo = Lateness()
-        self._waits = Path(f"/proc/{pid}/task/{pid}/schedstat")
+        self._main = pid
+        self._threads = Path(f"/proc/{pid}/task")
 
     def server_ms(self) -> tuple[float, float]:
-        """How long the server's main thread has run, and waited for a processor, in all; 0 where no kernel tells."""
-        try:
-            ran, waited, _ = self._waits.read_text().split()
-        except (OSError, ValueError):
-            return 0.0, 0.0
-        return int(ran) / 1e6, int(waited) / 1e6
+        """How long the server's main thread has run, and its threads have waited for a processor, in all.
+
+        All of them: one that has no processor may hold the interpreter that the main thread waits for. 0 where the
+        kernel does not tell.
+        """
+        ran_ns = waited_ns = 0
+        with suppress(OSError, ValueError):
+            for thread in self._threads.iterdir():
+                with suppress(OSError):
+                    ran, waited, _ = (thread / "schedstat").read_text().split()
+                    waited_ns += int(waited)
+                    ran_ns = int(ran) if thread.name == str(self._main) else ran_ns
+        return ran_ns / 1e6, waited_ns / 1e6
 
     async def tick(self) -> None:
         """Wake up every 5 ms."""
@@ -150,14 +159,15 @@ class HealthyCall:
         gap_ms = 1000 * (now - last)
         if gap_ms < TOLD_MS:
             return
+        ran_ms = server_ms[0] - self._server_ms[0]
         parts = {
             "ticker_ms": self._controls.ticker.most(last, now),
             "echo_ms": self._controls.echo.most(last, now),
-            "starved_ms": server_ms[1] - self._server_ms[1],
+            "starved_ms": max(0.0, min(server_ms[1] - self._server_ms[1], gap_ms - ran_ms)),
         }
         counts_ms = gap_ms - max(parts.values())
         self.longest_ms = max(self.longest_ms, counts_ms)
-        self.gaps.append({"at": time.time(), "gap_ms": gap_ms, "counts_ms": counts_ms, "ran_ms": server_ms[0] - self._server_ms[0], **parts})
+        self.gaps.append({"at": time.time(), "gap_ms": gap_ms, "counts_ms": counts_ms, "ran_ms": ran_ms, **parts})
 
 
 async def measure(port: int, echo_port: int, pid: int, out: Path) -> None:

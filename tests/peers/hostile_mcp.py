@@ -154,8 +154,9 @@ MANNERS: dict[str, tuple[Manner, tuple[str | None, ...], str | None]] = {
     ),
 }
 
+SEVERAL = {kind for kind, entry in ANSWERS.items() if b"\n" in entry[0](1)}  # messages: no one JSON body
 KINDS: dict[str, tuple[tuple[str | None, ...], str | None]] = {
-    **{f"{kind}, JSON": entry[1:] for kind, entry in ANSWERS.items() if kind != "a flood of progress"},
+    **{f"{kind}, JSON": entry[1:] for kind, entry in ANSWERS.items() if kind not in SEVERAL},
     **{f"{kind}, events": entry[1:] for kind, entry in ANSWERS.items()},
     **{kind: entry[1:] for kind, entry in MANNERS.items()},
 }

@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets]
 AT_ONCE = int(os.environ.get("PATCHBAY_SWEEP_AT_ONCE", "10"))  # hostile calls
 LONGEST_GAP_MS = 100
 GAPS_TOLD = 12
+SLOWEST_TOLD = 10
 LIMIT_S = 400.0
 TABLE: list[Case] = [
     *hostile_functions.CASES,
@@ -74,6 +75,10 @@ class Report:
         for part, kinds in Counter(case.part for case in table).items():
             failed = sum(name.startswith(f"{part}/") for name in self.wrong)
             print(f"{part:32} {kinds:4} kinds, {failed} not as they must be")
+        for name, wrong in sorted(self.wrong.items()):
+            print(f"    {name}: {'; '.join(wrong)[:400]}")
+        longest = sorted(self.ran, key=lambda ran: ran[0] - ran[1])[:SLOWEST_TOLD]
+        print("slowest:", *(f"{until - since:.0f} s {name}" for since, until, name in longest), sep="\n    ")
         heard = self.healthy
         print(f"{self.cases} hostile calls in {self.took_s:.0f} s beside {self.ordinary} ordinary ones")
         print(f"{len(self.harmed)} ordinary calls harmed")
