@@ -1,4 +1,4 @@
-"""What a hostile MCP server answers to a tool call: whole messages, for both transports. Needs the standard library only."""
+"""What a hostile MCP server answers to a tool call: whole messages, for both transports. Needs no package."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ ANSWERS: dict[str, Entry] = {
     "a flood of progress": (lambda asked: progress(20_000) + b"\n" + result(asked), EITHER, None),
     "cancels the call": (
         lambda asked: (
-            json.dumps(
-                {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": asked}}
-            ).encode()
+            json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": asked}}).encode()
             + b"\n"
             + result(asked)
         ),
@@ -141,7 +139,7 @@ ANSWERS: dict[str, Entry] = {
 
 
 def grouped(prefix: str, tools: dict[str, str], calm: set[str], alone: set[str], groups: int) -> dict[str, list[str]]:
-    """Servers by name, each with its tools: one for the calm kinds, one for each that stands alone, some for the rest."""
+    """Servers by name, each with its tools: one for the calm kinds, one for each that is alone, some for the rest."""
     servers: dict[str, list[str]] = {}
     for number, (tool, kind) in enumerate(tools.items()):
         group = f"{number}" if kind in alone else "calm" if kind in calm else f"rest{number % groups}"

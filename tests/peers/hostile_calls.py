@@ -30,7 +30,7 @@ def note(seen: Seen, caller: Caller) -> None:
             case "response.done":
                 seen.statuses.append(event["response"]["status"])
             case "error":
-                seen.errors.append(event["error"]["code"])
+                seen.errors.append(str(event["error"].get("code")))
             case "response.output_audio.delta":
                 response = event["response_id"]
                 heard_bytes[response] = heard_bytes.get(response, 0) + len(b64decode(event["delta"]))

@@ -181,6 +181,9 @@ async def _flood_of_pings(world: World, case: Case) -> Seen:
 APPEND = b64encode(bytes(960)).decode()
 EMOJI = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "\ud83d"}]}
 ODD = ("null", "[]", "7", '"x"', "{}", "{{{", '{"type":null}', '{"type":7}', '{"type":[]}')
+SECRETS, JSON = "/v1/realtime/client_secrets", "Content-Type: application/json"
+POST = f"POST {SECRETS} HTTP/1.1\r\nHost: x\r\n".encode()
+SOUND = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 15 * MIB})
 NESTED = '{"type":"conversation.item.create","item":' + "[" * 100_000 + "]" * 100_000 + "}"
 PARTS = '{"type":"conversation.item.create","item":[' + ",".join(['{"a":"aaaaaaaaaaaaaa"}'] * 400_000) + "]}"
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "words"}]}
@@ -191,7 +194,7 @@ CASES = [
     Case(PART, "a binary message", _sends(b"\x00\xff"), LIVES),
     Case(PART, "deep JSON", _sends(NESTED), LIVES),
     Case(PART, "JSON in 400000 parts", _sends(PARTS), Says(end=("bad_input", *HUNG_UP))),
-    Case(PART, "16 MB of sound", _sends(json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 15 * MIB})), LIVES),
+    Case(PART, "16 MB of sound", _sends(SOUND), LIVES),
     Case(PART, "16 MB of words", _sends(json.dumps({"type": "x", "words": "w" * (16 * MIB - 100)})), LIVES),
     Case(PART, "16 MB of brackets", _sends("[" * (16 * MIB - 100)), LIVES),
     Case(PART, "16 MB of backslashes", _sends('{"type":"' + "\\\\" * (8 * MIB - 100) + '"}'), LIVES),
@@ -203,11 +206,22 @@ CASES = [
     Case(PART, "half a frame, and gone", _bytes(frame(0x81, bytes(1000))[:500], wait_s=1.0), Says(goes_on=False)),
     Case(PART, "two close frames", _bytes(frame(0x88, b"\x03\xe8") * 2), Says(close=(1000,), goes_on=False)),
     Case(PART, "words after the close", _bytes(frame(0x88, b"\x03\xe8") + frame(0x81, b"{}")), Says(goes_on=False)),
-    Case(PART, "100000 empty fragments", _bytes(frame(0x01, b"") + frame(0x00, b"") * 100_000), Says(("bad_input", *HUNG_UP), goes_on=False)),
+    Case(
+        PART,
+        "100000 empty fragments",
+        _bytes(frame(0x01, b"") + frame(0x00, b"") * 100_000),
+        Says(("bad_input", *HUNG_UP), goes_on=False),
+    ),
     Case(PART, "a flood of pings, unread", _flood_of_pings, Says(("too_slow", *HUNG_UP), goes_on=False)),
     Case(PART, "a flood of pongs", _bytes(*[(b"\x8a\x80" + MASK) * 100_000] * 5), Says(goes_on=False)),
     Case(PART, "3000 requests for an answer", _many(3000, "response.create"), LIVES, wait_s=40),
-    Case(PART, "3000 changes of the session", _many(3000, "session.update", session={"type": "realtime"}), LIVES, wait_s=40),
+    Case(
+        PART,
+        "3000 changes of the session",
+        _many(3000, "session.update", session={"type": "realtime"}),
+        LIVES,
+        wait_s=40,
+    ),
     Case(PART, "3000 items", _many(3000, "conversation.item.create", item=ITEM), LIVES, wait_s=40),
     Case(PART, "10000 frames at once", _many(10_000, "input_audio_buffer.append", audio=APPEND), LIVES, wait_s=40),
     Case(PART, "a hundred that come and go", _comes_and_goes),
@@ -216,16 +230,16 @@ CASES = [
     Case("half-open socket", "a long head", _before(b"GET / HTTP/1.1\r\n" + b"X-A: " + b"a" * 100_000)),
     Case("half-open socket", "a TLS hello", _before(bytes.fromhex("1603010200010001fc0303") + bytes(200))),
     Case("half-open socket", "random bytes", _before(bytes(range(256)))),
-    Case("half-open socket", "a body that does not come", _before(b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")),
-    Case("half-open socket", "an endless chunk", _before(b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n")),
+    Case("half-open socket", "a body that does not come", _before(POST + b"Content-Length: 50\r\n\r\n{")),
+    Case("half-open socket", "an endless chunk", _before(POST + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n")),
     *(
         Case("HTTP API", kind, _asks(*asked))
         for kind, asked in {
-            "a body of null": ("POST", "/v1/realtime/client_secrets", b"null", "Content-Type: application/json"),
-            "a body of brackets": ("POST", "/v1/realtime/client_secrets", b"[" * 60_000, "Content-Type: application/json"),
-            "a body that is no UTF-8": ("POST", "/v1/realtime/client_secrets", b"\xff\xfe", "Content-Type: application/json"),
-            "a body of half an emoji": ("POST", "/v1/realtime/client_secrets", b'{"session":{"model":"\\ud83d"}}', "Content-Type: application/json"),
-            "a number of 5000 digits": ("POST", "/v1/realtime/client_secrets", b'{"expires_after":{"seconds":' + b"9" * 5000 + b"}}", "Content-Type: application/json"),
+            "a body of null": ("POST", SECRETS, b"null", JSON),
+            "a body of brackets": ("POST", SECRETS, b"[" * 60_000, JSON),
+            "a body that is no UTF-8": ("POST", SECRETS, b"\xff\xfe", JSON),
+            "a body of half an emoji": ("POST", SECRETS, b'{"session":{"model":"\\ud83d"}}', JSON),
+            "a number of 5000 digits": ("POST", SECRETS, b'{"expires_after":{"seconds":' + b"9" * 5000 + b"}}", JSON),
             "a NUL in the path": ("GET", "/api/v1/sessions/%00"),
             "half an emoji in the path": ("GET", "/api/v1/sessions/%ed%a0%bd"),
             "dots in the path": ("GET", "/api/v1/sessions/..%2f..%2fetc/recording"),
@@ -236,4 +250,4 @@ CASES = [
             "an odd range": ("GET", "/api/v1/agents", b"", "Range: bytes=99999999999999999999-1"),
         }.items()
     ),
-]  # fmt: skip
+]

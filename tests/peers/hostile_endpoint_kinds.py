@@ -56,7 +56,9 @@ def wav(rate_hz: int, channels: int = 1) -> bytes:
 def piece(delta: Any, **fields: Any) -> str:
     """A piece of an answer."""
     choice = {"index": 0, "delta": delta, "finish_reason": None}
-    return json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice], **fields})
+    return json.dumps(
+        {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice], **fields}
+    )
 
 
 def chat(text: str) -> str:
@@ -266,9 +268,7 @@ SPEECHES: dict[str, Kind] = {
     "half a sample": _raw(lambda: whole(tone(24_000) + b"\x01", "audio/pcm"), AS_IT_IS),
     "one byte": _raw(lambda: whole(b"\x01", "audio/pcm"), OWN),
     "events": _raw(lambda: sse('{"type": "speech.audio.delta", "audio": "AAAA"}'), OWN),
-    "gzip": _raw(
-        lambda: whole(gzip.compress(tone(24_000)), "audio/pcm", "200 OK", "Content-Encoding: gzip"), AS_IT_IS
-    ),
+    "gzip": _raw(lambda: whole(gzip.compress(tone(24_000)), "audio/pcm", "200 OK", "Content-Encoding: gzip"), AS_IT_IS),
     "sound without end": Kind(_endless_sound, Says(status=("completed",), heard_ms=(1_000, 10**7)), slow=True),
     "a byte at a time": Kind(_drip_sound, Says(status=("completed",)), slow=True),
     "silence": Kind(_silent, OWN, slow=True),

@@ -115,7 +115,14 @@ CASES = [
         for number, kind in enumerate(CHAT_NAMES)
     ),
     *(
-        Case(f"{PART} speech", kind, talk("local", f"do speech-{number};"), SPEECHES[kind].says, SPEECHES[kind].slow, 40.0)
+        Case(
+            f"{PART} speech",
+            kind,
+            talk("local", f"do speech-{number};"),
+            SPEECHES[kind].says,
+            SPEECHES[kind].slow,
+            40.0,
+        )
         for number, kind in enumerate(SPEECH_NAMES)
     ),
     *(

@@ -100,8 +100,9 @@ WAV: dict[str, Spoil] = {
     "a head alone": lambda path: path.write_bytes(path.read_bytes()[:44]) and None,
     "rate 0": lambda path: path.write_bytes(path.read_bytes()[:24] + bytes(8) + path.read_bytes()[32:]) and None,
     "no channels": lambda path: path.write_bytes(path.read_bytes()[:22] + bytes(2) + path.read_bytes()[24:]) and None,
-    "a size of 4 GB": lambda path: path.write_bytes(path.read_bytes()[:40] + b"\xff" * 4 + path.read_bytes()[44:])
-    and None,
+    "a size of 4 GB": lambda path: (
+        path.write_bytes(path.read_bytes()[:40] + b"\xff" * 4 + path.read_bytes()[44:]) and None
+    ),
 }
 
 TARGETS: dict[str, dict[str, Spoil]] = {

@@ -129,8 +129,7 @@ WHOLE: dict[str, tuple[str, tuple[str | None, ...], str | None]] = {
     "hands out a coroutine": ("def NAME():\n    return asyncio.sleep(0, 'fine')", WORKED, "fine"),
     "hands out a coroutine that exits": ("def NAME():\n    return exits()", FAILED, None),
     "hands out two coroutines": (
-        "async def NAME():\n    async def inner(): return 1\n    made = inner()\n"
-        "    made.close()\n    return made",
+        "async def NAME():\n    async def inner(): return 1\n    made = inner()\n    made.close()\n    return made",
         FAILED,
         None,
     ),
@@ -140,14 +139,18 @@ WHOLE: dict[str, tuple[str, tuple[str | None, ...], str | None]] = {
         None,
     ),
     "starts a task that exits": (
-        "async def NAME():\n    task = asyncio.get_running_loop().create_task(exits())\n"
-        "    await asyncio.sleep(0.05)\n    return 'fine'",
+        (
+            "async def NAME():\n    task = asyncio.get_running_loop().create_task(exits())\n"
+            "    await asyncio.sleep(0.05)\n    return 'fine'"
+        ),
         (None, *FAILED),
         None,
     ),
     "lets the loop call sys.exit": (
-        "async def NAME():\n    asyncio.get_running_loop().call_soon(sys.exit)\n"
-        "    await asyncio.sleep(0.05)\n    return 'fine'",
+        (
+            "async def NAME():\n    asyncio.get_running_loop().call_soon(sys.exit)\n"
+            "    await asyncio.sleep(0.05)\n    return 'fine'"
+        ),
         (None, *FAILED),
         None,
     ),

@@ -78,10 +78,9 @@ def furnish(folder: Path, http_port: int) -> None:
 
 def _servers(http_port: int) -> dict[str, object]:
     program = str(HERE / "hostile_stdio.py")
-    return {
-        name: {"command": sys.executable, "args": ["-S", program, name]}
-        for name in hostile_stdio.SERVERS
-    } | {name: {"url": f"http://127.0.0.1:{http_port}/mcp/{name}"} for name in hostile_mcp.SERVERS}
+    return {name: {"command": sys.executable, "args": ["-S", program, name]} for name in hostile_stdio.SERVERS} | {
+        name: {"url": f"http://127.0.0.1:{http_port}/mcp/{name}"} for name in hostile_mcp.SERVERS
+    }
 
 
 @asynccontextmanager

@@ -180,7 +180,9 @@ class HttpFake:
             answer = greet(message, SERVERS[name])
             heads = ("Mcp-Session-Id: a-session",) if message.get("method") == "initialize" else ()
             writer.write(
-                whole(b"", "", "202 Accepted") if answer is None else whole(answer, "application/json", "200 OK", *heads)
+                whole(b"", "", "202 Accepted")
+                if answer is None
+                else whole(answer, "application/json", "200 OK", *heads)
             )
         elif (kind := TOOLS[message["params"]["name"]]) in MANNERS:
             await MANNERS[kind][0](writer, message["id"])

@@ -130,7 +130,7 @@ def _only_list(asked: dict[str, Any], listed: Any) -> bytes | None:
 KINDS: dict[str, tuple[tuple[str | None, ...], str | None]] = {
     **{kind: entry[1:] for kind, entry in ANSWERS.items()},
     **{kind: entry[1:] for kind, entry in MANNERS.items()},
-    **{kind: ((*UNREAD, "unknown_tool"), None) for kind in GREETINGS},
+    **dict.fromkeys(GREETINGS, ((*UNREAD, "unknown_tool"), None)),
 }
 TOOLS = {f"stdio_{number}": kind for number, kind in enumerate(KINDS)}
 # What must be read stands together, what breaks its server alone.

@@ -1,4 +1,4 @@
-"""Every outside part of the gateway plays a villain, in all the ways of one table, beside a call that hears nothing of it.
+"""Every outside part of the gateway breaks in all the ways of one table, beside a call that hears nothing of it.
 
 The healthy call (hostile_healthy.py) is a program of its own: it listens to an agent that speaks without a pause, and
 writes down each gap. A gap counts as far as neither that program, nor an echo beside it, nor a server that was ready
@@ -23,7 +23,15 @@ from typing import Any
 
 import pytest
 from local_world import parts_or_skip
-from peers import hostile_clients, hostile_endpoints, hostile_files, hostile_functions, hostile_mcp, hostile_model_cases
+from peers import (
+    hostile_clients,
+    hostile_endpoints,
+    hostile_files,
+    hostile_functions,
+    hostile_mcp,
+    hostile_model_cases,
+    hostile_store,
+)
 from peers.hostile_calls import talk
 from peers.hostile_house import Healthy, hostile_world
 from peers.hostile_table import Case, Says, World, judge
@@ -43,6 +51,7 @@ TABLE: list[Case] = [
     *hostile_model_cases.CASES,
     *hostile_files.CASES,
     *hostile_clients.CASES,
+    *hostile_store.CASES,
 ]
 # Ordinary calls to the same agents, each of which must go as it always does.
 ORDINARY = [
@@ -82,9 +91,16 @@ class Report:
         heard = self.healthy
         print(f"{self.cases} hostile calls in {self.took_s:.0f} s beside {self.ordinary} ordinary ones")
         print(f"{len(self.harmed)} ordinary calls harmed")
-        print(f"the healthy call got {heard.get('pieces')} pieces; longest gap that counts: {heard['longest_ms']:.0f} ms")
+        print(
+            f"the healthy call got {heard.get('pieces')} pieces; longest gap that counts: {heard['longest_ms']:.0f} ms"
+        )
         for gap in sorted(heard["gaps"], key=lambda gap: -float(gap["counts_ms"]))[:GAPS_TOLD]:
-            print("   ", {name: round(value) for name, value in gap.items() if name != "at"}, *self.during(gap)[:12], sep="; ")
+            print(
+                "   ",
+                {name: round(value) for name, value in gap.items() if name != "at"},
+                *self.during(gap)[:12],
+                sep="; ",
+            )
 
 
 def _chosen() -> list[Case]:
@@ -132,11 +148,15 @@ async def _sweep(world: World, table: list[Case], report: Report) -> None:
                 report.harmed += [f"{case.kind}: {problem}" for problem in wrong]
                 await asyncio.sleep(0.2)
 
+    of_store = [case for case in table if case.part == hostile_store.PART]
     beside = asyncio.ensure_future(ordinary())
     async with asyncio.TaskGroup() as tasks:
         for case in table:
-            tasks.create_task(hostile(case))
+            if case not in of_store:
+                tasks.create_task(hostile(case))
     beside.cancel()
+    for case in of_store:  # one at a time, and without the others: all records are in the one store
+        await hostile(case)
 
 
 async def _main(folder: Path, report: Report) -> World:
