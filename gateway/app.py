@@ -152,30 +152,28 @@ class Gateway:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as calls:
-            self._registry.open(calls)
-            async with asyncio.TaskGroup() as tasks:
-                beside = [tasks.create_task(supervised(name, run)) for name, run in self._jobs().items()]
-                tools = tasks.create_task(supervised("tool servers", self._mcp.run))
-                self.ready = True
-                asked = False
-                try:
-                    with nullcontext() if self._inline else LoopWatch().watching():
-                        yield
-                    asked = True
-                finally:
-                    self.ready = False
-                    self.board.goodbye()
-                    await self._calls_over()
-                    if asked:  # and not cut short
-                        await _make_recordings(self.finisher)
-                    self._mcp.close()
-                    self.finisher.close()
-                    await self.keeper.close()
-                    for task in beside:
-                        task.cancel()
-                    await asyncio.wait([tools], timeout=8)
-                    tools.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            beside = [tasks.create_task(supervised(name, run)) for name, run in self._jobs().items()]
+            tools = tasks.create_task(supervised("tool servers", self._mcp.run))
+            self.ready = True
+            asked = False
+            try:
+                with nullcontext() if self._inline else LoopWatch().watching():
+                    yield
+                asked = True
+            finally:
+                self.ready = False
+                self.board.goodbye()
+                await self._calls_over()
+                if asked:  # and not cut short
+                    await _make_recordings(self.finisher)
+                self._mcp.close()
+                self.finisher.close()
+                await self.keeper.close()
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait([tools], timeout=8)
+                tools.cancel()
 
     async def _calls_over(self) -> None:
         """Wait for the goodbyes; a call that will not end is cut."""

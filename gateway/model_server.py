@@ -181,11 +181,11 @@ def model_entrance(settings: Settings, host: str, clock: Clock) -> Entrance:
 
 
 async def _serve_local(registry: ModelRegistry, agent: Agent, clock: Clock, door: _Door) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        registry.open(tasks)
+    try:
         problems = await registry.warm([agent])
         if not problems:
             await _serve(registry.local_engine(agent), clock, door, (agent.name,))
+    finally:
         await registry.close()
     if problems:
         raise ValueError("; ".join(problems.values()))

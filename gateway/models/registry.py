@@ -5,9 +5,7 @@ Heavy parts (the local model's, azure-identity) are imported by `warm`, before t
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from gateway.agent_files import AgentProblem
 from gateway.models.in_process import Engine, InProcessConnector
@@ -70,8 +68,7 @@ class ModelRegistry:
         self._ids = ids
         self._remote = RemoteModels(settings)
         self._scripts = ScriptLibrary(settings.agents_dir)
-        self._local = LocalEngines(settings.local, clock, ids, self._spawn)
-        self._tasks: asyncio.TaskGroup | None = None
+        self._local = LocalEngines(settings.local, clock, ids)
 
     def check(self, agent: Agent) -> None:
         """What an agent's file says of its model, beyond its form. Raises AgentProblem."""
@@ -130,14 +127,6 @@ class ModelRegistry:
         engine: Engine | None = self._local.get(agent.version)
         assert engine is not None
         return engine
-
-    def open(self, tasks: asyncio.TaskGroup) -> None:
-        """Run in this group what a model in this process waits for."""
-        self._tasks = tasks
-
-    def _spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        assert self._tasks is not None  # no call comes before `open`
-        return self._tasks.create_task(job)
 
     async def warm(self, agents: list[Agent]) -> dict[str, str]:
         """Load what these agents need, in threads; what could not be loaded, and why, by kind.

@@ -1,142 +1,74 @@
-"""gateway/models/local/endpoints.py and chat.py against a small OpenAI-compatible server on loopback."""
+"""The embedded model against a small OpenAI-compatible server on loopback, asked through the real SDK"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+import struct
+import time
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
-from local_world import LocalCall, front_desk, parts_or_skip, spoken
+from local_world import LocalCall, front_desk_brains, spoken
 
-from gateway.models.local.engine import local_brain_factory
+from audio.formats import PCM16_24K
 from sessions.ports import JsonObject
 
 pytest.importorskip("openai", reason="needs openai: pip install 'patchbay[openai]'")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
-from gateway.models.local.chat import APOLOGY  # noqa: E402
-from gateway.models.local.endpoints import Endpoint, LocalSettings, Outside, client_of  # noqa: E402
+from peers.endpoint_house import (
+    TONE,
+    Body,
+    FakeOpenAI,
+    Until,
+    calling,
+    deltas,
+    events,
+    hostile,
+    run,
+    until_in,
+)
+
+from gateway.models.local.chat import APOLOGY
 
 pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets]
 
+CHAT, SPEECH, TRANSCRIPTION = frozenset({"chat"}), frozenset({"speech"}), frozenset({"transcription"})
 LOOKUP: JsonObject = {
     "type": "function",
     "name": "lookup",
     "description": "Looks up.",
     "parameters": {"type": "object"},
 }
+FAILED = "local model endpoint failed"
 
 
-@dataclass
-class FakeOpenAI:
-    """Answers as told, and keeps what it was asked."""
-
-    chats: list[list[dict[str, Any]]] = field(default_factory=list)  # deltas of each coming answer
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    transcript: str = "where are you"
-    status: int = 200
-    heard_bytes: int = 0
-
-    def app(self) -> FastAPI:
-        app = FastAPI()
-
-        @app.post("/v1/chat/completions")
-        async def chat(request: Request) -> Response:
-            self.asked.append(await request.json())
-            if self.status != 200:
-                return Response(status_code=self.status, content=b"{}")
-            deltas = self.chats.pop(0)
-
-            async def stream() -> AsyncIterator[str]:
-                for delta in deltas:
-                    piece = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
-                    yield f"data: {json.dumps({**piece, 'choices': [{'index': 0, 'delta': delta}]})}\n\n"
-                yield "data: [DONE]\n\n"
-
-            return StreamingResponse(stream(), media_type="text/event-stream")
-
-        @app.post("/v1/audio/transcriptions")
-        async def transcribe(request: Request) -> Response:
-            self.heard_bytes = len(await request.body())
-            return Response(
-                json.dumps({"text": self.transcript}), status_code=self.status, media_type="application/json"
-            )
-
-        @app.post("/v1/audio/speech")
-        async def speech(request: Request) -> Response:
-            self.asked.append(await request.json())
-            tone = (8000 * np.sin(np.arange(24_000) * 0.1)).astype("<i2").tobytes()
-            return Response(tone, status_code=self.status, media_type="audio/pcm")
-
-        return app
+def is_own_voice(sound: bytes) -> bool:
+    """Whether the agent's own voice has spoken all of "We are at twelve Quay Street, right by the old harbour." """
+    return len(sound) > PCM16_24K.bytes_for_ms(2500) and len(set(sound)) > 200
 
 
-class LoopbackServer(uvicorn.Server):  # type: ignore[misc, name-defined]
-    """uvicorn without a hand on the process's signals."""
-
-    def install_signal_handlers(self) -> None:
-        return
-
-    def capture_signals(self) -> Any:
-        return nullcontext()
-
-
-def run(fake: FakeOpenAI, parts: frozenset[str], test: Callable[[LocalCall, Until], Awaitable[None]]) -> None:
-    """A call on a brain with endpoints for these parts, all at the fake server."""
-
-    async def main() -> None:
-        server = LoopbackServer(uvicorn.Config(fake.app(), port=0, log_level="error", ws="none", lifespan="off"))
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
-            settings = LocalSettings(**dict.fromkeys(parts, endpoint))
-            clients = []
-
-            def connect(endpoint: Endpoint) -> Any:
-                clients.append(client_of(endpoint))
-                return clients[-1]
-
-            outside = Outside(settings, tasks.create_task, connect)
-            make = local_brain_factory(front_desk(), parts_or_skip(), outside)
-            call = LocalCall(make)
-
-            async def until(done: Callable[[], bool]) -> None:
-                while not done():
-                    await asyncio.sleep(0.01)
-                    call.advance(20)
-
-            await test(call, until)
-            call.brain.close()
-            for client in clients:
-                await client.close()
-            server.should_exit = True
-
-    asyncio.run(main())
-
-
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
+def is_tone(sound: bytes) -> bool:
+    """Whether this is a tone of 382 Hz for each of two sentences, and no noise."""
+    samples = np.frombuffer(sound, dtype="<i2").astype(np.float64)
+    spectrum = np.abs(np.fft.rfft(samples)) ** 2
+    frequencies = np.fft.rfftfreq(len(samples), 1 / 24_000)
+    near = spectrum[np.abs(frequencies - 382) < 20].sum()
+    return abs(len(samples) / 24_000 - 2.0) < 0.1 and bool(near > 0.98 * spectrum.sum())
 
 
 def test_a_chat_endpoint_answers_sentence_by_sentence_and_calls_tools() -> None:
     fake = FakeOpenAI(
         chats=[
-            [
+            deltas(
                 {"role": "assistant", "content": "Let me see. I am loo"},
                 {"content": "king."},
                 {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "lookup", "arguments": '{"a"'}}]},
                 {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]},
-            ],
-            [{"content": "Found it."}],
+            ),
+            deltas({"content": "Found it."}),
         ]
     )
 
@@ -151,7 +83,7 @@ def test_a_chat_endpoint_answers_sentence_by_sentence_and_calls_tools() -> None:
         await until(lambda: answer.finished)
         assert answer.text == "Found it."
 
-    run(fake, frozenset({"chat"}), test)
+    run(fake, CHAT, test)
     first, second = fake.asked
     assert first["messages"] == [
         {"role": "system", "content": "Be kind."},
@@ -168,11 +100,11 @@ def test_a_chat_endpoint_that_fails_costs_an_apology() -> None:
         await until(lambda: answer.finished)
         assert answer.text == APOLOGY
 
-    run(FakeOpenAI(status=500), frozenset({"chat"}), test)
+    run(FakeOpenAI([Body([b"{}"], "application/json", 500)]), CHAT, test)
 
 
 def test_an_interrupted_answer_is_no_longer_read() -> None:
-    fake = FakeOpenAI(chats=[[{"content": "One. Two. Three. "}] * 50])
+    fake = FakeOpenAI([deltas(*[{"content": "One. Two. Three. "}] * 50)])
 
     async def test(call: LocalCall, until: Until) -> None:
         answer = call.type("Count")
@@ -182,11 +114,11 @@ def test_an_interrupted_answer_is_no_longer_read() -> None:
         call.advance(1000)
         assert call.brain.deadline_ms is None
 
-    run(fake, frozenset({"chat"}), test)
+    run(fake, CHAT, test)
 
 
 def test_a_transcription_endpoint_hears_what_no_grammar_holds() -> None:
-    fake = FakeOpenAI(transcript=" Oh, and where are you exactly? ")
+    fake = FakeOpenAI(transcript=Body([b'{"text": " Oh, and where are you exactly? "}'], "application/json"))
 
     async def test(call: LocalCall, until: Until) -> None:
         call.hear(spoken("the quick brown fox jumps over the lazy dog"))
@@ -194,7 +126,7 @@ def test_a_transcription_endpoint_hears_what_no_grammar_holds() -> None:
         assert call.ear.said == ["Oh, and where are you exactly?"]
         assert "Quay Street" in call.ear.responses[0].text
 
-    run(fake, frozenset({"transcription"}), test)
+    run(fake, TRANSCRIPTION, test)
     assert fake.heard_bytes > 40_000
 
 
@@ -204,7 +136,7 @@ def test_a_transcription_endpoint_that_fails_is_not_understood() -> None:
         await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
         assert call.ear.said == [""]
 
-    run(FakeOpenAI(status=503), frozenset({"transcription"}), test)
+    run(FakeOpenAI(transcript=Body([b"{}"], "application/json", 503)), TRANSCRIPTION, test)
 
 
 def test_a_speech_endpoint_speaks() -> None:
@@ -215,7 +147,7 @@ def test_a_speech_endpoint_speaks() -> None:
         await until(lambda: answer.finished)
         assert len(answer.sound) == 2 * 48_000  # a second for each sentence
 
-    run(fake, frozenset({"speech"}), test)
+    run(fake, SPEECH, test)
     assert fake.asked[0]["input"] == "We are at twelve Quay Street, right by the old harbour."
 
 
@@ -223,6 +155,272 @@ def test_a_speech_endpoint_that_fails_is_stood_in_for() -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = call.type("Where are you?")
         await until(lambda: answer.finished)
-        assert len(answer.sound) > 48_000
+        assert is_own_voice(answer.sound)
 
-    run(FakeOpenAI(status=500), frozenset({"speech"}), test)
+    run(FakeOpenAI(speech=Body([b"{}"], "application/json", 500)), SPEECH, test)
+
+
+# ---- what services send instead
+
+
+async def said(call: LocalCall, until: Until) -> Any:
+    """The answer to a question that is typed."""
+    call.brain.configured({"instructions": "Be kind.", "tools": [LOOKUP]})
+    answer = call.type("Where are you?")
+    await until(lambda: answer.finished)
+    return answer
+
+
+def part(arguments: Any, **fields: Any) -> dict[str, Any]:
+    """One entry of `tool_calls`."""
+    return {**fields, "function": {"name": "lookup", "arguments": arguments}}
+
+
+TWO = ['{"a": 1}', '{"a": 2}']
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "calls"),
+    [
+        (deltas({"content": [{"type": "text", "text": "Hi."}]}), "Hi.", []),
+        (deltas({"content": "<think>x</think> Hello."}), "Hello.", []),
+        (deltas({"content": "<thi"}, {"content": "nk>x</thi"}, {"content": "nk> Hello."}), "Hello.", []),
+        (deltas({"content": None, "reasoning_content": "x"}, {"content": "Hello."}), "Hello.", []),
+        (deltas({"content": "\ud83d"}, {"content": "\ude00 Hello \ud83d."}), "\U0001f600 Hello \ufffd.", []),
+        (deltas(None, {}, {"content": "Hi."}, {"tool_calls": [None]}), "Hi.", []),
+        (Body(events({"choices": None}, {"choices": [{"delta": {"content": "Hi."}}]})), "Hi.", []),
+        (Body([b'{"choices":[{"message":{"content":"Hi."}}]}'], "application/json"), "Hi.", []),
+        (deltas({"content": "..."}), APOLOGY, []),
+        (deltas({"content": "<think>x"}), APOLOGY, []),
+        (deltas({"tool_calls": [part({"a": 1}, index=0)]}), "", TWO[:1]),
+        (deltas(*({"tool_calls": [part(one, index=0, id=one)]} for one in TWO)), "", TWO),
+        (deltas({"tool_calls": [part(TWO[0]), part(TWO[1], index=None)]}), "", TWO),
+    ],
+)
+def test_what_compatible_services_send_is_read(body: Body, text: str, calls: list[str]) -> None:
+    async def test(call: LocalCall, until: Until) -> None:
+        answer = await said(call, until)
+        assert (answer.text, [arguments for _, _, arguments in answer.calls]) == (text, calls)
+
+    run(FakeOpenAI([body]), CHAT, test)
+
+
+ODD_DELTAS: list[Any] = [7, "words", [], {"content": 7}, {"content": {"text": 7}}, {"content": [7]}, {"tool_calls": 7}]
+ODD_CHUNKS: list[Any] = [None, 7, "words", [], {}, {"choices": 7}, {"choices": [7]}, {"error": {"code": 7}}]
+ODD = [
+    *map(deltas, ODD_DELTAS),
+    deltas({"tool_calls": [{"function": {"name": [], "arguments": 7}}]}),
+    *(Body(events(chunk)) for chunk in ODD_CHUNKS),
+    Body([b"data: {\n\n"]),
+    Body([b"event: error\ndata: {}\n\n"]),
+    Body([b"\xff\xfe\x00"]),
+    Body([], None),
+    Body([b"null"], "application/json"),
+    Body([b"<html>busy</html>"], "text/html"),
+    Body([b"[" * 200_000], "application/json"),
+    Body([b'{"error": ["no"]}'], "application/json", 400),
+    Body([b"x" * 60_000], "text/html", 502, times=1000),
+    Body([], None, 302, location="foo:bar"),
+    Body([], None, 204),
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_anything_else_costs_the_answer_and_the_apology_is_spoken(body: Body) -> None:
+    async def test(call: LocalCall, until: Until) -> None:
+        answer = await said(call, until)
+        assert (answer.text, answer.calls) == (APOLOGY, [])
+        assert len(answer.sound) > PCM16_24K.bytes_for_ms(2000)
+        again = await said(call, until)  # the call goes on
+        assert again.text == APOLOGY
+
+    run(FakeOpenAI([body]), CHAT, test)
+
+
+def test_a_stream_that_is_cut_says_so_behind_what_was_said() -> None:
+    delta = {"content": "Let me see. I am", "tool_calls": [part("{}", index=0)]}
+
+    async def test(call: LocalCall, until: Until) -> None:
+        answer = await said(call, until)
+        assert (answer.text, answer.calls) == (f"Let me see. I am {APOLOGY}", [])
+
+    run(FakeOpenAI([Body(deltas(delta).pieces[:1], cut=True)]), CHAT, test)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Body([b"null"], "application/json"),
+        Body([b'{"text": 7}'], "application/json"),
+        Body([b'{"text": ["words"]}'], "application/json"),
+        Body([b"words"], "text/plain"),
+        Body([b"<html>busy</html>"], "text/html"),
+        Body([], None),
+        Body([b'{"text": "wo'], "application/json", cut=True),
+        Body([b"x" * 60_000], "application/json", times=1000),
+    ],
+)
+def test_any_other_transcript_is_not_understood(body: Body) -> None:
+    async def test(call: LocalCall, until: Until) -> None:
+        call.hear(spoken("hello"))
+        await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
+        assert call.ear.said == [""]
+        assert call.ear.responses[0].text
+
+    run(FakeOpenAI(transcript=body), TRANSCRIPTION, test)
+
+
+def wav(rate_hz: int, bits: int, channels: int = 1, tag: int = 1) -> bytes:
+    """A second of a tone of 382 Hz, in a file that does not say how long it is."""
+    wave = np.repeat(0.3 * np.sin(np.arange(rate_hz) * 2 * np.pi * 382 / rate_hz), channels)
+    samples: Any = {8: (wave * 127 + 128).astype("u1"), 16: (wave * 32767).astype("<i2"), 32: wave.astype("<f4")}[bits]
+    frame_bytes = channels * bits // 8
+    head = struct.pack("<HHIIHH", tag, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, bits)
+    return b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + head + b"data\xff\xff\xff\xff" + bytes(samples.tobytes())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Body([wav(44_100, 16)], "audio/wav"),
+        Body([wav(22_050, 8)], "audio/wav"),
+        Body([wav(48_000, 16, 2)], "audio/x-wav"),
+        Body([wav(44_100, 32, 2, tag=3)], "audio/mpeg"),
+        Body([wav(24_000, 16)[at : at + 99] for at in range(0, 49_000, 99)], "audio/pcm"),
+        Body([TONE, b"\x7f"], "audio/pcm"),
+        Body([TONE], "application/octet-stream"),
+        Body([TONE], None),
+    ],
+)
+def test_a_speech_endpoint_s_sound_is_played_as_its_header_says(body: Body) -> None:
+    async def test(call: LocalCall, until: Until) -> None:
+        answer = call.type("Where are you?")
+        await until(lambda: answer.finished)
+        assert is_tone(answer.sound)
+
+    run(FakeOpenAI(speech=body), SPEECH, test)
+
+
+NOISE = np.random.default_rng(3).bytes(4096)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (Body([b"ID3\x04", NOISE], "audio/mpeg"), "MP3 came"),
+        (Body([NOISE] * 4, "audio/mpeg"), "the content type names another encoding than PCM"),
+        (Body([b"OggS", NOISE], "audio/pcm"), "Ogg came"),
+        (Body([b'{"error": "no key"}'], "application/json"), "text came"),
+        (Body([b"<html>busy</html>"], "text/html"), "text came"),
+        (Body([], "audio/pcm"), "nothing came"),
+        (Body([b"\0"], "audio/pcm"), "bytes came that are no PCM"),
+        (Body([NOISE] * 4, "audio/pcm"), "bytes came that are no PCM"),
+        (Body([bytes(96_000)], "audio/pcm"), "no sound came"),
+        (Body([wav(44_100, 16)[:44]], "audio/wav"), "no sound came"),
+        (Body([wav(100, 16)], "audio/wav"), "a WAV file at 100 Hz came"),
+        (Body([], None, 204), "nothing came"),
+    ],
+)
+def test_what_is_no_sound_is_spoken_by_the_own_voice(body: Body, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(call: LocalCall, until: Until) -> None:
+        answer = call.type("Where are you?")
+        await until(lambda: answer.finished)
+        assert is_own_voice(answer.sound)
+
+    run(FakeOpenAI(speech=body), SPEECH, test)
+    lines = [vars(record) for record in caplog.records if record.message == FAILED]
+    assert [(line["why"], line["content_type"]) for line in lines] == [(why, body.content_type or "")] * 2
+
+
+# ---- a proxy
+
+PROXY = "http://127.0.0.1:9"  # nobody listens there
+
+
+@pytest.fixture
+def _proxied(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "http_proxy", "https_proxy", "all_proxy"):
+        for spelt in (name, name.upper()):
+            if name == "no_proxy":
+                monkeypatch.delenv(spelt, raising=False)
+            else:
+                monkeypatch.setenv(spelt, "http://user:secret@127.0.0.1:9")
+
+
+@pytest.mark.usefixtures("_proxied")
+def test_an_endpoint_on_this_machine_is_not_asked_through_a_proxy() -> None:
+    async def test(call: LocalCall, until: Until) -> None:
+        call.hear(spoken("hello"))
+        await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
+        assert call.ear.said == ["where are you"]
+        assert call.ear.responses[0].text == "Here."
+        assert len(call.ear.responses[0].sound) == len(TONE)
+
+    run(FakeOpenAI([deltas({"content": "Here."})]), CHAT | SPEECH | TRANSCRIPTION, test)
+
+
+@pytest.mark.usefixtures("_proxied")
+def test_a_proxy_that_stands_in_the_way_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with calling(1, CHAT, base_url="http://192.0.2.7/v1") as call, asyncio.timeout(20):
+            answer = call.type("Where are you?")
+            await until_in(call, lambda: answer.finished)
+            assert answer.text == APOLOGY
+
+    asyncio.run(main())
+    (line,) = [vars(record) for record in caplog.records if record.message == FAILED]
+    assert (line["why"], line["host"], line["through_proxy"]) == ("APIConnectionError", "192.0.2.7", PROXY)
+    assert "secret" not in str(line)
+
+
+# ---- another call beside it
+
+HEAVY = {
+    "deep": ("chat", Body([b"data: " + b"[" * 100_000 + b"\n\n"], times=100)),
+    "many choices": ("chat", Body([b'data: {"choices": [' + b"null," * 40_000 + b"null]}\n\n"], times=100)),
+    "many events": ("chat", Body([b"data: {}\n\n" * 5000], times=200)),
+    "many lines": ("chat", Body([b"data: \n" * 5000], times=200)),
+    "many calls": ("chat", Body([b'data: {"choices": [{"delta": {"tool_calls": [{}]}}]}\n\n' * 1000], times=200)),
+    "dots": ("chat", Body([b'data: {"choices": [{"delta": {"content": "' + b"." * 200_000 + b'a"}}]}\n\n'], times=50)),
+    "tags": ("chat", Body([b'data: {"choices": [{"delta": {"content": "' + b"<think " * 9000 + b'"}}]}\n\n'])),
+    "an error": ("chat", Body([b"x" * 60_000], "application/json", 500, times=1000)),
+    "sound": ("speech", Body([TONE], "audio/pcm", times=1000)),
+    "a file": ("speech", Body([wav(44_100, 32, 2, tag=3)], "audio/wav", times=100)),
+    "a transcript": ("transcription", Body([b'{"text": "' + b"a" * 60_000], "application/json", times=1000)),
+}
+MOST_HELD_MS = 60
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_a_call_beside_one_with_a_hostile_endpoint_hears_no_gap(name: str) -> None:
+    kind, body = HEAVY[name]
+    held_ms: list[float] = []  # work of this thread between two moments of the call; what others do counts for nothing
+
+    async def beside(calm: LocalCall) -> None:
+        """A call on the rules, in real time."""
+        answer = calm.type("Where are you?")
+        while not answer.finished or calm.ear.now_ms < 2500:
+            calm.advance(20)
+            began_s = time.thread_time()
+            await asyncio.sleep(0.02)
+            held_ms.append((time.thread_time() - began_s) * 1000)
+        assert is_own_voice(answer.sound)
+
+    async def main() -> None:
+        with hostile(body) as port:
+            async with asyncio.timeout(30), calling(port, frozenset({kind})) as bad:
+                if kind == "transcription":  # which takes its time, of which no endpoint knows
+                    bad.hear(spoken("hello"))
+                calm = LocalCall(front_desk_brains())
+                running = asyncio.create_task(beside(calm))
+                await asyncio.sleep(0.1)
+                if kind != "transcription":
+                    bad.type("Where are you?")
+                while not running.done():
+                    bad.advance(20)
+                    await asyncio.sleep(0.02)
+                await running
+                calm.brain.close()
+
+    asyncio.run(main())
+    assert max(held_ms) < MOST_HELD_MS

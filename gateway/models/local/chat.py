@@ -9,15 +9,23 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.guard import Boundary
+from gateway.models.local.answer_fault import AnswerFault
+from gateway.models.local.chat_reader import ChatReader
 from gateway.models.local.conversation import Conversation, Message
-from gateway.models.local.endpoints import FIRST_S, Endpoint, Job, Spawn, paced
+from gateway.models.local.endpoints import FIRST_S, GAP_S, Endpoint, Job, Spawn
+from gateway.models.local.event_stream import MOST_EVENT_BYTES, Event, EventStream
 from gateway.models.local.mind import Input, Thought, WantedCall
 from gateway.models.local.rules import OPEN
 from gateway.models.local.sentences import split_off
 from sessions.ports import Json, JsonObject
 
 APOLOGY = "I am sorry, I cannot answer just now. Please try again in a moment."
-MOST_TEXT_CHARS = 8000  # of one answer; a model that does not stop is stopped
+FIRST_WORD_S = 30.0  # of a model that thinks first
+LAST_S = 1.0  # for what comes behind an answer's end
+MOST_STREAM_BYTES = 8 * 1024 * 1024  # of one answer, with what the model thinks
+EVENTS_AT_ONCE = 32
+DONE = "[DONE]"
 
 
 class ChatMind:
@@ -85,54 +93,101 @@ class ChatThought(Job):
         tools: list[Message],
         answer: Message,
     ) -> None:
-        super().__init__(spawn, "chat")
+        super().__init__(spawn, "chat", endpoint)
         self._answer = answer
-        self._rest = ""
-        self._calls: dict[int, list[str]] = {}  # name and arguments, by the API's index
-        self.start(self._ask(endpoint, client, messages, tools))
+        self._reader = ChatReader([tool["function"].get("name", "") for tool in tools])
+        self._apologised = False
+        self._complete = False  # the endpoint has said that the answer is at its end
+        self.start(lambda: self._ask(endpoint, client, messages, tools))
 
     def take(self) -> list[str]:
         """Whole sentences; at the end, what is left, or an apology."""
-        sentences, self._rest = split_off(self._rest)
-        if self.done and self._rest.strip():
-            sentences.append(self._rest.strip())
-            self._rest = ""
-        if self.failed:
-            self.failed = False
+        reader = self._reader
+        sentences: list[str] = []
+        if reader.worded:  # until then it is nothing that can be spoken
+            sentences, reader.unsaid = split_off(reader.unsaid)
+        if self.over and reader.worded and reader.unsaid.strip():
+            sentences.append(reader.unsaid.strip())
+            reader.unsaid = ""
+        if self.failed and not self._apologised:
+            self._apologised = True
             sentences.append(APOLOGY)
         return sentences
 
     def calls(self) -> list[WantedCall]:
-        """In the order in which they were asked for."""
-        return [WantedCall(name, arguments or "{}", None) for name, arguments in self._calls.values() if name]
+        """In the order in which they were asked for; none of an answer that failed."""
+        return [] if self.failed else self._reader.wanted()
 
     async def _ask(self, endpoint: Endpoint, client: Any, messages: list[Message], tools: list[Message]) -> None:
         asked: dict[str, Any] = {"model": endpoint.model, "messages": messages, "stream": True}
         if tools:
             asked["tools"] = tools
-        async with asyncio.timeout(FIRST_S):
-            stream = await client.chat.completions.create(**asked)
-        written = 0
         try:
-            async for piece in paced(aiter(stream)):
-                delta = piece.choices[0].delta if piece.choices else None
-                if delta is None:
-                    continue
-                self._rest += delta.content or ""
-                written += len(delta.content or "")
-                self._answer["content"] = self._answer.get("content", "") + (delta.content or "")
-                for call in delta.tool_calls or ():
-                    self._take_call(call)
-                if written > MOST_TEXT_CHARS:
-                    break
+            with Boundary(self._unless_complete):
+                async with (
+                    asyncio.timeout(FIRST_S) as limit,
+                    client.chat.completions.with_streaming_response.create(**asked) as answer,
+                ):
+                    self.came(answer)
+                    await self._read(answer, limit)
         finally:
-            await stream.close()
+            self._reader.end()
+            self._keep()
+        if not self._reader.worded and not self._reader.wanted():
+            raise AnswerFault("the model refused" if self._reader.refused else "it holds no word to be spoken")
 
-    def _take_call(self, call: Any) -> None:
-        name_and_arguments = self._calls.setdefault(call.index or 0, ["", ""])
-        if call.function is not None:
-            name_and_arguments[0] += call.function.name or ""
-            name_and_arguments[1] += call.function.arguments or ""
+    def _unless_complete(self, fault: BaseException) -> None:
+        """What breaks behind the end of an answer, such as a connection that is kept open, costs nothing."""
+        if not self._complete:
+            raise fault
+
+    async def _read(self, answer: Any, limit: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        first_word_s = loop.time() + FIRST_WORD_S
+        stream, body, read_bytes, events_read = EventStream(), b"", 0, 0
+        async for piece in answer.iter_bytes():
+            read_bytes += len(piece)
+            if read_bytes > MOST_STREAM_BYTES:
+                raise AnswerFault("the answer has more bytes than are read")
+            if body or (read_bytes == len(piece) and _is_whole(piece)):
+                body += piece
+                if len(body) > MOST_EVENT_BYTES:
+                    raise AnswerFault("the answer has more bytes than are read")
+                continue
+            for event in stream.feed(piece):
+                self._take(event)
+                if self._complete and event.data.startswith(DONE):
+                    return
+                events_read += 1
+                if events_read % EVENTS_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # many may be here at once
+                due_s = loop.time() + (LAST_S if self._complete else GAP_S)
+                limit.reschedule(due_s if self._reader.worded else min(due_s, first_word_s))
+            if self._reader.full:
+                self._complete = True
+                return
+        if body:
+            self._reader.read(body.decode(errors="replace"))
+        for event in stream.end():
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if event.data.startswith(DONE):
+            self._complete = True
+            return
+        if event.kind == "error":
+            raise AnswerFault("it is an error of the endpoint")
+        self._reader.read(event.data)
+        self._complete = self._complete or self._reader.finish_reason is not None
+        self._keep()
+
+    def _keep(self) -> None:
+        self._answer["content"] = self._reader.text
+
+
+def _is_whole(piece: bytes) -> bool:
+    """Whether the answer that begins so is one JSON body: the endpoint does not stream."""
+    return piece.lstrip()[:1] in (b"{", b"[")
 
 
 def _tool(tool: Mapping[str, Json]) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.models.local.arguments import object_of
 from gateway.models.local.mind import Input, Picture, Spoken, ToolOutput, Typed
 
 UNHEARD = "(something that could not be made out)"
@@ -43,10 +44,15 @@ class Conversation:
             self.said("")
 
     def called(self, call_id: str, tool: str, arguments: str) -> None:
-        """The agent's last message called this tool. `arguments` is a JSON text."""
+        """The agent's last message called this tool. `arguments` is a JSON text.
+
+        Arguments that are no object, which a model may write, go back as an empty one: many endpoints refuse every
+        later request over what they have written themselves.
+        """
         answer = next((message for message in reversed(self._messages) if message["role"] == "assistant"), None)
         if answer is not None:
-            call = {"id": call_id, "type": "function", "function": {"name": tool, "arguments": arguments}}
+            told = arguments if object_of(arguments) is not None else "{}"
+            call = {"id": call_id, "type": "function", "function": {"name": tool, "arguments": told}}
             answer.setdefault("tool_calls", []).append(call)
 
     def request(self) -> list[Message]:

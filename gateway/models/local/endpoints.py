@@ -1,41 +1,36 @@
-"""OpenAI-compatible endpoints in place of the embedded model's own parts: chat, transcription, speech.
+"""OpenAI-compatible endpoints in place of the embedded model's own parts: which there are, and a request as a job.
 
 Each request runs beside the call as a job, which the brain looks into; the call itself never waits. A job that fails or
-is late costs its answer only: speech falls back to espeak-ng, and for words there is an apology.
+is late costs its answer only, whatever came or was raised: speech falls back to espeak-ng, and for words there is an
+apology. The SDK makes the requests. What comes back is read from its bytes, because the SDK's objects hold whatever the
+endpoint has put into them.
 Source: OpenAI API reference (chat completions, audio); the `openai` package.
 """
 
 from __future__ import annotations
 
-import asyncio
-import io
 import logging
-import wave
-from collections.abc import AsyncIterator, Callable, Coroutine
+import re
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
-from audio.formats import AudioFormat, Coding
-from audio.g711 import encode
-from audio.resampling import Resampler
-from gateway.models.local.detector import RATE_HZ, MissingPart, SpeechModel
-from gateway.models.local.hearing import Hearing
-from gateway.models.local.speaking import Mouth, Sound
-from gateway.models.local.transcripts import Transcript
+from gateway.guard import Boundary, innermost, place_of
+from gateway.models.local.answer_fault import AnswerFault
+from gateway.models.local.detector import MissingPart
 from gateway.settings import LocalEndpoint, LocalModels
 
 log = logging.getLogger(__name__)
 
 FIRST_S = 12.0  # until something comes
 GAP_S = 6.0  # between two pieces
-MAX_PCM_BYTES = 8 * 1024 * 1024  # of one sentence
-READ_BYTES = 4800  # 100 ms at 24 kHz
 
-T = TypeVar("T")
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a machine's word, and nobody's sentence
 
 
 class Spawned(Protocol):
-    """A task of somebody's group."""
+    """A task that nobody waits for."""
 
     def cancel(self) -> object:
         """It is not needed any more."""
@@ -67,16 +62,16 @@ class LocalSettings:
 def client_of(endpoint: Endpoint) -> Any:
     """An `openai.AsyncOpenAI` for an endpoint: half a second of importing, so beforehand. Raises MissingPart."""
     try:
-        from openai import AsyncOpenAI
+        from gateway.models.local.http_client import open_client
     except ImportError as error:
         raise MissingPart("an endpoint for the local model needs openai: pip install 'patchbay[openai]'") from error
     # Servers without keys do not look at it, and the client does not start without one.
-    return AsyncOpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, timeout=FIRST_S)
+    return open_client(endpoint.base_url, endpoint.api_key or "none", FIRST_S)
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What endpoints need: their settings, a group to run jobs in, and a way to make a client."""
+    """What endpoints need: their settings, a way to run jobs, and a way to make a client."""
 
     settings: LocalSettings
     spawn: Spawn
@@ -84,7 +79,7 @@ class Outside:
 
 
 def outside_of(models: LocalModels, spawn: Spawn) -> Outside | None:
-    """What the process's settings name; None where they name no endpoint. `spawn` runs a job in somebody's group."""
+    """What the process's settings name; None where they name no endpoint. `spawn` runs a job in a task of its own."""
     if models == LocalModels():
         return None
     named = LocalSettings(_endpoint(models.chat), _endpoint(models.transcription), _endpoint(models.speech))
@@ -101,153 +96,73 @@ def _endpoint(named: LocalEndpoint | None) -> Endpoint | None:
 class Job:
     """A request under way. `failed` once it is over without its result."""
 
-    def __init__(self, spawn: Spawn, part: str) -> None:
+    def __init__(self, spawn: Spawn, part: str, endpoint: Endpoint) -> None:
         self._spawn = spawn
         self._part = part
+        self._endpoint = endpoint
         self._task: Spawned | None = None
-        self.done = False
+        self._content_type = ""  # of the answer
+        self.over = False
         self.failed = False
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it in the background; what an endpoint can do wrong ends it as failed."""
+    @property
+    def done(self) -> bool:
+        """Whether nothing more comes."""
+        return self.over
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it in the background; whatever it raises ends it as failed."""
         self._task = self._spawn(self._guarded(work))
 
     def drop(self) -> None:
         """Nobody wants it any more."""
-        self.done = True
+        self.over = True
         if self._task is not None:
             self._task.cancel()
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        from openai import OpenAIError  # loaded long ago, by `client_of`
+    def came(self, answer: Any) -> None:
+        """The answer's head is here. Raises AnswerFault where there is no answer behind it."""
+        content_type, status = answer.headers.get("content-type"), answer.status_code
+        self._content_type = content_type if isinstance(content_type, str) else ""
+        if not 200 <= status < 300:
+            raise AnswerFault(f"the answer has the status {status}")
 
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
-        except (OpenAIError, TimeoutError, OSError, ValueError) as error:
-            log.warning("local model endpoint failed", extra={"part": self._part, "why": type(error).__name__})
-            self.failed = True
+            with Boundary(self._broke):
+                await work()
         finally:
-            self.done = True
+            self.over = True
+
+    def _broke(self, fault: BaseException) -> None:
+        self.failed = True
+        fault = innermost(fault)
+        fields: dict[str, object] = {"part": self._part, "host": _host(self._endpoint), "why": type(fault).__name__}
+        if isinstance(fault, AnswerFault):
+            fields |= {"why": str(fault), "content_type": self._content_type[:100]}
+        elif isinstance(status := getattr(fault, "status_code", None), int):
+            fields["status"] = status
+        elif not isinstance(fault, TimeoutError | OSError) and not _is_of_sdk(fault):
+            fields["place"] = place_of(fault)
+        if isinstance(code := getattr(fault, "code", None), str) and _CODE.fullmatch(code):
+            fields["code"] = code
+        if (proxy := _proxy_of(self._endpoint)) is not None:
+            fields["through_proxy"] = proxy
+        log.warning("local model endpoint failed", extra=fields)
 
 
-async def paced(stream: AsyncIterator[T]) -> AsyncIterator[T]:
-    """The stream's pieces. Raises TimeoutError where one is late."""
-    while True:
-        try:
-            async with asyncio.timeout(GAP_S):
-                piece = await anext(stream)
-        except StopAsyncIteration:
-            return
-        yield piece
+def _host(endpoint: Endpoint) -> str:
+    return urlsplit(endpoint.base_url).netloc.rpartition("@")[2]
 
 
-# ---- transcription
+def _is_of_sdk(fault: BaseException) -> bool:
+    return type(fault).__module__.partition(".")[0] in ("openai", "httpx2")
 
 
-class RemoteListener:
-    """Speech is found here, and made out by an endpoint."""
-
-    free = True
-
-    def __init__(self, endpoint: Endpoint, client: Any, spawn: Spawn, model: Callable[[], SpeechModel]) -> None:
-        self._endpoint = endpoint
-        self._client = client
-        self._spawn = spawn
-        self._model = model
-
-    def hearing(self) -> Hearing:
-        """Without a recogniser."""
-        return Hearing(self._model(), None)
-
-    def transcript(self, hearing: Hearing, state: str, speech_ms: int) -> Transcript:
-        """Ask the endpoint."""
-        return RemoteTranscript(self._endpoint, self._client, self._spawn, bytes(hearing.spoken))
-
-
-class RemoteTranscript(Job):
-    """One stretch of speech at the transcription endpoint."""
-
-    by_work = False
-
-    def __init__(self, endpoint: Endpoint, client: Any, spawn: Spawn, pcm16: bytes) -> None:
-        super().__init__(spawn, "transcription")
-        self.text: str | None = None
-        self.start(self._ask(endpoint, client, _wav(pcm16)))
-
-    def work(self) -> None:
-        """It goes on by itself."""
-
-    async def _ask(self, endpoint: Endpoint, client: Any, wav: bytes) -> None:
-        async with asyncio.timeout(FIRST_S):
-            answer = await client.audio.transcriptions.create(
-                model=endpoint.model, file=("speech.wav", wav, "audio/wav"), response_format="json"
-            )
-        self.text = answer.text.strip() or None
-
-
-def _wav(pcm16: bytes) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(RATE_HZ)
-        writer.writeframes(pcm16)
-    return file.getvalue()
-
-
-# ---- speech
-
-
-class RemoteMouth:
-    """Speaks by an endpoint, and by `own` where that fails."""
-
-    def __init__(self, endpoint: Endpoint, client: Any, spawn: Spawn, own: Mouth) -> None:
-        self._endpoint = endpoint
-        self._client = client
-        self._spawn = spawn
-        self._own = own
-
-    def begin(self, sentence: str, format: AudioFormat) -> Sound:
-        """Ask the endpoint."""
-        return RemoteSound(self._endpoint, self._client, self._spawn, sentence, format, self._own)
-
-
-class RemoteSound(Job):
-    """One sentence at the speech endpoint: PCM16 at 24 kHz, streamed."""
-
-    def __init__(
-        self, endpoint: Endpoint, client: Any, spawn: Spawn, sentence: str, format: AudioFormat, own: Mouth
-    ) -> None:
-        super().__init__(spawn, "speech")
-        self._format = format
-        self._resampler = None if format.rate_hz == 24_000 else Resampler(24_000, format.rate_hz)
-        self._pcm16 = bytearray()
-        self._received_bytes = 0
-        self._fallback: Callable[[], Sound] = lambda: own.begin(sentence, format)
-        self.start(self._ask(endpoint, client, sentence))
-
-    def take(self) -> bytes:
-        """What has come, in the format that was asked for."""
-        if self.failed and not self._received_bytes:
-            self.failed = False
-            return self._fallback().take()
-        whole = len(self._pcm16) - len(self._pcm16) % 2
-        pcm16 = bytes(self._pcm16[:whole])
-        del self._pcm16[:whole]
-        if self._resampler is not None:
-            pcm16 = self._resampler.feed(pcm16) + (self._resampler.flush() if self.done else b"")
-        return pcm16 if self._format.coding is Coding.PCM16 else encode(pcm16, self._format.coding)
-
-    async def _ask(self, endpoint: Endpoint, client: Any, sentence: str) -> None:
-        async with (
-            asyncio.timeout(FIRST_S) as limit,
-            client.audio.speech.with_streaming_response.create(
-                model=endpoint.model, voice=endpoint.voice or "alloy", input=sentence, response_format="pcm"
-            ) as answer,
-        ):
-            limit.reschedule(None)
-            async for piece in paced(answer.iter_bytes(READ_BYTES)):
-                self._received_bytes += len(piece)
-                if self._received_bytes > MAX_PCM_BYTES:
-                    raise ValueError("the sentence's sound does not end")
-                self._pcm16 += piece
+def _proxy_of(endpoint: Endpoint) -> str | None:
+    """The proxy that stands in the way of an endpoint, so that it can be named when something is wrong."""
+    try:
+        from gateway.models.local.http_client import proxy_for
+    except ImportError:  # and no client of it, but of somebody's own
+        return None
+    return proxy_for(endpoint.base_url)

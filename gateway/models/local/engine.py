@@ -16,10 +16,12 @@ from gateway.models.local.brain import LocalBrain
 from gateway.models.local.chat import ChatMind
 from gateway.models.local.detector import MissingPart, SpeechModel, load_speech_model
 from gateway.models.local.dialogue import DialogueError, compile_dialogue
-from gateway.models.local.endpoints import Endpoint, Outside, RemoteListener, RemoteMouth
+from gateway.models.local.endpoints import Endpoint, Outside
 from gateway.models.local.listeners import GrammarListener, Listener
 from gateway.models.local.mind import DialogueMind, Mind
 from gateway.models.local.recogniser import DecoderPool, Recogniser, Vocabulary
+from gateway.models.local.remote_hearing import RemoteListener
+from gateway.models.local.remote_speech import RemoteMouth
 from gateway.models.local.rules import Dialogue
 from gateway.models.local.server import LocalServer
 from gateway.models.local.speaking import Mouth, OwnMouth

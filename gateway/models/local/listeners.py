@@ -1,4 +1,4 @@
-"""What makes a call's ears: by the dialogue's grammars here, by an endpoint in `endpoints.py`."""
+"""What makes a call's ears: by the dialogue's grammars here, by an endpoint in `remote_hearing.py`."""
 
 from __future__ import annotations
 

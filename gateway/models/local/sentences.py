@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 LONGEST_CHARS = 120  # 5 to 15 ms of work for espeak-ng; a longer sentence is cut at a comma or a blank
-_END = re.compile(r"[.!?…]+[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9À-Þ])|\n+")
+# Possessive, and from the first of several marks only: a text of nothing but dots takes no longer than another.
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"')\]]*+\s++(?=[\"'(\[]?[A-Z0-9À-Þ])|\n+")
 _SHORT = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|No|vs|etc|e\.g|i\.e)|\b[A-Za-z]\.[A-Za-z]|\b[A-Z])\.$")
 
 

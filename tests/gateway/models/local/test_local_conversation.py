@@ -67,3 +67,11 @@ def test_of_a_long_conversation_the_oldest_goes() -> None:
     conversation = Conversation()
     conversation.add([Typed(str(number)) for number in range(MOST_MESSAGES + 1)])
     assert conversation.request()[1]["content"] == "1"
+
+
+def test_arguments_that_are_no_object_are_not_sent_back() -> None:
+    for arguments in ("", "{", "[1]", "words", "null"):
+        conversation = Conversation()
+        conversation.said("")
+        conversation.called("call_1", "find", arguments)
+        assert conversation.request()[1]["tool_calls"] == [call("call_1")]

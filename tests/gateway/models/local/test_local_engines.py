@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
+from local_endpoint_fakes import ANYTHING
 from local_world import front_desk_offline, parts_or_skip
 
 from gateway.ids import CountingIds
+from gateway.models.local.detector import MissingPart
 from gateway.models.local.engines import LINGER_MS, LocalEngines
 from gateway.settings import LocalModels
 from sessions.agent import Agent, Limits, ModelChoice, ReplayPolicy, TurnDetection
@@ -53,7 +58,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock = HandClock()
-        self.engines = LocalEngines(LocalModels(), self.clock, CountingIds(), lambda job: job.close())
+        self.engines = LocalEngines(LocalModels(), self.clock, CountingIds())
 
     async def keep(self, *versions: str) -> None:
         """Look twice, with enough time between."""
@@ -151,5 +156,95 @@ def test_an_edited_pronunciation_counts(phones: str) -> None:
         rules = [{"name": "x", "phrases": ["i want xyzzyq"], "say": "Yes."}]
         assert await world.engines.load(version("1", rules=rules, pronunciations={"xyzzyq": phones})) is None
         await world.keep()
+
+    asyncio.run(main())
+
+
+class FakeEngine:
+    """An engine with nothing in it, whose remains may raise anything."""
+
+    def __init__(self, raises: Callable[[], BaseException] | None = None, *, hangs: bool = False) -> None:
+        self.remains = self
+        self._raises = raises
+        self.hangs = hangs
+        self.closed = 0
+
+    def unlearn(self) -> None:
+        if self._raises is not None:
+            raise self._raises()
+
+    async def close(self) -> None:
+        self.closed += 1
+        while self.hangs:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.02)
+        self.unlearn()
+
+
+def engines_of(make: Callable[[], Any], clock: HandClock | None = None) -> LocalEngines:
+    """Engines that are made by this, within 50 ms."""
+    clock = clock or HandClock()
+    return LocalEngines(LocalModels(), clock, CountingIds(), make=lambda agent: make(), load_s=0.05, close_s=0.05)
+
+
+@pytest.mark.parametrize("make", [*ANYTHING, StopIteration, lambda: MissingPart("the local model needs a thing")])
+def test_whatever_loading_raises_is_the_agent_s_problem(
+    make: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Any:
+        raise make()
+
+    async def main() -> None:
+        engines = engines_of(broken)
+        problem = await engines.load(version("1"))
+        assert problem is not None
+        assert "caller said" not in problem
+        assert (engines.get("1"), engines.problem("1")) == (None, problem)
+        await engines.close()
+
+    asyncio.run(main())
+    assert "caller said" not in caplog.text
+
+
+def test_loading_that_never_ends_holds_neither_the_others_nor_the_end() -> None:
+    ended = Event()
+
+    async def main() -> None:
+        engines = engines_of(ended.wait)
+        assert "within" in (await engines.load(version("1")) or "")
+        await engines.close()
+
+    asyncio.run(main())
+    ended.set()
+
+
+@pytest.mark.parametrize("make", ANYTHING)
+def test_whatever_letting_go_raises_costs_nothing(make: Callable[[], BaseException]) -> None:
+    async def main() -> None:
+        clock, made = HandClock(), FakeEngine(make)
+        engines = engines_of(lambda: made, clock)
+        assert await engines.load(version("1")) is None
+        assert await engines.load(version("2")) is None
+        remains = made.remains
+        assert remains.closed == 0
+        await engines.close()
+        assert remains.closed == 2
+
+        engines = engines_of(lambda: FakeEngine(make), clock)
+        assert await engines.load(version("3")) is None
+        clock.ms += LINGER_MS
+        await engines.keep(set())
+        assert engines.get("3") is None
+
+    asyncio.run(main())
+
+
+def test_connections_that_do_not_close_hold_nobody() -> None:
+    async def main() -> None:
+        made = FakeEngine(hangs=True)
+        engines = engines_of(lambda: made)
+        await engines.load(version("1"))
+        await engines.close()
+        made.hangs = False
 
     asyncio.run(main())

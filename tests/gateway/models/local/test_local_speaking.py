@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from local_world import KeptResponse, parts_or_skip
@@ -40,6 +42,16 @@ def test_a_growing_text_gives_whole_sentences_only() -> None:
     assert split_off("Hello there. How a") == (["Hello there."], "How a")
     assert split_off("Hello there.") == ([], "Hello there.")
     assert split_off("He costs 7.") == ([], "He costs 7.")
+
+
+MARKS = ("." * 20_000, "!)" * 10_000, "." + ")" * 20_000, ". " * 10_000, "." + " " * 20_000 + "a")
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=range(len(MARKS)))
+def test_a_text_of_nothing_but_marks_takes_no_longer_than_another(mark: str) -> None:
+    began_s = time.thread_time()
+    split_off(mark)
+    assert time.thread_time() - began_s < 0.1
 
 
 @pytest.mark.parametrize("format", [PCM16_24K, PCMU_8K, PCMA_8K], ids=str)

@@ -1,0 +1,131 @@
+"""gateway/models/local/http_client.py: where a proxy has no place, and what may be read"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+import pytest
+
+httpx2 = pytest.importorskip("httpx2", reason="needs openai: pip install 'patchbay[openai]'")
+
+from gateway.models.local.answer_fault import AnswerFault  # noqa: E402
+from gateway.models.local.detector import MissingPart  # noqa: E402
+from gateway.models.local.endpoints import Endpoint, client_of  # noqa: E402
+from gateway.models.local.http_client import (  # noqa: E402
+    MOST_ANSWER_BYTES,
+    MOST_ERROR_BYTES,
+    bounded,
+    is_loopback,
+    proxy_for,
+)
+
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+HERE = [
+    "http://127.0.0.1:11434/v1",
+    "https://127.8.9.1/v1",
+    "http://localhost:8000",
+    "http://LOCALHOST./v1",
+    "http://tts.localhost:1/v1",
+    "http://[::1]:8000/v1",
+    "http://[::ffff:127.0.0.1]/v1",
+    "http://0.0.0.0:8000/v1",
+]
+ELSEWHERE = [
+    "http://10.0.0.7/v1",
+    "https://api.openai.com/v1",
+    "http://localhost.example.com/v1",
+    "http://[2001:db8::1]/",
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def test_addresses_of_this_machine_are_known() -> None:
+    assert [url for url in HERE if not is_loopback(url)] == []
+    assert [url for url in ELSEWHERE if is_loopback(url)] == []
+
+
+def test_only_what_is_elsewhere_has_a_proxy_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [proxy_for(url) for url in ELSEWHERE] == [None] * 4
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("ALL_PROXY", "proxy.example:1")
+    monkeypatch.setenv("NO_PROXY", "10.0.0.7")
+    assert [proxy_for(url) for url in HERE] == [None] * len(HERE)
+    assert [proxy_for(url) for url in ELSEWHERE] == [
+        None,
+        "http://proxy.example:1",
+        "http://proxy.example:3128",
+        "http://proxy.example:3128",
+    ]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:secret@127.0.0.1:1", "foo://user:secret@x"])
+def test_a_proxy_that_cannot_be_used_is_told_where_it_is_needed_only(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    for url in HERE:
+        client_of(Endpoint(url, "m"))
+    with pytest.raises(MissingPart, match=r"10\.0\.0\.7 .*ALL_PROXY(?!.*secret)"):
+        client_of(Endpoint("http://10.0.0.7/v1", "m"))
+
+
+@pytest.mark.parametrize("proxy", ["http://user:secret@[:x", "http://[", "://", "@", " "])
+def test_nonsense_in_place_of_a_proxy_can_be_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    assert "secret" not in (proxy_for("http://10.0.0.7/v1") or "")
+
+
+class Body(httpx2.AsyncByteStream):  # type: ignore[misc,name-defined]
+    """Pieces without an end."""
+
+    def __init__(self, piece: bytes) -> None:
+        self.piece = piece
+        self.closed = False
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def]
+        while True:
+            yield self.piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("status", "most_bytes"), [(200, MOST_ANSWER_BYTES), (500, MOST_ERROR_BYTES), (302, MOST_ERROR_BYTES)]
+)
+def test_a_body_without_an_end_has_one(status: int, most_bytes: int) -> None:
+    async def main() -> None:
+        body = Body(b"x" * 60_000)
+        response = httpx2.Response(status, stream=body)
+        await bounded(response)
+        read = [0]
+
+        async def read_all() -> None:
+            async for piece in response.aiter_bytes():
+                read[0] += len(piece)
+
+        with pytest.raises(AnswerFault):
+            await read_all()
+        assert most_bytes - 60_000 <= read[0] <= most_bytes
+        await response.aclose()
+        assert body.closed
+
+    asyncio.run(main())
+
+
+def test_a_compressed_error_is_small() -> None:
+    async def main() -> None:
+        body = Body(gzip.compress(bytes(40_000_000)))
+        response = httpx2.Response(500, stream=body, headers={"content-encoding": "gzip"})
+        await bounded(response)
+        with pytest.raises(AnswerFault):
+            await response.aread()
+
+    asyncio.run(main())

@@ -1,0 +1,99 @@
+"""A fake of the SDK's client: it raises anything, or answers with anything, at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+
+class OddError(BaseException):
+    """A library's own, that is no Exception."""
+
+
+ANYTHING: list[Callable[[], BaseException]] = [
+    lambda: SystemExit(2),
+    lambda: KeyboardInterrupt(),
+    lambda: GeneratorExit(),
+    lambda: asyncio.CancelledError(),
+    lambda: RecursionError(),
+    lambda: MemoryError(),
+    lambda: TypeError("what the caller said"),
+    lambda: AttributeError("text"),
+    lambda: OddError(),
+    lambda: BaseExceptionGroup("several", [SystemExit(1)]),
+    lambda: TimeoutError(),
+    lambda: OSError(),
+]
+
+
+@dataclass
+class FakeClient:
+    """Every one of its methods gives the same answer: these pieces, each after `gap_s`, then `raises`."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    raises: Callable[[], BaseException] | None = None
+    at_once: bool = False  # raise before there is an answer
+    content_type: Any = "text/event-stream"
+    status_code: Any = 200
+    gap_s: float = 0.0
+    stays_open: bool = False
+    closed: int = 0
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> FakeClient:
+        if name in ("chat", "completions", "audio", "speech", "transcriptions", "with_streaming_response"):
+            return self
+        raise AttributeError(name)
+
+    def create(self, **asked: Any) -> FakeClient:
+        """A request."""
+        self.asked.append(asked)
+        return self
+
+    async def __aenter__(self) -> FakeClient:
+        if self.at_once and self.raises is not None:
+            raise self.raises()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.closed += 1
+
+    @property
+    def headers(self) -> Any:
+        """Of the answer."""
+        return {"content-type": self.content_type}
+
+    async def iter_bytes(self, size: int | None = None) -> AsyncIterator[bytes]:
+        """The answer's body."""
+        for piece in self.pieces:
+            await asyncio.sleep(self.gap_s)
+            yield piece
+        if self.raises is not None:
+            raise self.raises()
+        if self.stays_open:
+            await asyncio.sleep(10_000)
+
+    async def close(self) -> None:
+        """Of the client itself."""
+        self.closed += 1
+        if self.raises is not None:
+            raise self.raises()
+
+
+def events(*chunks: Any) -> list[bytes]:
+    """A stream of these, as they are on the wire, without an end."""
+    return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
+
+
+def delta(finish_reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    """A chunk of a chat's answer."""
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish_reason}]}
+
+
+END = b"data: [DONE]\n\n"
