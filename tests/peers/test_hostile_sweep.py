@@ -6,6 +6,7 @@ and got no processor explains it; no gap may count for more than 100 ms. Other o
 and each must be answered. Of each hostile call the record says what became of it.
 
 `PATCHBAY_SWEEP=PATTERN,PATTERN` works off only the cases whose part/kind fits one, and `!PATTERN` leaves out.
+`PATCHBAY_SWEEP_AT_ONCE` says how many of them go on at the same time.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ AT_ONCE = int(os.environ.get("PATCHBAY_SWEEP_AT_ONCE", "10"))  # hostile calls
 LONGEST_GAP_MS = 100
 GAPS_TOLD = 12
 SLOWEST_TOLD = 10
-LIMIT_S = 400.0
+LIMIT_S = 400.0  # some two minutes, where nobody else uses the machine
 TABLE: list[Case] = [
     *hostile_functions.CASES,
     *hostile_mcp.CASES,
