@@ -43,8 +43,8 @@ def _instead(make: Callable[[Path], None]) -> Spoil:
 
 
 def _grow(path: Path) -> None:
-    """As large as 8 GB, of which nothing is on the disk."""
-    os.truncate(path, 8 << 30)
+    """As large as 2 GB, of which nothing is on the disk."""
+    os.truncate(path, 2 << 30)
 
 
 def _unlink(path: Path) -> None:
@@ -74,7 +74,7 @@ ANY: dict[str, Spoil] = {
     "a link to a folder": _instead(lambda path: path.symlink_to(path.parent)),
     "a link to /dev/null": _instead(lambda path: path.symlink_to("/dev/null")),
     "a pipe": _instead(os.mkfifo),
-    "8 GB of nothing": _grow,
+    "2 GB of nothing": _grow,
     "cut in half": _half,
 }
 YAML: dict[str, Spoil] = {
@@ -160,7 +160,7 @@ def _spoilt(name: str, target: str, spoil: Spoil) -> Provoke:
 
 
 def _take_away(path: Path) -> None:
-    """So that nobody waits for it, or reads 8 GB of it, in a later test."""
+    """So that nobody waits for it, or reads 2 GB of it, in a later test."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
