@@ -269,13 +269,17 @@ class AgentAudio:
 
 @dataclass(frozen=True, slots=True)
 class AgentText:
-    """A further piece of what an item says; `spoken` when it is the transcript of sound."""
+    """A further piece of what an item says; `spoken` when it is the transcript of sound.
+
+    `whole`: there were no pieces, and the message that ends the item brings all of its words.
+    """
 
     response_id: str
     item_id: str
     text: str
     spoken: bool
     wire: Wire | None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

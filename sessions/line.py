@@ -135,7 +135,7 @@ def _end_what_ran(state: CallState, now_ms: int) -> None:
     state.listen_first = state.listen_first or state.caller_speaks
     state.caller_speaks = False
     state.own_answer_until_ms = None
-    state.live_item = None
+    state.live_item = state.cancelled_request = None
 
 
 def _owe(state: CallState, active: ActiveResponse | None, now_ms: int) -> None:

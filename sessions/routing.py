@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from sessions import answering, caller_side, ending, line, model_side
+from sessions import answering, caller_side, ending, line, model_side, speaking
 from sessions.commands import PassToModel, Relay
 from sessions.events import (
     AgentAudio,
@@ -100,12 +100,12 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
         return
     match event:
         case AgentAudio():
-            state.add(model_side.speech(state, event, now_ms))
+            state.add(speaking.speech(state, event, now_ms))
         case ModelPassed():  # these two are most of what is not sound
             state.progress_ms = now_ms
             state.out.append(Relay(event))
         case AgentText():
-            model_side.words(state, event, now_ms)
+            speaking.words(state, event, now_ms)
         case ModelReady():
             line.ready(state, now_ms)
         case SpeechStarted():

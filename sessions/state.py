@@ -184,7 +184,8 @@ class CallState:
     responses: dict[str, bool] = field(default_factory=dict)  # every response seen; True while it runs
     beside: set[str] = field(default_factory=set)  # those that are out of band
     beside_asked: dict[str, ResponseRequest] = field(default_factory=dict)  # the same, not begun yet
-    silenced: set[str] = field(default_factory=set)  # those cut short: what they still send is not heard
+    silenced: set[str] = field(default_factory=set)  # those cut short: what they still say goes no further
+    cancelled_request: str | None = None  # the client cancelled what it had asked for before it began
     cancelled: str | None = None  # the response that was cancelled because nobody takes its speech
     live_item: str | None = None  # the item whose speech goes straight on
     live_response: str = ""  # the response that it belongs to

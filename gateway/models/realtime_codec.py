@@ -177,7 +177,7 @@ class RealtimeModelCodec:
         item_id, words = text_of(parsed, "item_id"), text_of(parsed, "transcript" if spoken else "text")
         if not words or item_id in self._worded:
             return event
-        return AgentText(text_of(parsed, "response_id"), item_id, words, spoken, event.wire)
+        return AgentText(text_of(parsed, "response_id"), item_id, words, spoken, event.wire, whole=True)
 
     def _refusal(self, event: ModelRefused) -> ModelEvent | None:
         self._beside.discard(event.event_id or "")
