@@ -16,6 +16,7 @@ from sessions.ports import JsonObject
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
 from sessions.stores.contract import SESSION, BadDocument, Document
 from sessions.stores.fields import Fields
+from sessions.text import well_formed
 from sessions.usage import TokenUsage
 
 AnyWord = TypeVar("AnyWord", bound=StrEnum)
@@ -91,13 +92,8 @@ def ttl_of(retention_days: int | None) -> int | None:
     return None if retention_days is None else retention_days * DAY_S
 
 
-def _clean(text: str) -> str:
-    """Half a surrogate pair, as a tool may return, has no UTF-8 and would cost the whole document."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _clean_or_none(text: str | None) -> str | None:
-    return None if text is None else _clean(text)
+def _or_none(text: str | None) -> str | None:
+    return None if text is None else well_formed(text)
 
 
 def _base(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int | None) -> dict[str, str | int]:
@@ -133,7 +129,7 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
         "state": record.state.value,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
-        "end_reason": _clean_or_none(summary.end_reason),
+        "end_reason": _or_none(summary.end_reason),
         "summary": {
             "turns": summary.turns,
             "caller_audio_ms": summary.caller_audio_ms,
@@ -232,8 +228,8 @@ def _said(said: Utterance) -> JsonObject:
         "kind": "said",
         "item_id": said.item_id,
         "speaker": said.speaker.value,
-        "text": _clean(said.text),
-        "heard_text": _clean(said.heard_text),
+        "text": well_formed(said.text),
+        "heard_text": well_formed(said.heard_text),
         "spoken": said.spoken,
         "begin_ms": said.begin_ms,
         "sent_ms": said.sent_ms,
@@ -249,13 +245,13 @@ def _tool(use: ToolUse) -> JsonObject:
         "kind": "tool",
         "call_id": use.call_id,
         "item_id": use.item_id,
-        "name": _clean(use.name),
-        "arguments": _clean(use.arguments),
+        "name": well_formed(use.name),
+        "arguments": well_formed(use.arguments),
         "server_side": use.server_side,
         "begin_ms": use.begin_ms,
         "end_ms": use.end_ms,
-        "output": _clean_or_none(use.output),
-        "error": _clean_or_none(use.error),
+        "output": _or_none(use.output),
+        "error": _or_none(use.error),
     }
 
 

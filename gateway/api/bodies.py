@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from gateway.auth.http import AsgiApp, EntranceRefused, Message, Receive, RequireCaller, Scope, Send
 from gateway.auth.requests import Refusal
-from gateway.realtime.client_events import check_depth, read_object
+from gateway.realtime.reading import check_depth, read_object
 from sessions.errors import WireError
 from sessions.ports import JsonObject
 

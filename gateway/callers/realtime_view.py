@@ -18,6 +18,7 @@ from gateway.callers.realtime_order import ItemOrder, previous_id
 from gateway.callers.realtime_seen import SeenResponse
 from gateway.callers.realtime_tools import ServerTools
 from gateway.realtime import response_events, server_events
+from gateway.realtime.reading import read_json
 from sessions.commands import (
     CallerCommand,
     ClearPlayback,
@@ -86,7 +87,7 @@ class ClientView:
             return response_events.audio_delta(self._event_id(), place, command.frame.payload)
         if self.unchanged(command.response_id):
             return wire
-        return self._responses[command.response_id].indexed(orjson.loads(wire))
+        return self._responses[command.response_id].indexed(read_json(wire))
 
     def unchanged(self, response_id: str) -> bool:
         """Whether this client sees the speech of a response in the very messages that bring it."""

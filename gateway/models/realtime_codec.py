@@ -18,7 +18,7 @@ from gateway.models.realtime_settings import ModelSettings
 from gateway.models.realtime_speech import ModelSpeech, named_format
 from gateway.models.realtime_writing import OWN_PREFIX, Writer
 from gateway.models.sound_positions import SoundPositions
-from gateway.realtime.client_events import check_depth
+from gateway.realtime.reading import check_depth, has_halves, read_halves, read_object
 from gateway.realtime.scan import DELTA_TYPE, PLAIN_APPEND
 from sessions.commands import (
     AddToolOutput,
@@ -34,6 +34,7 @@ from sessions.commands import (
 from sessions.errors import WireError
 from sessions.events import (
     AgentText,
+    CallerTranscribed,
     ModelEvent,
     ModelLost,
     ModelPassed,
@@ -45,6 +46,7 @@ from sessions.events import (
 )
 from sessions.ports import Ids, Json, JsonObject
 from sessions.remembering import remember
+from sessions.text import Halves
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,13 @@ ENDINGS = {
     "model_not_found": False,
     "beta_api_shape_disabled": False,
 }
+PIECES = frozenset(
+    {
+        "response.output_audio_transcript.delta",
+        "response.output_text.delta",
+        "conversation.item.input_audio_transcription.delta",
+    }
+)
 POSITIONS = {
     "input_audio_buffer.speech_started": ("audio_start_ms",),
     "input_audio_buffer.speech_stopped": ("audio_end_ms",),
@@ -71,7 +80,7 @@ POSITIONS = {
 class RealtimeModelCodec:
     """Reads and writes for one leg. `settings` and `speech` are its own talk about the session, and its sound."""
 
-    __slots__ = ("_beside", "_called", "_positions", "_told", "_worded", "_write", "settings", "speech")
+    __slots__ = ("_beside", "_called", "_halves", "_positions", "_told", "_worded", "_write", "settings", "speech")
 
     def __init__(
         self, ids: Ids, *, speaks_given_text: bool, voids: frozenset[str] = frozenset(), semantic_vad: bool = True
@@ -81,6 +90,7 @@ class RealtimeModelCodec:
         self._positions = SoundPositions()
         self.settings = ModelSettings(self._write, voids=voids, semantic_vad=semantic_vad)
         self.speech = ModelSpeech()
+        self._halves = Halves()
         self._worded: dict[str, bool] = {}  # items that have had words in pieces
         self._called: dict[str, bool] = {}  # function calls that were told to the call
         self._told: set[str] = set()  # items of the past: the client knows them
@@ -94,7 +104,8 @@ class RealtimeModelCodec:
             sound = self.speech.read(text)
             if sound is not None:
                 return sound
-        parsed = _read_object(text)
+        came, parsed = text, read_object(text)
+        check_depth(parsed, text)
         kind = text_of(parsed, "type")
         if kind in BETA_NAMES:
             kind = BETA_NAMES[kind]
@@ -109,7 +120,10 @@ class RealtimeModelCodec:
             return self._session_updated(parsed)
         if kind in POSITIONS:
             parsed, text = self._on_call(parsed, POSITIONS[kind], text)
-        return self._noted(kind, read_server_event(parsed, Wire(DIALECT, text, parsed)))
+        event = read_server_event(parsed, Wire(DIALECT, text, parsed))
+        if isinstance(event, AgentText | CallerTranscribed) and kind in PIECES and (self._halves or has_halves(came)):
+            event = self._joined(event, came)
+        return self._noted(kind, event)
 
     def _session_updated(self, parsed: JsonObject) -> ModelReady | None:
         self.speech.format = named_format(parsed.get("session")) or self.settings.asked_format
@@ -127,6 +141,14 @@ class RealtimeModelCodec:
             return parsed, text
         parsed = {**parsed, **moved}
         return parsed, orjson.dumps(parsed)
+
+    def _joined(self, event: AgentText | CallerTranscribed, came: bytes) -> AgentText | CallerTranscribed:
+        """A piece of words with whole characters: it may begin or end with half of one that was cut in two."""
+        try:
+            piece = read_halves(came)["delta"] if has_halves(came) else event.text
+        except ValueError as error:
+            raise WireError(f"the model's words cannot be read: {error}", param="delta") from error
+        return replace(event, text=self._halves.joined(event.item_id, piece))
 
     def _noted(self, kind: str, event: ModelEvent | None) -> ModelEvent | None:
         """The event as it is with all that was read before."""
@@ -175,7 +197,9 @@ class RealtimeModelCodec:
         spoken = kind == "response.output_audio_transcript.done"
         parsed = event.wire.parsed
         item_id, words = text_of(parsed, "item_id"), text_of(parsed, "transcript" if spoken else "text")
-        if not words or item_id in self._worded:
+        if item_id in self._worded:
+            words = self._halves.rest(item_id)
+        if not words:
             return event
         return AgentText(text_of(parsed, "response_id"), item_id, words, spoken, event.wire, whole=True)
 
@@ -247,14 +271,3 @@ class RealtimeModelCodec:
             if not ours and item_id not in command.unseen:
                 self._told.add(item_id)
         return tuple(messages)
-
-
-def _read_object(text: bytes) -> JsonObject:
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise WireError("the model's message is not valid JSON", code="invalid_json") from error
-    if type(parsed) is not dict:
-        raise WireError("the model's message is not a JSON object", code="invalid_event")
-    check_depth(parsed, text)
-    return parsed

@@ -215,3 +215,15 @@ def test_speech_of_another_dialect_becomes_a_delta() -> None:
     frame = AudioFrame(b"\x01\x00", PCM16_24K, 0)
     [delta] = [orjson.loads(message) for message in view.encode(Play("resp_1", "item_1", frame, None))]
     assert (delta["type"], delta["delta"]) == ("response.output_audio.delta", "AQA=")
+
+
+def test_speech_behind_a_hidden_item_goes_on_whatever_stands_in_its_message() -> None:
+    far = Far()
+    far.starts()
+    far.calls("book_table", "item_1", 0)
+    text = (
+        b'{"type":"response.output_audio.delta","event_id":"\\ud83d","response_id":"resp_1","item_id":"item_2",'
+        b'"output_index":1,"content_index":0,"delta":"AAAA"}'
+    )
+    (seen,) = far.relays(AgentAudio("resp_1", "item_2", AudioFrame(bytes(2), PCM16_24K, 0), text))
+    assert (seen["output_index"], seen["event_id"]) == (0, "\ufffd")

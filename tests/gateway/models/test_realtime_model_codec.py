@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -344,6 +345,69 @@ def test_names_of_the_beta_are_put_right(beta: str, now: str) -> None:
 def test_a_message_of_the_wrong_shape_is_malformed(text: bytes) -> None:
     with pytest.raises(WireError):
         new_codec().decode(text)
+
+
+# ---- halves of surrogate pairs
+
+
+def piece(delta: str, kind: str = "response.output_audio_transcript.delta", item_id: str = "item_1") -> bytes:
+    return json.dumps({"type": kind, "event_id": "e", **PLACE, "item_id": item_id, "delta": delta}).encode()
+
+
+def words_of(codec: RealtimeModelCodec, *texts: bytes) -> list[str]:
+    events = [codec.decode(text) for text in texts]
+    assert all(isinstance(event, AgentText | CallerTranscribed) for event in events)
+    return [event.text for event in events]  # type: ignore[union-attr]
+
+
+def test_half_an_emoji_in_a_models_words_is_a_replacement_character() -> None:
+    codec, text = new_codec(), piece("Hi \ude00")
+    event = codec.decode(text)
+    assert isinstance(event, AgentText)
+    assert event.wire is not None
+    assert (event.text, event.wire.text, event.wire.parsed["delta"]) == ("Hi \ufffd", text, "Hi \ufffd")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "response.output_audio_transcript.delta",
+        "response.audio_transcript.delta",
+        "response.output_text.delta",
+        "conversation.item.input_audio_transcription.delta",
+    ],
+)
+def test_an_emoji_that_was_cut_in_two_is_whole_in_the_words(kind: str) -> None:
+    codec = new_codec()
+    assert words_of(codec, piece("Hi \ud83d", kind), piece("there", kind, "item_2")) == ["Hi ", "there"]
+    assert words_of(codec, piece("\ude00!", kind), piece("?", kind)) == ["😀!", "?"]
+
+
+def test_a_half_that_is_still_missing_at_the_end_is_a_replacement_character() -> None:
+    codec = new_codec()
+    codec.decode(piece("Hi \ud83d"))
+    done = json.dumps({"type": "response.output_audio_transcript.done", **PLACE, "transcript": "Hi \ud83d"}).encode()
+    event = codec.decode(done)
+    assert isinstance(event, AgentText)
+    assert (event.text, event.whole) == ("\ufffd", True)
+    assert isinstance(codec.decode(done), ModelPassed)
+
+
+def test_no_half_gets_into_what_a_model_wants_or_refuses() -> None:
+    codec = new_codec()
+    item = {"id": "i", "type": "function_call", "name": "f", "call_id": "c", "arguments": '{"who":"\ud83d"}'}
+    wanted = codec.decode(json.dumps({"type": "response.output_item.done", "response_id": "r", "item": item}).encode())
+    assert isinstance(wanted, ToolWanted)
+    assert wanted.arguments == '{"who":"\ufffd"}'
+    said = {"type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "transcript": "\ude00"}
+    assert words_of(codec, json.dumps(said).encode()) == ["\ufffd"]
+
+
+def test_a_message_in_which_a_half_and_a_deep_nest_stand_is_malformed() -> None:
+    for depth in (100, 2_000, 50_000):
+        deep = b"[" * depth + b"]" * depth
+        with pytest.raises(WireError):
+            new_codec().decode(b'{"type":"x","half":"\\ud83d","deep":' + deep + b"}")
 
 
 # ---- errors
