@@ -284,7 +284,10 @@ class AgentText:
 
 @dataclass(frozen=True, slots=True)
 class ToolWanted:
-    """The model calls a function, its arguments complete (a JSON text, as the model wrote it)."""
+    """The model calls a function, its arguments complete (a JSON text, as the model wrote it).
+
+    `call_id` is one call's only, as long as our call lasts: the codec sees to that where a model begins anew.
+    """
 
     response_id: str
     item_id: str

@@ -16,6 +16,7 @@ from gateway.alarm import Alarm
 from gateway.guard import Guard
 from gateway.lane import CLOSED, Lane
 from gateway.models.leg import ModelLeg
+from gateway.models.realtime_calls import UsedNames
 from gateway.models.realtime_codec import RealtimeModelCodec
 from gateway.realtime.server import RealtimeServer
 from sessions.commands import Configure, ModelCommand
@@ -145,6 +146,7 @@ class InProcessConnector:
         self._engine = engine
         self._clock = clock
         self._ids = ids
+        self._used = UsedNames()
 
     async def dial(
         self,
@@ -158,7 +160,7 @@ class InProcessConnector:
         if status is not None:
             retryable = status == 429 or status >= 500
             raise LegLost(f"refused with HTTP {status}", retryable=retryable)
-        codec = RealtimeModelCodec(self._ids, speaks_given_text=True)
+        codec = RealtimeModelCodec(self._ids, speaks_given_text=True, used=self._used)
         leg = InProcessLeg(self._engine, codec, self._clock, deliver, fault, attempt)
         leg.open(setup)
         return leg

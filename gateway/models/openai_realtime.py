@@ -16,6 +16,7 @@ from audio.runs import FrameRun
 from gateway.dial import dial
 from gateway.lane import CLOSED, SoundSource
 from gateway.models.leg import ModelLeg
+from gateway.models.realtime_calls import UsedNames
 from gateway.models.realtime_codec import RealtimeModelCodec
 from gateway.sockets import Socket
 from sessions.commands import Configure, ModelCommand, SendAudio
@@ -202,11 +203,12 @@ class RealtimeModelLeg:
 
 
 class OpenAIRealtimeConnector:
-    """Dials one model."""
+    """Dials one model for one call, again if need be."""
 
     def __init__(self, endpoint: Endpoint, ids: Ids) -> None:
         self._endpoint = endpoint
         self._ids = ids
+        self._used = UsedNames()
 
     async def dial(
         self,
@@ -223,6 +225,7 @@ class OpenAIRealtimeConnector:
             speaks_given_text=False,
             voids=endpoint.voids,
             semantic_vad=endpoint.semantic_vad,
+            used=self._used,
         )
         leg = RealtimeModelLeg(codec, deliver)
         await dial(

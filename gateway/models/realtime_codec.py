@@ -13,6 +13,7 @@ import orjson
 import pybase64
 
 from audio.runs import FrameRun
+from gateway.models.realtime_calls import CallNames, UsedNames
 from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_of, whole_of
 from gateway.models.realtime_settings import ModelSettings
 from gateway.models.realtime_speech import ModelSpeech, named_format
@@ -40,10 +41,12 @@ from sessions.events import (
     ModelPassed,
     ModelReady,
     ModelRefused,
+    ResponseEnded,
     ResponseStarted,
     ToolWanted,
     Wire,
 )
+from sessions.past import PastToolCall
 from sessions.ports import Ids, Json, JsonObject
 from sessions.remembering import remember
 from sessions.text import Halves
@@ -80,13 +83,34 @@ POSITIONS = {
 class RealtimeModelCodec:
     """Reads and writes for one leg. `settings` and `speech` are its own talk about the session, and its sound."""
 
-    __slots__ = ("_beside", "_called", "_halves", "_positions", "_told", "_worded", "_write", "settings", "speech")
+    __slots__ = (
+        "_beside",
+        "_called",
+        "_calls",
+        "_halves",
+        "_positions",
+        "_told",
+        "_worded",
+        "_write",
+        "settings",
+        "speech",
+    )
 
     def __init__(
-        self, ids: Ids, *, speaks_given_text: bool, voids: frozenset[str] = frozenset(), semantic_vad: bool = True
+        self,
+        ids: Ids,
+        *,
+        speaks_given_text: bool,
+        voids: frozenset[str] = frozenset(),
+        semantic_vad: bool = True,
+        used: UsedNames | None = None,
     ) -> None:
-        """`voids`: session fields that this service does not take. `semantic_vad` False: nor that turn detection."""
+        """`voids`: session fields that this service does not take. `semantic_vad` False: nor that turn detection.
+
+        `used`: what is shared with the other legs of the same call.
+        """
         self._write = Writer(ids, speaks_given_text=speaks_given_text)
+        self._calls = CallNames(ids, used or UsedNames())
         self._positions = SoundPositions()
         self.settings = ModelSettings(self._write, voids=voids, semantic_vad=semantic_vad)
         self.speech = ModelSpeech()
@@ -111,6 +135,10 @@ class RealtimeModelCodec:
             kind = BETA_NAMES[kind]
             parsed = {**parsed, "type": kind}
             text = orjson.dumps(parsed)
+        if b'"call_id"' in text:
+            named = self._calls.read(kind, parsed)
+            if named is not parsed:
+                parsed, text = named, orjson.dumps(named)
         if kind == "response.output_audio.delta":
             ids = text_of(parsed, "response_id"), text_of(parsed, "item_id")
             return self.speech.parsed(*ids, text_of(parsed, "delta"), text)
@@ -162,6 +190,8 @@ class RealtimeModelCodec:
                 assert event.wire is not None
                 return ModelPassed(event.wire)
             remember(self._called, event.call_id, True)
+        elif isinstance(event, ResponseEnded):
+            self._calls.running = None
         elif isinstance(event, ModelRefused):
             return self._refusal(event)
         elif kind in ("conversation.item.added", "conversation.item.done"):
@@ -171,6 +201,7 @@ class RealtimeModelCodec:
         return event
 
     def _response_started(self, event: ResponseStarted) -> ResponseStarted:
+        self._calls.running = event.response_id
         response = event.wire.parsed.get("response") if event.wire is not None else None
         self.speech.response(event.response_id, response)
         if event.out_of_band and not self._beside:
@@ -224,7 +255,7 @@ class RealtimeModelCodec:
             case SendAudio():
                 return (self.sound(command),)
             case PassToModel():
-                return (command.wire.text,) if command.wire.dialect == DIALECT else ()
+                return (self._calls.write(command.wire).text,) if command.wire.dialect == DIALECT else ()
             case Configure():
                 return (self._configure(command),)
             case RequestResponse():
@@ -236,7 +267,7 @@ class RealtimeModelCodec:
             case TruncateItem():
                 return (self._write.truncate(command),)
             case AddToolOutput():
-                return (self._write.tool_output(command.call_id, command.output),)
+                return (self._tool_output(command),)
             case Seed():
                 return self._seed(command)
             case _:
@@ -262,11 +293,22 @@ class RealtimeModelCodec:
             self.speech.format = command.setup.output_format
         return self.settings.ask(command)
 
+    def _tool_output(self, command: AddToolOutput) -> bytes:
+        message, item_id = self._write.tool_output(self._calls.models(command.call_id), command.output)
+        self._calls.sent(item_id, command.call_id)
+        return message
+
     def _seed(self, command: Seed) -> tuple[bytes, ...]:
         messages: list[bytes] = []
         for entry in command.past:
-            written, item_id = self._write.past(entry)
+            if isinstance(entry, PastToolCall):
+                written, item_ids = self._write.past(self._calls.told(entry))
+                for item_id in item_ids:
+                    self._calls.sent(item_id, entry.call_id)
+            else:
+                written, item_ids = self._write.past(entry)
             messages.extend(written)
+            item_id = item_ids[0]
             ours = item_id.startswith(OWN_PREFIX)  # hidden from the client anyway
             if not ours and item_id not in command.unseen:
                 self._told.add(item_id)

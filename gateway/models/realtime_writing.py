@@ -67,14 +67,14 @@ class Writer:
         place: JsonObject = {"item_id": command.item_id, "content_index": 0, "audio_end_ms": command.heard_ms}
         return self._own("conversation.item.truncate", place)
 
-    def tool_output(self, call_id: str, output: str) -> bytes:
-        """A tool's result."""
-        return self._item(
-            {"id": self._ids.new("pb"), "type": "function_call_output", "call_id": call_id, "output": output}
-        )
+    def tool_output(self, call_id: str, output: str) -> tuple[bytes, str]:
+        """A tool's result, and the id of its item."""
+        item_id = self._ids.new("pb")
+        item = {"id": item_id, "type": "function_call_output", "call_id": call_id, "output": output}
+        return self._item(item), item_id
 
-    def past(self, entry: Past) -> tuple[tuple[bytes, ...], str]:
-        """The messages that tell a fresh session of something earlier, and the id that its item has now.
+    def past(self, entry: Past) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+        """The messages that tell a fresh session of something earlier, and the ids that their items have now.
 
         An item keeps its id where the protocol takes it, so that what a client knows of it stays true.
         """
@@ -87,10 +87,11 @@ class Writer:
                 "name": entry.name,
                 "arguments": entry.arguments,
             }
-            return (self._item(call), self.tool_output(entry.call_id, entry.output)), item_id
+            result, output_id = self.tool_output(entry.call_id, entry.output)
+            return (self._item(call), result), (item_id, output_id)
         kind = "output_text" if entry.role == "assistant" else "input_text"
         content: Json = [{"type": kind, "text": entry.text}]
-        return (self._item({"id": item_id, "type": "message", "role": entry.role, "content": content}),), item_id
+        return (self._item({"id": item_id, "type": "message", "role": entry.role, "content": content}),), (item_id,)
 
     def _item(self, item: JsonObject) -> bytes:
         return self._own("conversation.item.create", {"item": item})
