@@ -125,6 +125,7 @@ class Call:
             dropped_audio_ms=state.held.dropped_ms,
             usage=meter.usage,
             redials=meter.redials,
+            problems=tuple(meter.problems.items()),
             end_reason=state.end_reason,
             duration_ms=(state.ended_ms or now_ms) - state.started_ms,
         )

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sessions.past import Past, PastMessage, PastToolCall
 from sessions.ports import JsonObject
+from sessions.problems import ModelProblem
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
 from sessions.stores.contract import SESSION, BadDocument, Document
 from sessions.stores.fields import Fields
@@ -117,6 +118,20 @@ def _usage_from(found: Fields) -> TokenUsage:
     return TokenUsage(**{name: found.whole(name) for name in COUNTS})
 
 
+def _problem(problem: ModelProblem) -> dict[str, str | int | None]:
+    return {"code": problem.code, "type": problem.type}
+
+
+def _problem_from(found: Fields) -> ModelProblem:
+    return ModelProblem(found.text("code"), found.text_or_none("type"))
+
+
+def _problems_from(summary: Fields) -> tuple[tuple[ModelProblem, int], ...]:
+    if summary.values.get("problems") is None:  # written before there were any
+        return ()
+    return tuple((_problem_from(found), found.whole("count")) for found in summary.objects("problems"))
+
+
 def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
     """The document of a call as it stands."""
     summary, recording = record.summary, record.recording
@@ -136,6 +151,7 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
             "agent_audio_ms": summary.agent_audio_ms,
             "dropped_audio_ms": summary.dropped_audio_ms,
             "redials": summary.redials,
+            "problems": [{**_problem(problem), "count": count} for problem, count in summary.problems],
             "duration_ms": summary.duration_ms,
             "usage": _usage(summary.usage),
         },
@@ -175,6 +191,7 @@ def session_from_document(document: Document) -> SessionRecord:
             dropped_audio_ms=summary.whole("dropped_audio_ms"),
             usage=_usage_from(summary.object("usage")),
             redials=summary.whole("redials"),
+            problems=_problems_from(summary),
             end_reason=found.text_or_none("end_reason"),
             duration_ms=summary.whole("duration_ms"),
         ),
@@ -203,6 +220,7 @@ def turn_document(tenant: str, session_id: str, turn: Turn, *, ttl_s: int | None
         "latency_ms": turn.latency_ms,
         "interrupted": turn.interrupted,
         "outcome": turn.outcome,
+        "problem": None if turn.problem is None else _problem(turn.problem),
         "usage": _usage(turn.usage),
         "entries": [_tool(entry) if isinstance(entry, ToolUse) else _said(entry) for entry in turn.entries],
     }
@@ -219,6 +237,7 @@ def turn_from_document(document: Document) -> Turn:
         latency_ms=found.whole_or_none("latency_ms"),
         interrupted=found.flag("interrupted"),
         outcome=found.text_or_none("outcome"),
+        problem=None if found.values.get("problem") is None else _problem_from(found.object("problem")),
         usage=_usage_from(found.object("usage")),
     )
 

@@ -45,11 +45,13 @@ def lost(state: CallState, event: ModelLost, now_ms: int) -> None:
     """The model's leg is gone: dial once more if that can help, else end the call."""
     if state.over() or state.line in (Line.GONE, Line.IDLE):
         return
+    state.note(event.problem, "leg", state.book.open)
     dial_again = event.retryable and state.answered_since_dial
     state.line = Line.DIALLING if dial_again else Line.GONE  # nothing more is sent to the leg that is gone
     _end_what_ran(state, now_ms)
     if not dial_again:
-        ending.end(state, "model_lost", "The connection to the model was lost.", "model_lost", now_ms)
+        text = "The connection to the model was lost."
+        ending.end(state, "model_lost", text, "model_lost", now_ms, problem=event.problem)
         return
     state.answered_since_dial = False
     state.generation += 1

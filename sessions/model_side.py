@@ -209,6 +209,7 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
     if event.usage is not None:
         state.meter.usage = add_usage(state.meter.usage, event.usage)
     state.answers.ended(response_id, event.outcome, event.usage)
+    state.note(event.problem, "response", turn)
     state.live_item = None
     if event.outcome is Outcome.CANCELLED:
         speaking.silence(state, response_id)
@@ -253,6 +254,7 @@ def _close_turn(state: CallState, turn: Turn, now_ms: int) -> None:
 
 def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     """The model answered something with an error: ours stay here, a client's go on, a lost race goes back in line."""
+    state.note(event.problem, "request", state.book.open)
     name = event.event_id
     state.beside_asked.pop(name or "", None)
     for deletion in [one for one in state.deleting.values() if name is not None and one.event_id == name]:

@@ -95,8 +95,10 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
 
 
 def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
-    """Take an event of the model's leg; one that is gone, or not ready, has nothing to say."""
+    """Take an event of the model's leg; one that is gone, or not ready, has nothing to say but what is wrong."""
     if state.line is not Line.OPEN and not isinstance(event, ModelReady | ModelLost):
+        if isinstance(event, ModelRefused) and state.line is Line.DIALLING:
+            state.note(event.problem, "request", None)
         return
     match event:
         case AgentAudio():

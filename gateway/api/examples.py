@@ -48,6 +48,7 @@ SESSION: dict[str, Json] = {
         "agent_audio_ms": 18900,
         "dropped_audio_ms": 0,
         "redials": 0,
+        "problems": [{"code": "rate_limit_exceeded", "type": "server_error", "count": 1}],
         "duration_ms": 42000,
         "usage": USAGE,
     },
@@ -103,6 +104,7 @@ TRANSCRIPT: Json = {
             "latency_ms": 640,
             "interrupted": True,
             "outcome": "completed",
+            "problem": {"code": "rate_limit_exceeded", "type": "server_error"},
             "usage": USAGE,
             "entries": [_SAID, _USED, _ANSWERED],
         }

@@ -41,6 +41,19 @@ class UsageShape(Shape):
     output_audio: int = 0
 
 
+class ProblemShape(Shape):
+    """What the model reported to be wrong, in its service's own short words; a word that is not plain is `other`."""
+
+    code: Annotated[str, Field(examples=["rate_limit_exceeded"])]
+    type: Annotated[str | None, Field(examples=["server_error"])] = None
+
+
+class CountedProblem(ProblemShape):
+    """The same, and how often it came in one call."""
+
+    count: int
+
+
 class SummaryShape(Shape):
     """A call's sums."""
 
@@ -49,6 +62,7 @@ class SummaryShape(Shape):
     agent_audio_ms: Annotated[int, Field(examples=[18900])]
     dropped_audio_ms: int = 0
     redials: Annotated[int, Field(description="how often the model's leg was opened anew")] = 0
+    problems: Annotated[list[CountedProblem], Field(description="that the model reported")] = []
     duration_ms: Annotated[int, Field(examples=[42000])]
     usage: UsageShape
 
@@ -121,6 +135,7 @@ class TurnShape(Shape):
     ]
     interrupted: bool
     outcome: str | None
+    problem: Annotated[ProblemShape | None, Field(description="the last that the model reported in this turn")] = None
     usage: UsageShape
     entries: list[EntryShape]
 

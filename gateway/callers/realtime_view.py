@@ -71,7 +71,7 @@ class ClientView:
                 made = server_events.item_truncated(self._event_id(), command.item_id, 0, command.heard_ms)
                 return (made,)
             case EndCall():
-                return () if command.error_code is None else (self._error(command.message, command.error_code, None),)
+                return () if command.error_code is None else (self._last_error(command, command.error_code),)
             case ClearPlayback():
                 return ()  # the client plays, and stops by itself on speech_started
             case _:
@@ -184,6 +184,12 @@ class ClientView:
     def _error(self, message: str, code: str, client_event_id: str | None) -> bytes:
         kind = "server_error" if code in ("model_lost", "server_error") else "invalid_request_error"
         return server_events.error(self._event_id(), message, code=code, client_event_id=client_event_id, type=kind)
+
+    def _last_error(self, command: EndCall, code: str) -> bytes:
+        if command.problem is None:
+            return self._error(command.message, code, None)
+        told = {"code": command.problem.code, "type": command.problem.type}
+        return server_events.error(self._event_id(), command.message, code=code, type="server_error", model=told)
 
     def _event_id(self) -> str:
         return self._ids.new("event")

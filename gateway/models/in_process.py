@@ -23,6 +23,7 @@ from sessions.commands import Configure, ModelCommand
 from sessions.errors import LegLost, WireError
 from sessions.events import ModelEvent, ModelLost
 from sessions.ports import Clock, Ids
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,10 @@ class InProcessLeg:
             except WireError as problem:
                 log.warning("malformed message from the model", extra={"why": problem.message})
                 continue
+            settings = self._codec.settings
+            if settings.retry is not None:
+                retry, settings.retry = settings.retry, None
+                self._server.receive(retry, self._clock.now_ms())
             if type(event) is ModelLost:
                 self.close()
             if event is not None:
@@ -159,7 +164,9 @@ class InProcessConnector:
         status = self._engine.refuses(attempt)
         if status is not None:
             retryable = status == 429 or status >= 500
-            raise LegLost(f"refused with HTTP {status}", retryable=retryable)
+            lost = LegLost(f"refused with HTTP {status}", retryable=retryable)
+            lost.problem = ModelProblem(f"http_{status}", "http")
+            raise lost
         codec = RealtimeModelCodec(self._ids, speaks_given_text=True, used=self._used)
         leg = InProcessLeg(self._engine, codec, self._clock, deliver, fault, attempt)
         leg.open(setup)

@@ -14,6 +14,7 @@ import pybase64
 
 from audio.runs import FrameRun
 from gateway.models.realtime_calls import CallNames, UsedNames
+from gateway.models.realtime_endings import ending
 from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_of, whole_of
 from gateway.models.realtime_settings import ModelSettings
 from gateway.models.realtime_speech import ModelSpeech, named_format
@@ -55,17 +56,6 @@ log = logging.getLogger(__name__)
 
 DIALECT = "realtime"
 APPEND_TYPE = b'"input_audio_buffer.append"'
-# Errors after which the service closes the session, and whether another one may fare better.
-ENDINGS = {
-    "session_expired": True,
-    "invalid_api_key": False,
-    "account_deactivated": False,
-    "insufficient_quota": False,
-    "credit_balance_exhausted": False,
-    "billing_hard_limit_reached": False,
-    "model_not_found": False,
-    "beta_api_shape_disabled": False,
-}
 PIECES = frozenset(
     {
         "response.output_audio_transcript.delta",
@@ -193,7 +183,7 @@ class RealtimeModelCodec:
         elif isinstance(event, ResponseEnded):
             self._calls.running = None
         elif isinstance(event, ModelRefused):
-            return self._refusal(event)
+            return self._refusal(event) if kind == "error" else event
         elif kind in ("conversation.item.added", "conversation.item.done"):
             return self._of_conversation(kind, event)
         elif kind in ("response.output_audio_transcript.done", "response.output_text.done"):
@@ -236,16 +226,18 @@ class RealtimeModelCodec:
 
     def _refusal(self, event: ModelRefused) -> ModelEvent | None:
         self._beside.discard(event.event_id or "")
-        if event.event_id is None and event.code in ENDINGS:
-            return ModelLost(event.code, ENDINGS[event.code])
-        if not self.settings.asked(event):
+        lost = ending(event)
+        if lost is not None:
+            return lost
+        refused = self.settings.asked(event)
+        if refused is None:
             return event
-        if self.settings.without_refused(event):
-            return None
-        if not self.settings.ready:
-            return ModelLost(f"the model refused the session: {event.code}", retryable=False)
-        log.warning("the model refused a change of the session", extra={"code": event.code})
-        return event
+        given_up = self.settings.without_refused(refused)
+        if given_up == "field":
+            return None  # so it is with some services, and all is as it should be
+        if given_up == "tool" or self.settings.ready:
+            return refused
+        return ModelLost(f"the model refused the session: {event.code}", False, event.problem)
 
     # ---- commands out
 

@@ -27,10 +27,12 @@ def error(
     param: str | None = None,
     client_event_id: str | None = None,
     type: str = "invalid_request_error",
+    model: JsonObject | None = None,
 ) -> bytes:
     """Something went wrong; `client_event_id` names the client's event at fault. The session stays open.
 
-    `type`: invalid_request_error, server_error or authentication_error.
+    `type`: invalid_request_error, server_error or authentication_error. `model`: what the model had reported before,
+    which is no field of the protocol's.
     """
     problem: JsonObject = {
         "type": type,
@@ -39,6 +41,8 @@ def error(
         "param": param,
         "event_id": client_event_id,
     }
+    if model is not None:
+        problem = {**problem, "model_problem": model}
     return write("error", event_id, {"error": problem})
 
 

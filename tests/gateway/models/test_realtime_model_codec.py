@@ -48,6 +48,7 @@ from sessions.events import (
 )
 from sessions.past import PastMessage, PastToolCall
 from sessions.ports import JsonObject
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 from sessions.usage import TokenUsage
 
@@ -181,8 +182,10 @@ def test_a_session_is_ready_when_the_model_has_confirmed_the_set_up() -> None:
             lambda wire: CallerTranscribed("i", "Hello", True, wire),
         ),
         (
-            message("conversation.item.input_audio_transcription.failed", item_id="i", error={}),
-            ModelPassed,
+            message(
+                "conversation.item.input_audio_transcription.failed", item_id="i", error={"code": "c", "type": "t"}
+            ),
+            lambda wire: ModelRefused("c", "The model refused a message.", None, wire, ModelProblem("c", "t")),
         ),
         (
             message("conversation.item.added", item={"id": "i", "type": "function_call_output", "call_id": "c"}),
@@ -421,12 +424,14 @@ def refusal(code: str | None, event_id: str | None, param: str | None = None) ->
 def test_an_error_names_the_message_that_it_is_about() -> None:
     text = refusal("response_cancel_not_active", "mine")
     wire = Wire("realtime", text, orjson.loads(text))
-    assert new_codec().decode(text) == ModelRefused("response_cancel_not_active", "No.", "mine", wire)
+    problem = ModelProblem("response_cancel_not_active", "invalid_request_error")
+    assert new_codec().decode(text) == ModelRefused("response_cancel_not_active", "No.", "mine", wire, problem)
 
 
 @pytest.mark.parametrize(("code", "retryable"), [("session_expired", True), ("invalid_api_key", False)])
 def test_some_errors_are_the_end_of_the_leg(code: str, retryable: bool) -> None:
-    assert ready_codec().decode(refusal(code, None)) == ModelLost(code, retryable)
+    problem = ModelProblem(code, "invalid_request_error")
+    assert ready_codec().decode(refusal(code, None)) == ModelLost(code, retryable, problem)
 
 
 def test_a_field_that_the_service_does_not_know_is_left_out_from_then_on() -> None:
@@ -448,7 +453,7 @@ def test_a_set_up_that_cannot_be_mended_ends_the_leg() -> None:
     codec = new_codec()
     first = sent(codec, Configure(setup()))[0]
     assert codec.decode(refusal("invalid_value", first["event_id"], "session.voice")) == ModelLost(
-        "the model refused the session: invalid_value", retryable=False
+        "the model refused the session: invalid_value", False, ModelProblem("invalid_value", "invalid_request_error")
     )
 
 
