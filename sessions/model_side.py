@@ -254,7 +254,6 @@ def _close_turn(state: CallState, turn: Turn, now_ms: int) -> None:
 
 def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     """The model answered something with an error: ours stay here, a client's go on, a lost race goes back in line."""
-    state.note(event.problem, "request", state.book.open)
     name = event.event_id
     state.beside_asked.pop(name or "", None)
     for deletion in [one for one in state.deleting.values() if name is not None and one.event_id == name]:
@@ -262,6 +261,8 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     if name is None and event.code == answering.ACTIVE_ALREADY:
         name = state.queue.latest_asked  # there is nothing else that it can be about
     found = state.queue.refused(name) if name is not None else None
+    of_turn = found is not None or event.event_id is None  # else it is about some message of the client's
+    state.note(event.problem, "request", state.book.open if of_turn else None)
     if found is None:
         if event.event_id in state.unconfirmed:
             _item_refused(state, event)

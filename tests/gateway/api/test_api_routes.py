@@ -122,6 +122,20 @@ def test_readiness_names_functions_that_do_not_come_back(tmp_path: Path) -> None
     served(tmp_path, scenario, virtual.run)
 
 
+def test_what_models_report_is_counted_by_code(tmp_path: Path) -> None:
+    async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
+        assert "patchbay_model_problems_total" not in (await client.get("/metrics")).text
+        for code in ("insufficient_quota", "never_heard_of", "nor_of_this", "insufficient_quota"):
+            gateway.switchboard.model_problems.count(code)
+        figures = (await client.get("/metrics")).text.splitlines()
+        assert figures[-2:] == [
+            'patchbay_model_problems_total{code="insufficient_quota"} 2',
+            'patchbay_model_problems_total{code="other"} 2',
+        ]
+
+    served(tmp_path, scenario)
+
+
 def test_the_page_is_served_and_asks_nothing_of_other_hosts(tmp_path: Path) -> None:
     async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
         page = await client.get("/")

@@ -13,6 +13,7 @@ from gateway.ids import CountingIds
 from gateway.models.realtime_codec import RealtimeModelCodec
 from sessions.commands import EndCall, Play, Refuse, Relay, ResponseGone, ToolEnded, ToolRunning, Truncated
 from sessions.events import AgentAudio, ModelEvent
+from sessions.problems import ModelProblem
 
 SERVER_TOOLS = frozenset({"book_table"})
 
@@ -227,3 +228,10 @@ def test_speech_behind_a_hidden_item_goes_on_whatever_stands_in_its_message() ->
     )
     (seen,) = far.relays(AgentAudio("resp_1", "item_2", AudioFrame(bytes(2), PCM16_24K, 0), text))
     assert (seen["output_index"], seen["event_id"]) == (0, "\ufffd")
+
+
+def test_a_lost_model_is_told_of_with_the_models_own_code() -> None:
+    far = Far()
+    end = EndCall("model_lost", "Lost.", "model_lost", ModelProblem("insufficient_quota", "x"))
+    (error,) = (orjson.loads(text)["error"] for text in far.view.encode(end))
+    assert (error["code"], error["model_problem"]) == ("model_lost", {"code": "insufficient_quota", "type": "x"})
