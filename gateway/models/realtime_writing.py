@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import orjson
-
+from gateway.realtime.writing import write_json
 from sessions.commands import CancelResponse, TruncateItem
 from sessions.events import ResponseRequest
 from sessions.past import Past, PastToolCall
@@ -30,14 +29,14 @@ class Writer:
     def session_update(self, session: JsonObject) -> tuple[str, bytes]:
         """The event's id, and the message."""
         event_id = self._ids.new("pb")
-        return event_id, orjson.dumps({"type": "session.update", "event_id": event_id, "session": session})
+        return event_id, write_json({"type": "session.update", "event_id": event_id, "session": session})
 
     def response_create(self, request: ResponseRequest) -> bytes:
         """A client's own request as it came but for the id by which refusals are told apart, or one of ours."""
         if request.wire is not None:
             if request.wire.parsed.get("event_id") == request.request_id:
                 return request.wire.text
-            return orjson.dumps({**request.wire.parsed, "event_id": request.request_id})
+            return write_json({**request.wire.parsed, "event_id": request.request_id})
         response: dict[str, Json] = {}
         if request.metadata is not None:
             response["metadata"] = request.metadata
@@ -52,7 +51,7 @@ class Writer:
         elif request.say is not None:
             response["instructions"] = SAY + request.say
             response["tool_choice"] = "none"
-        return orjson.dumps({"type": "response.create", "event_id": request.request_id, "response": response})
+        return write_json({"type": "response.create", "event_id": request.request_id, "response": response})
 
     def cancel(self, command: CancelResponse) -> bytes:
         """Stop a response."""
@@ -97,7 +96,7 @@ class Writer:
         return self._own("conversation.item.create", {"item": item})
 
     def _own(self, kind: str, fields: JsonObject) -> bytes:
-        return orjson.dumps({"type": kind, "event_id": self._ids.new("pb"), **fields})
+        return write_json({"type": kind, "event_id": self._ids.new("pb"), **fields})
 
 
 def without(session: JsonObject, path: Iterable[str]) -> JsonObject:

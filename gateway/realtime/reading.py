@@ -34,7 +34,7 @@ def read_json(text: bytes) -> Any:
         if not has_halves(text):
             raise
     try:
-        return _mended(read_halves(text))
+        return mended(read_halves(text))
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -65,6 +65,15 @@ def read_object(text: bytes) -> JsonObject:
     if type(parsed) is not dict:
         raise WireError("The message is not a JSON object.", code="invalid_event")
     return parsed
+
+
+def mended(value: Any) -> Any:
+    """The same with each lone half of a surrogate pair as U+FFFD, in keys too. Raises RecursionError."""
+    if type(value) is str:
+        return well_formed(value)
+    if isinstance(value, Mapping):
+        return {well_formed(key): mended(inner) for key, inner in value.items()}
+    return [mended(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def check_size(text: bytes) -> None:
@@ -107,14 +116,6 @@ def _inside(value: Json) -> Sequence[Json]:
     if isinstance(value, Mapping):
         return list(value.values())
     return value if isinstance(value, list) else []
-
-
-def _mended(value: Any) -> Any:
-    if type(value) is str:
-        return well_formed(value)
-    if type(value) is dict:
-        return {well_formed(key): _mended(inner) for key, inner in value.items()}
-    return [_mended(inner) for inner in value] if type(value) is list else value
 
 
 # As orjson reads them, so that what is read can be written again.

@@ -7,16 +7,15 @@ Source: OpenAI Realtime API reference, server events; the shapes that six public
 
 from __future__ import annotations
 
-import orjson
-
 from gateway.realtime.items import shown
+from gateway.realtime.writing import write_json
 from sessions.errors import WireError
 from sessions.ports import JsonObject
 
 
 def write(type: str, event_id: str, fields: JsonObject) -> bytes:
     """Any event: its type, its id, and its fields in order."""
-    return orjson.dumps({"type": type, "event_id": event_id, **fields})
+    return write_json({"type": type, "event_id": event_id, **fields})
 
 
 def error(

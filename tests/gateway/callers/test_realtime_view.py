@@ -235,3 +235,12 @@ def test_a_lost_model_is_told_of_with_the_models_own_code() -> None:
     end = EndCall("model_lost", "Lost.", "model_lost", ModelProblem("insufficient_quota", "x"))
     (error,) = (orjson.loads(text)["error"] for text in far.view.encode(end))
     assert (error["code"], error["model_problem"]) == ("model_lost", {"code": "insufficient_quota", "type": "x"})
+
+
+def test_half_an_emoji_in_a_tools_result_reaches_a_client_as_a_replacement_character() -> None:
+    far = Far(show_tools=True)
+    far.starts()
+    far.calls("book_table", "item_1", 0)
+    ended = ToolEnded("call_item_1", "item_1", "book_table", "{}", "full \ud83d", None)
+    seen = [orjson.loads(text) for text in far.view.encode(ended)]
+    assert "full \ufffd" in [event["item"]["output"] for event in seen if "item" in event]

@@ -648,3 +648,17 @@ def test_no_message_of_a_known_type_does_more_than_be_malformed(messages: list[d
 def test_no_bytes_do_more_than_be_malformed(text: bytes) -> None:
     with suppress(WireError):
         new_codec().decode(text)
+
+
+def test_no_half_of_an_emoji_keeps_the_model_from_being_told() -> None:
+    codec = new_codec()
+    (output,) = sent(codec, AddToolOutput("c", "a \ud83d"))
+    assert output["item"]["output"] == "a \ufffd"
+    told = sent(codec, Seed((PastMessage("i", "user", "\ude00"), PastToolCall("k", "c", "f", '{"\ud83d"}', "\ud83d"))))
+    assert [one["item"].get("output") for one in told] == [None, None, "\ufffd"]
+    assert sent(codec, Configure(setup({"instructions": "\ud83d", "\ud83d": ["\ude00"]})))[0]["session"] == {
+        "type": "realtime",
+        "instructions": "\ufffd",
+        "\ufffd": ["\ufffd"],
+    }
+    assert sent(codec, request(say="Hi \ud83d"))[0]["response"]["instructions"].endswith("Hi \ufffd")
