@@ -122,7 +122,7 @@ class ClientView:
         item = parsed.get("item")
         if isinstance(item, dict) and self.tools.owns(item):
             return self.tools.in_response(kind, parsed, item, seen)
-        item_id = parsed.get("item_id")
+        item_id = str(parsed.get("item_id"))  # a model may give anything for an id
         if item_id in self.order.hidden:
             return ()
         if item_id in self.tools.shown and kind.startswith("response.function_call_arguments."):
@@ -138,7 +138,7 @@ class ClientView:
         if not self.names.has_item(item_id):  # what the client itself tells of is no secret, whatever it looks like
             if isinstance(item, dict) and self.tools.owns(item):
                 return self.tools.in_conversation(kind, parsed, item)
-            ours = isinstance(item, dict) and item.get("call_id") in self.tools.call_ids
+            ours = isinstance(item, dict) and str(item.get("call_id")) in self.tools.call_ids
             if ours or item_id.startswith(OWN_PREFIX) or item_id in self.order.hidden:
                 if kind == "conversation.item.added":
                     self.order.hidden.add(item_id)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from audio.formats import PCM16_24K, AudioFrame
 from gateway.callers.realtime_view import ClientView
 from gateway.ids import CountingIds
 from gateway.models.realtime_codec import RealtimeModelCodec
 from sessions.commands import EndCall, Play, Refuse, Relay, ResponseGone, ToolEnded, ToolRunning, Truncated
-from sessions.events import AgentAudio, ModelEvent
+from sessions.errors import WireError
+from sessions.events import AgentAudio, ModelEvent, ModelLost, ModelReady
 from sessions.problems import ModelProblem
 
 SERVER_TOOLS = frozenset({"book_table"})
@@ -244,3 +248,57 @@ def test_half_an_emoji_in_a_tools_result_reaches_a_client_as_a_replacement_chara
     ended = ToolEnded("call_item_1", "item_1", "book_table", "{}", "full \ud83d", None)
     seen = [orjson.loads(text) for text in far.view.encode(ended)]
     assert "full \ufffd" in [event["item"]["output"] for event in seen if "item" in event]
+
+
+ODD = st.sampled_from([[], {}, None, 7, "i", [1], {"a": 1}, True])
+ITEMS = st.dictionaries(
+    st.sampled_from(["id", "type", "name", "call_id", "arguments", "status", "content"]),
+    ODD | st.sampled_from(["function_call", "function_call_output", "message", "book_table"]),
+)
+RESPONSES = st.sampled_from(
+    [{"id": "r"}, {"id": "r", "status": "completed", "output": [{"type": "function_call"}, 7, None]}]
+)
+TYPES = [
+    "conversation.item.added",
+    "conversation.item.deleted",
+    "conversation.item.done",
+    "conversation.item.retrieved",
+    "error",
+    "input_audio_buffer.committed",
+    "response.content_part.added",
+    "response.created",
+    "response.done",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "response.output_item.added",
+    "response.output_item.done",
+]
+KEYS = ["item", "item_id", "response_id", "call_id", "response", "error", "previous_item_id", "output_index", "delta"]
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda kind, fields: {"type": kind, **fields},
+            st.sampled_from(TYPES),
+            st.dictionaries(st.sampled_from(KEYS), ODD | ITEMS | RESPONSES | st.just("r")),
+        ),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+@example(
+    [
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.content_part.added", "response_id": "r", "item_id": []},
+    ],
+    False,
+)
+@example([{"type": "conversation.item.added", "item": {"id": "i", "call_id": []}}], False)
+def test_nothing_that_a_model_puts_into_its_messages_breaks_the_view(messages: list[Any], show_tools: bool) -> None:
+    far = Far(show_tools=show_tools)
+    for message in messages:
+        with suppress(WireError):
+            event = far.codec.decode(orjson.dumps(message))
+            if event is not None and not isinstance(event, ModelReady | ModelLost):
+                far.relays(event)
