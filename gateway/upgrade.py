@@ -27,6 +27,7 @@ from uvicorn.server import ServerState
 from gateway.auth.requests import Refusal, UpgradeRequest, read_request
 from gateway.guard import Guard
 from gateway.socket_protocol import adopt
+from gateway.socket_transport import read_on
 from gateway.sockets import DEFAULT_LIMITS, PicowsSocket, Receiver, SocketLimits, log_fault
 
 log = logging.getLogger("patchbay.upgrade")
@@ -272,11 +273,12 @@ class GatewayProtocol(HttpToolsProtocol):
         protocol = adopt(self.transport, socket, route.limits, key, chosen)
         protocol.feed(bytes(self._early))
         if not self.transport.is_closing():
-            self.transport.resume_reading()
+            read_on(self.transport)
 
     def _refuse(self, refusal: Refusal) -> None:
         if self.transport.is_closing():
             return
+        self.transport.resume_reading()  # paused for the admission, and TLS reads its peer's goodbye
         body = refusal.body()
         lines = [STATUS_LINE[refusal.status]]
         extra = [("connection", "close"), ("content-length", str(len(body)))]

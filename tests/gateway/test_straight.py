@@ -20,7 +20,7 @@ from virtual import run
 
 from audio.formats import PCM16_24K
 from audio.runs import SoundStream
-from gateway.callers.realtime import STRAIGHT_MAX_BYTES, RealtimeCallerLeg
+from gateway.callers.realtime import RealtimeCallerLeg
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
 from gateway.callrecord import CallRecord
@@ -329,23 +329,6 @@ def test_no_speech_takes_the_lane_once_its_answer_was_cut_short_or_is_over(how: 
                 line.do(("words",), 0)
             assert line.client.sent[sent:] == []
             assert line.call.summary(0).agent_audio_ms == 6 * FRAME_MS
-
-    with TemporaryDirectory() as folder:
-        run(whole(Path(folder)))
-
-
-def test_speech_that_the_client_does_not_take_is_sent_with_a_look_at_what_waits() -> None:
-    async def whole(folder: Path) -> None:
-        async with calling(folder) as line:
-            line.begin()
-            for frame in range(2):
-                line.agent_frame(frame, 960)
-            assert line.model is not None
-            assert not line.model.lane.closed
-            line.client.unsent_bytes = STRAIGHT_MAX_BYTES + 1
-            for frame in range(MAX_FRAMES):
-                line.agent_frame(frame, 960)
-            assert line.model.lane.closed
 
     with TemporaryDirectory() as folder:
         run(whole(Path(folder)))
