@@ -229,6 +229,9 @@ class Gateway:
             tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
             tls_key=str(settings.tls_key) if settings.tls_key else None,
             drain_s=settings.drain_s,
+            max_half_open=settings.max_half_open,
+            max_address_half_open=settings.max_address_half_open,
+            proxies=self._rules.proxies,
         )
 
         async def say_goodbye() -> None:

@@ -29,6 +29,7 @@ from gateway.auth.keys import read_keys
 from gateway.auth.origins import is_loopback
 from gateway.auth.requests import read_proxies
 from gateway.binding import MAX_PORT
+from gateway.half_open import MAX_ADDRESS_HALF_OPEN, MAX_HALF_OPEN
 from gateway.model_urls import api_base, azure_resource
 from gateway.settings_names import OWN_NAMES
 from gateway.settings_sources import Source, SourceFault, explain, read_sources
@@ -192,6 +193,12 @@ class Settings(BaseSettings):
 
     max_calls: Whole = Field(default=400, ge=1, le=100_000, description="live calls in this process")
     max_tenant_calls: Whole = Field(default=400, ge=1, le=100_000, description="live calls of one tenant")
+    max_half_open: Whole = Field(
+        default=MAX_HALF_OPEN, ge=16, le=100_000, description="connections that have not sent a whole request head"
+    )
+    max_address_half_open: Whole = Field(
+        default=MAX_ADDRESS_HALF_OPEN, ge=1, le=100_000, description="those of one client address; no bound on proxies"
+    )
     max_message_bytes: Whole = Field(
         default=16 * MIB, ge=64 * 1024, le=256 * MIB, description="one WebSocket message, bytes"
     )
