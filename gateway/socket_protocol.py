@@ -16,6 +16,7 @@ from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from gateway.socket_transport import Line, Portions, cork_here, drops_unread
+from gateway.socket_watch import watch_here
 from gateway.sockets import PicowsSocket, SocketLimits
 
 _ONE_MESSAGE_BYTES = 2048  # a read no larger holds one frame of sound: nothing to gather
@@ -78,6 +79,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self._on_overflow = socket.overloaded
         self._line: Line | None = None
         self._portions: Portions | None = None
+        self._descriptor = -1
         self._cork = cork_here()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -110,6 +112,8 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         self._line = Line(transport, self, limits.goodbye_s, limits.max_unsent_bytes, self._on_overflow)
         if drops_unread(transport):
             self._portions = Portions(transport, self.feed, _READ_BYTES)
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        watch_here().add(self._descriptor, self._line.read_again)
         super().connection_made(self._line)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,6 +121,7 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
         if portions is not None:
             portions.finish()
         if self._line is not None:
+            watch_here().remove(self._descriptor)
             self._line.gone()
         super().connection_lost(exc)
         if self.transport.is_client_side:

@@ -239,6 +239,12 @@ class Line:
             self._breathing = False
             read_on(self._transport)
 
+    def read_again(self) -> None:
+        """The peer has reset the connection, which the loop may have told nobody: ask for its end once more."""
+        if self._transport.is_reading() and not self._gone:
+            self._transport.pause_reading()
+            read_on(self._transport)
+
     def is_closing(self) -> bool:
         """As `asyncio.BaseTransport` has it."""
         return self._transport.is_closing()

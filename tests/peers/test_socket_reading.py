@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+import time
 from base64 import b64encode
 from hashlib import sha1
 
@@ -117,6 +119,28 @@ def test_the_last_words_of_a_caller_who_leaves_at_once_are_heard(size: int, wire
             assert ear.heard == [("binary", b"x" * size)]
 
     run(main, wire, within_s=3)
+
+
+@pytest.mark.parametrize("said", [b"", frame(1, b"hi"), frame(2, b"x" * 30_000)], ids=["nothing", "little", "much"])
+def test_a_caller_who_resets_behind_his_last_words_is_soon_known_to_be_gone(said: bytes, wire: Wire) -> None:
+    async def main() -> None:
+        ear = Ear()
+
+        def call(port: int) -> None:
+            with blocking(wire, port) as line:
+                line.sendall(upgrade_head())
+                assert b" 101 " in line.recv(4096)
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                line.sendall(said)
+
+        async with serving([route_to(ear)]) as server:
+            calling = asyncio.get_running_loop().run_in_executor(None, call, server.bound_port)
+            await ear.until(lambda: ear.socket)
+            time.sleep(0.1)  # so that his words and his end are found at once
+            await calling
+            assert await ear.end() == (1006, "")
+
+    run(main, wire, within_s=4)
 
 
 @SIZES
