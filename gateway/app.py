@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from gateway.agent_files import all_of
 from gateway.agents import AgentBook
-from gateway.api.shapes import AgentShape
+from gateway.api.shapes import AgentShape, ToolServerShape
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 from gateway.auth.entrance import Entrance
 from gateway.auth.keys import ApiKeys, read_keys
@@ -49,6 +49,7 @@ from gateway.tools.pool import McpPool
 from gateway.upgrade import MediaRoute
 from gateway.upkeep import Retention, keep_warm
 from gateway.web import WebParts, make_app
+from sessions.agent import Agent
 from sessions.documents import Owner, ttl_of
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
@@ -94,7 +95,9 @@ class Gateway:
         self._registry = ModelRegistry(settings, clock, ids)
         self._functions = load_functions(settings.plugins_dir)
         self._mcp = overrides.mcp or McpPool(
-            load_mcp_config(settings.mcp_config, os.environ), max_result_bytes=settings.max_tool_result_bytes
+            load_mcp_config(settings.mcp_config, os.environ),
+            max_result_bytes=settings.max_tool_result_bytes,
+            max_answer_bytes=settings.max_tool_answer_bytes,
         )
         grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
         check = all_of(self._registry.check, grants.check)
@@ -293,9 +296,15 @@ class Gateway:
                     version=agent.version,
                     available=reason is None,
                     reason=reason,
+                    tool_servers_down=self._tool_servers_down(agent),
                 )
             )
         return found
+
+    def _tool_servers_down(self, agent: Agent) -> list[ToolServerShape]:
+        servers = dict.fromkeys(grant.server for grant in agent.tools if grant.server is not None)
+        problems = {server: self._mcp.problem(server) for server in servers}
+        return [ToolServerShape(server=server, reason=why) for server, why in problems.items() if why is not None]
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Leave nothing of a session, wherever something of it is kept or still waits to be written."""

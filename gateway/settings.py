@@ -204,6 +204,9 @@ class Settings(BaseSettings):
     )
     max_body_bytes: Whole = Field(default=64 * 1024, ge=1024, le=16 * MIB, description="one HTTP request's body, bytes")
     max_tool_result_bytes: Whole = Field(default=16 * 1024, ge=256, le=MIB, description="one tool result, bytes")
+    max_tool_answer_bytes: Whole = Field(
+        default=MIB, ge=64 * 1024, le=64 * MIB, description="one answer of an MCP server before it is read, bytes"
+    )
     redial_limit_ms: Whole = Field(
         default=5000, ge=0, le=60_000, description="time to win back a lost model, milliseconds"
     )

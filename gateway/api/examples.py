@@ -13,6 +13,7 @@ AGENTS: Json = {
             "version": "5d1f2c9a",
             "available": True,
             "reason": None,
+            "tool_servers_down": [{"server": "bookings", "reason": "its program ended with code 1"}],
         },
         {
             "name": "harbour",
@@ -21,6 +22,7 @@ AGENTS: Json = {
             "version": "07be41f3",
             "available": False,
             "reason": "OPENAI_API_KEY is not set",
+            "tool_servers_down": [],
         },
     ]
 }

@@ -13,6 +13,13 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class ToolServerShape(Shape):
+    """A tool server that is not connected."""
+
+    server: Annotated[str, Field(description="its name in the MCP configuration", examples=["crm"])]
+    reason: Annotated[str, Field(examples=["its program ended with code 1"])]
+
+
 class AgentShape(Shape):
     """An agent that callers can ask for."""
 
@@ -22,6 +29,10 @@ class AgentShape(Shape):
     version: Annotated[str, Field(description="a digest of the agent's file", examples=["5d1f2c9a"])]
     available: bool
     reason: Annotated[str | None, Field(examples=["OPENAI_API_KEY is not set"])] = None
+    tool_servers_down: Annotated[
+        list[ToolServerShape],
+        Field(description="the tool servers of its grants that are not connected; it can be called without them"),
+    ] = []
 
 
 class AgentList(Shape):

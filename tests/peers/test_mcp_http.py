@@ -223,9 +223,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, he
     [
         ("401 Unauthorized", b"", "HTTP 401"),
         ("503 Busy", b"come back", "HTTP 503"),
-        ("200 OK\r\nContent-Type: text/html", b"<html>", "MCPError"),
-        ("200 OK\r\nContent-Type: application/json", b"{{{", "MCPError"),
-        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc": "2.0", "id": 999, "result": {}}', "in time"),
+        ("200 OK\r\nContent-Type: text/html", b"<html>", "cannot be read: it is not JSON"),
+        ("200 OK\r\nContent-Type: application/json", b"{{{", "cannot be read: it is not JSON"),
+        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc": "2.0", "id": 999, "result": {}}', "ValidationError"),
     ],
 )
 def test_an_address_that_does_not_speak_mcp_is_named(head: str, body: bytes, problem: str) -> None:

@@ -235,14 +235,16 @@ def test_a_slow_start_is_waited_for(tmp_path: Path) -> None:
     with_pool(rude, body, LinkTimes(connect_ms=15_000, wait_ms=15_000, first_retry_ms=50, settle_ms=20))
 
 
-@pytest.mark.parametrize("manner", ["silent", "flood"])
-def test_a_server_that_never_greets_is_stopped_and_named(tmp_path: Path, manner: str) -> None:
+@pytest.mark.parametrize(
+    ("manner", "problem"), [("silent", "it did not answer in time"), ("flood", "it writes a line without an end")]
+)
+def test_a_server_that_never_greets_is_stopped_and_named(tmp_path: Path, manner: str, problem: str) -> None:
     rude = Rude(tmp_path, manner)
 
     async def body(pool: McpPool) -> None:
-        assert await pool.settled(10_000) == {"rude": "it did not answer in time"}
+        assert await pool.settled(10_000) == {"rude": problem}
 
-    with_pool(rude, body, LinkTimes(connect_ms=500, last_retry_ms=60_000, first_retry_ms=60_000))
+    with_pool(rude, body, LinkTimes(connect_ms=2000, last_retry_ms=60_000, first_retry_ms=60_000))
 
 
 def test_garbage_on_stdout_harms_no_call(tmp_path: Path) -> None:
