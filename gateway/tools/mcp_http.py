@@ -23,7 +23,7 @@ from gateway.guard import Boundary, innermost, place_of
 from gateway.tools.config import HttpServer
 from gateway.tools.json_reading import Unreadable
 from gateway.tools.lines import Endless, EventSplitter
-from gateway.tools.messages import Fate, Mailbox, Message, RequestId, failure, read_aside
+from gateway.tools.messages import Breath, Fate, Mailbox, Message, RequestId, failure, read_aside
 from gateway.urls import read_url
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class McpHttp(httpx2.AsyncClient):
         if request.method != "POST":
             response = await super().send(request, **options)
             return self._followed(response, None) if _is_stream(response) else await _emptied(response)
+        self.trouble = None
         sent = orjson.loads(request.content)
         request_id = self._mailbox.ask(sent) if isinstance(sent, dict) and "method" in sent else None
         faults: list[BaseException] = []
@@ -186,12 +187,13 @@ class _Events(httpx2.AsyncByteStream):
         self._max_bytes = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        splitter = EventSplitter(self._max_bytes + _FIELD_BYTES)
+        splitter, breath = EventSplitter(self._max_bytes + _FIELD_BYTES), Breath()
         try:
             async for piece in _decoded(self._response):
                 for event in splitter.feed(piece):
                     async for written in self._written(event):
                         yield written
+                    await breath.taken()
         except Endless:
             for written in self._unreadable(f"an event has more than {self._max_bytes} bytes"):
                 yield written

@@ -186,6 +186,11 @@ class Peer:
             return self._program.trouble
         return self._http.trouble if self._http is not None else None
 
+    async def settle(self) -> None:
+        """Wait a moment for what is about to be known."""
+        if self._program is not None:
+            await self._program.settle()
+
     def called(self) -> None:
         """A tool is called."""
         if self._program is not None:
@@ -215,6 +220,7 @@ async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[SdkConn
         try:
             await stack.enter_async_context(client)
         except* MCPError as errors:
+            await peer.settle()
             # The SDK hides why a connection was refused, which is what an operator needs to read.
             if peer.trouble is not None:
                 raise ToolFailed(peer.trouble, kind="http_error") from errors

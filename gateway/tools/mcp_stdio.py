@@ -25,7 +25,7 @@ from gateway.guard import Boundary, innermost, place_of
 from gateway.tools.config import StdioServer
 from gateway.tools.json_reading import Unreadable
 from gateway.tools.lines import BoundedLines, Endless, TooLong
-from gateway.tools.messages import Fate, Mailbox, Message, failure, read_aside
+from gateway.tools.messages import Breath, Fate, Mailbox, Message, failure, read_aside
 from sessions.errors import ToolFailed
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ MAX_LOG_LINE_BYTES = 400
 _READ_BYTES = 64 << 10
 _FLUSH_S = 0.5  # for what was sent last to leave
 _GRACE_S = 2.0  # for each step of the goodbye: its input closed, SIGTERM, SIGKILL
+_EXIT_S = 0.5  # between the end of its output and its own
 _POLL_S = 0.02
 
 Inbox: TypeAlias = MemoryObjectReceiveStream[SessionMessage | Exception]
@@ -50,6 +51,7 @@ class Program:
         self._mailbox = mailbox
         self._max_bytes = bound
         self._trouble: str | None = None
+        self._silent = False  # it writes no more messages
         self.called = False
         self.on_death: Callable[[], None] = lambda: None
         to_sdk, self.inbox = anyio.create_memory_object_stream[SessionMessage | Exception](0)
@@ -69,11 +71,19 @@ class Program:
                 return f"its program was ended by {signal.Signals(-code).name}"
         return f"its program ended with code {code}"
 
+    async def settle(self) -> None:
+        """Where it says nothing any more, wait a moment for its exit code."""
+        for _ in range(round(_EXIT_S / _POLL_S)):
+            if not self._silent or self._process.returncode is not None:
+                return
+            await asyncio.sleep(_POLL_S)
+
     async def read_output(self) -> None:
         """Hand the SDK what the program answers; the end of it tells the SDK that the connection is over."""
         async with self._to_sdk:
             with Boundary(self._broke), suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 await self._read_messages()
+        self._silent = True
         self.on_death()
         with Boundary(self._broke):
             while await self._stdout.read(_READ_BYTES):
@@ -148,7 +158,7 @@ class Program:
         return self._process.stdout
 
     async def _read_messages(self) -> None:
-        lines = BoundedLines(self._max_bytes)
+        lines, breath = BoundedLines(self._max_bytes), Breath()
         while received := await self._stdout.read(_READ_BYTES):
             try:
                 for line in lines.feed(received):
@@ -157,6 +167,7 @@ class Program:
                         await self._to_sdk.send(SessionMessage(parsed))
                         if message.answers is not None:
                             self._mailbox.done(message.answers)
+                    await breath.taken()
             except Endless:
                 self._trouble = "it writes a line without an end"
                 self._mailbox.note("stdout", self._trouble)
@@ -165,8 +176,8 @@ class Program:
     async def _messages(self, line: bytes | TooLong) -> list[Message]:
         if isinstance(line, TooLong):
             return self._lost(line.beginning, f"an answer has more than {self._max_bytes} bytes")
-        if not line.strip():
-            return []
+        if line.lstrip()[:1] not in (b"{", b"["):  # what a program prints beside its messages
+            return self._lost(b"", "a line is no message") if line.strip() else []
         try:
             return await read_aside(self._mailbox, line)
         except Unreadable as error:

@@ -37,11 +37,14 @@ MAX_OTHER_BYTES = 64 << 10  # of a message that is neither a list nor the result
 _MAX_MESSAGES = 100  # in one batch
 _MAX_WAITING = 1000  # requests; one that is older has been given up long ago
 _INLINE_BYTES = 16 << 10  # more is read in a thread
+_BREATH_S = 0.005
 _MAX_NOTES = 200  # different ones, of one connection
 _UNSUPPORTED_VERSION = -32022  # its `data` names the versions that the server speaks, and the SDK reads them
 _INTERNAL_ERROR = -32603
-# Nobody here listens to these, and a server may send them without end.
-_UNHEARD = frozenset({"notifications/progress", "notifications/message"})
+# Nobody here listens to other notifications, and a server may send them without end.
+_HEARD = frozenset(
+    {"notifications/tools/list_changed", "notifications/subscriptions/acknowledged", "notifications/cancelled"}
+)
 _HEAD_BYTES = 4096
 _ID = re.compile(rb'"id"\s*:\s*(?:(-?\d{1,18})|"([^"\\]{1,64})")')
 
@@ -171,14 +174,14 @@ class Mailbox:
 
     def _sent(self, message: Mapping[str, Json], method: str) -> Message | None:
         """A request or a notification of the server's own."""
-        if method in _UNHEARD:
-            return None
         kept: dict[str, Json] = {"jsonrpc": "2.0", "method": method}
         if isinstance(message.get("params"), Mapping):
             kept["params"] = message["params"]
         request_id = message.get("id")
         if isinstance(request_id, int | str) and not isinstance(request_id, bool):
             kept["id"] = request_id
+        elif method not in _HEARD:
+            return None
         return Message(_written(kept), None)
 
     def _known(self, request_id: Json) -> RequestId | None:
@@ -323,3 +326,17 @@ async def read_aside(mailbox: Mailbox, raw: bytes, only: RequestId | None = None
     if len(raw) <= _INLINE_BYTES:
         return mailbox.read(raw, only)
     return await asyncio.get_running_loop().run_in_executor(_READERS, mailbox.read, raw, only)
+
+
+class Breath:
+    """Lets the loop's other tasks run between messages that come in crowds."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._since_s = self._loop.time()
+
+    async def taken(self) -> None:
+        """Return at once, or after the others have had their turn."""
+        if self._loop.time() - self._since_s > _BREATH_S:
+            await asyncio.sleep(0)
+            self._since_s = self._loop.time()

@@ -14,6 +14,7 @@ import orjson
 
 from gateway.tools.contract import ToolContext, ToolResult, cut
 from gateway.tools.functions import TOOL_NAME, FunctionTool
+from gateway.tools.schemas import fitted
 from sessions.agent import ToolGrant, ToolRule
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
@@ -174,7 +175,6 @@ def _model_name(name: str) -> str:
 
 
 def _fit(offer: _Offer) -> _Offer:
-    parameters = offer.spec.parameters
-    if parameters.get("type") == "object":
-        return offer
-    return _Offer(offer.rule, ToolSpec(offer.spec.name, offer.spec.description, {**_ANY_OBJECT, **parameters}))
+    fit = fitted(offer.spec.parameters)
+    about = f"{offer.spec.description} {fit.note}".strip()
+    return _Offer(offer.rule, ToolSpec(offer.spec.name, about, fit.parameters))

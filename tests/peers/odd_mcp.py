@@ -78,7 +78,7 @@ def over_stdio() -> None:
             if given == "ENDLESS":
                 while True:
                     sys.stdout.write("x" * 65536)
-            sys.stdout.write(grown(given, request) + "\n")
+            sys.stdout.write(grown(given, request).replace("NEWLINE", "\n") + "\n")
             sys.stdout.flush()
 
 
@@ -102,6 +102,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             text = grown(given.get("body", ""), request)
             kind = "text/event-stream" if given.get("sse") else "application/json"
             text = f"event: message\r\ndata: {text}\r\n\r\n" if given.get("sse") else text
+            text = text.replace("NEWLINE", "\ndata: \n\ndata: ")
             headers = {"Content-Type": kind, **given.get("headers", {})}
             if request["method"] == "initialize":
                 headers["Mcp-Session-Id"] = "s3cr3t-session"

@@ -80,6 +80,7 @@ async def told(pool: McpPool, tool: str, deadline_ms: int = 10_000) -> str:
         return f"{failed.kind}: {failed.message}"
 
 
+YES = result('{"content":[{"type":"text","text":"Yes"}]}')
 NOT_DONE = "It was not done."
 UNKNOWN = "It may or may not have been done."
 UNREADABLE = f"protocol_error: The service gave an answer that cannot be read. {UNKNOWN}"
@@ -180,14 +181,23 @@ print(*set(sys.modules) - before)
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("unit", ["[],", "{},", "1,", '{\\"type\\":\\"text\\",\\"text\\":\\"\\"},'])
-def test_a_large_answer_in_many_parts_lets_the_loop_run(tmp_path: Path, transport: str, unit: str) -> None:
-    unit = unit.replace("\\", "")
-    parts = 1_000_000 // len(unit)
-    where = "content" if "text" in unit else "structuredContent"
-    raw = result(f'{{"{where}":[MANY({unit};{parts})' + (unit[:-1] if unit[0] == "{" else "0") + "]}")
+def _many(unit: str, where: str) -> str:
+    return result(f'{{"{where}":[MANY({unit},;{1_000_000 // (len(unit) + 1)}){unit}]}}')
 
+
+LARGE = {
+    "lists": _many("[]", "structuredContent"),
+    "objects": _many("{}", "structuredContent"),
+    "numbers": _many("1", "structuredContent"),
+    "contents": _many('{"type":"text","text":""}', "content"),
+    "noise": "MANY(xNEWLINE;100000)" + YES,
+    "messages": 'MANY({"jsonrpc":"2.0","method":"x"}NEWLINE;20000)' + YES,
+}
+
+
+@pytest.mark.parametrize("transport", ["stdio", "json", "sse"])
+@pytest.mark.parametrize("large", LARGE)
+def test_what_is_large_or_comes_in_crowds_lets_the_loop_run(tmp_path: Path, transport: str, large: str) -> None:
     async def body(pool: McpPool) -> float:
         await told(pool, "counts")
         gaps: list[float] = []
@@ -204,7 +214,7 @@ def test_a_large_answer_in_many_parts_lets_the_loop_run(tmp_path: Path, transpor
         ticking.cancel()
         return max(gaps)
 
-    assert beside(tmp_path, {"large": raw}, transport, body) < 0.1
+    assert beside(tmp_path, {"large": LARGE[large]}, transport, body) < 0.1
 
 
 def test_the_bound_of_an_answer_can_be_set(tmp_path: Path) -> None:
@@ -243,7 +253,6 @@ def test_one_odd_tool_in_a_list_costs_no_other(tmp_path: Path, transport: str) -
 # ---- statuses
 
 
-YES = result('{"content":[{"type":"text","text":"Yes"}]}')
 FORGOTTEN = {
     "status": 404,
     "body": '{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}',
