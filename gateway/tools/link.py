@@ -312,6 +312,8 @@ def _reason(fault: BaseException, *, private: bool) -> str:
     fault = innermost(fault)
     if isinstance(fault, ToolFailed):
         return fault.message
+    if isinstance(fault, ConnectionGone | NeverRan):
+        return str(fault) or "the connection was lost"
     kind = type(fault).__name__
     words = ""
     if not private:

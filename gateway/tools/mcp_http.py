@@ -58,6 +58,7 @@ class McpHttp(httpx2.AsyncClient):
             headers={**server.headers, "accept-encoding": "identity"},
             # No read limit: a slow tool is cut off by its caller's deadline, an event stream is silent for long.
             timeout=httpx2.Timeout(CONNECT_S, read=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),  # as many as there are calls
             trust_env=not is_loopback(read_url(server.url, ("http", "https")).hostname or ""),
         )
 
@@ -117,22 +118,22 @@ class McpHttp(httpx2.AsyncClient):
         if kind != "application/json":
             what += f" (content type {kind[:60] or 'missing'})"
         self._mailbox.note("http", f"HTTP {response.status_code}: {what}")
-        self.trouble = f"HTTP {response.status_code}: {what}"
-        return failure(request_id, Fate.UNKNOWN, self.trouble)
+        words = self.trouble = f"HTTP {response.status_code}: {what}"
+        return failure(request_id, Fate.UNKNOWN, words)
 
     async def _refusal(self, response: httpx2.Response, request_id: RequestId) -> Message:
         """An error status: what the server says in the protocol's fields, and what the status says of the request."""
         status = response.status_code
-        self.trouble = f"the server answered HTTP {status}{self._through()}"
+        words = self.trouble = f"the server answered HTTP {status}{self._through()}"
         error, own = await self._error_of(response, request_id)
         ran = status == 408 or (status >= 500 and status not in _NOT_RUN)
         in_session = _SESSION in response.request.headers
         # A session that the server has forgotten is 404. Some say 400 to it, before they read whose request it was.
         if in_session and (status == 404 or (status == 400 and not own)):
-            return failure(request_id, Fate.SESSION_LOST, self.trouble, status=status)
+            return failure(request_id, Fate.SESSION_LOST, words, status=status)
         if error is not None and not ran and (own or not in_session):
             return error
-        return failure(request_id, Fate.UNKNOWN if ran else Fate.NOT_DONE, self.trouble, status=status)
+        return failure(request_id, Fate.UNKNOWN if ran else Fate.NOT_DONE, words, status=status)
 
     async def _error_of(self, response: httpx2.Response, request_id: RequestId) -> tuple[Message | None, bool]:
         """The error in the body, if there is one, and whether the server knew which request it refuses."""

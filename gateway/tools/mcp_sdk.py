@@ -80,10 +80,7 @@ class SdkConnection:
                 if cursor is None or len(tools) >= MAX_TOOLS:
                     break
         except MCPError as error:
-            failed = self._failure(error)
-            if isinstance(failed, ToolFailed) and self._peer.trouble is not None:
-                failed = ToolFailed(self._peer.trouble, kind=failed.kind)
-            raise failed from error
+            raise self._without_list(error) from error
         except _GONE as error:
             raise ConnectionGone from error
         except _ODD_ANSWERS as error:
@@ -124,6 +121,12 @@ class SdkConnection:
                 pass
             look_again()
             await asyncio.sleep(RELISTEN_S)
+
+    def _without_list(self, error: MCPError) -> ToolFailed | ConnectionGone | NeverRan:
+        """The same as `_failure`, with a reason for operators instead of words for a model."""
+        why = self._peer.trouble or cut(error.message, 400)
+        failed = self._failure(error)
+        return ToolFailed(why, kind=failed.kind) if isinstance(failed, ToolFailed) else type(failed)(why)
 
     def _result(self, result: CallToolResult) -> ToolResult:
         error = "tool_execution_error" if result.is_error else None

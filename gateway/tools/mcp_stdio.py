@@ -94,7 +94,7 @@ class Program:
         stdin = self._process.stdin
         assert stdin is not None
         try:
-            with Boundary(self._broke), suppress(OSError):
+            with Boundary(self._broke), suppress(OSError, RuntimeError):  # uvloop says the latter of a closed pipe
                 async with self._from_sdk:
                     async for sent in self._from_sdk:
                         self._mailbox.ask(sent.message.model_dump(by_alias=True, exclude_unset=True))

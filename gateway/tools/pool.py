@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -11,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from gateway.guard import ForeignTasks
+from gateway.guard import Boundary, ForeignTasks, place_of
 from gateway.tools.config import InProcessServer, McpServer, StdioServer
 from gateway.tools.connection import MAX_ANSWER_BYTES, MAX_RESULT_BYTES, AnswerBounds, Connection
 from gateway.tools.contract import ToolResult
@@ -19,6 +20,8 @@ from gateway.tools.link import Link, LinkTimes
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 from sessions.setup import ToolSpec
+
+log = logging.getLogger(__name__)
 
 _SDK = "gateway.tools.mcp_sdk"
 
@@ -64,7 +67,8 @@ class McpPool:
 
         Each server has a task in no group: one that breaks costs neither the others nor the caller.
         """
-        await self.start()
+        with Boundary(self._not_loaded):
+            await self.start()
         jobs = {self._jobs.start(link.run()) for link in self._links.values()}
         try:
             if jobs:
@@ -109,6 +113,9 @@ class McpPool:
         longest_ms = self._answer_ms[server]
         return await link.call(tool, arguments, deadline_ms if longest_ms is None else min(deadline_ms, longest_ms))
 
+    def _not_loaded(self, fault: BaseException) -> None:
+        log.error("the MCP SDK cannot be loaded", extra={"kind": type(fault).__name__, "place": place_of(fault)})
+
     def _link(self, server: McpServer) -> Link:
         times = self._times
         if not isinstance(server, InProcessServer) and server.startup_ms is not None:
@@ -116,7 +123,8 @@ class McpPool:
         return Link(server.label, partial(self._open, server), times, starts=isinstance(server, StdioServer))
 
     def _open(self, server: McpServer) -> AbstractAsyncContextManager[Connection]:
-        assert self._dial is not None  # `run` has awaited `start`
+        if self._dial is None:
+            raise ToolFailed("the MCP SDK cannot be loaded", kind="http_error")
         return self._dial(server, self._bounds)
 
 

@@ -91,7 +91,7 @@ class Toolbox:
         offer = self._offers.get(name)
         if offer is None:
             if self._dark:  # it may well be a tool of a server that has never told what it has
-                raise ToolFailed("The service cannot be reached at the moment.", kind="http_error")
+                raise ToolFailed("The service cannot be reached at the moment. It was not done.", kind="http_error")
             raise ToolFailed(f"There is no tool {name[:64]}.", kind="unknown_tool")
         arguments = self._parsed(name, arguments_json)
         rule = offer.rule

@@ -265,3 +265,19 @@ def test_a_server_that_answers_with_anything_costs_neither_the_pool_nor_the_othe
             pool.close()
 
     asyncio.run(main())
+
+
+def test_an_sdk_that_cannot_be_loaded_costs_the_tools_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gateway.tools.mcp_sdk", None)
+
+    async def main() -> dict[str, str]:
+        pool = McpPool({"any": InProcessServer("any", None)}, times=TIMES)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(pool.run())
+            problems = await pool.settled(1000)
+            with pytest.raises(ToolFailed, match="It was not done"):
+                await pool.call("any", "any", {}, 50)
+            pool.close()
+        return problems
+
+    assert asyncio.run(main()) == {"any": "the MCP SDK cannot be loaded"}
