@@ -101,9 +101,10 @@ class McpHttp(httpx2.AsyncClient):
         return self._made(response.request, message, response)
 
     async def _result(self, response: httpx2.Response, request_id: RequestId) -> Message:
-        body = b""
         try:
             body = await _whole(response, self._max_bytes)
+            if not body.strip():
+                raise Unreadable("it is empty")
             for message in await read_aside(self._mailbox, body, request_id):
                 if message.answers == request_id:
                     return message
@@ -112,8 +113,6 @@ class McpHttp(httpx2.AsyncClient):
             what = f"the answer has more than {self._max_bytes} bytes"
         except Unreadable as error:
             what = f"the answer cannot be read: {error}"
-        if not body.strip() and not what.startswith("the answer has more"):
-            what = "there is no answer in it"
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             what += f" (content type {kind[:60] or 'missing'})"

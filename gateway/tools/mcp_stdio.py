@@ -89,6 +89,13 @@ class Program:
             while await self._stdout.read(_READ_BYTES):
                 pass  # a program that cannot write what is left may not end
 
+    async def watch_end(self, ended: asyncio.Event) -> None:
+        """The end of the program ends the connection, also where a child of it keeps its output open."""
+        await ended.wait()
+        await asyncio.sleep(_EXIT_S)  # for what it has still written
+        await self._to_sdk.aclose()
+        self.on_death()
+
     async def write_input(self) -> None:
         """Hand the program what the SDK sends."""
         stdin = self._process.stdin
@@ -211,6 +218,18 @@ class Program:
         return False
 
 
+class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
+    """The program's streams, and its end."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=_READ_BYTES, loop=asyncio.get_running_loop())
+        self.ended = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.ended.set()
+
+
 @asynccontextmanager
 async def running(server: StdioServer, mailbox: Mailbox, max_bytes: int) -> AsyncIterator[Program]:
     """Start the program, and end it. Raises OSError, or ToolFailed where it cannot be started."""
@@ -219,7 +238,7 @@ async def running(server: StdioServer, mailbox: Mailbox, max_bytes: int) -> Asyn
     pipe = asyncio.subprocess.PIPE
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
-        lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=_READ_BYTES, loop=loop),
+        _Streams,
         server.command,
         *server.args,
         stdin=pipe,
@@ -233,6 +252,7 @@ async def running(server: StdioServer, mailbox: Mailbox, max_bytes: int) -> Asyn
     async with anyio.create_task_group() as tasks:
         for job in (program.read_output, program.write_input, program.read_errors):
             tasks.start_soon(job)
+        tasks.start_soon(program.watch_end, protocol.ended)
         try:
             yield program
         finally:

@@ -37,6 +37,9 @@ for manner in sys.argv[2:]:
     if manner == "words": print("starting up", file=sys.stderr, flush=True)
     if manner == "silent": time.sleep(60)
     if manner == "ends": sys.exit(3)
+    if manner == "child":
+        import subprocess
+        subprocess.Popen(["sleep", "60"])  # it keeps the pipes open
     if manner == "flood":
         while True: sys.stdout.write("x" * 65536)
 from mcp.server.mcpserver import MCPServer
@@ -165,6 +168,18 @@ def test_a_server_killed_in_mid_call_costs_that_call_and_comes_back(tmp_path: Pa
         second = (await pool.call("rude", "pid", {}, 10_000)).text
         assert int(second) == rude.pid != first
         assert rude.calls() == ["hang"]
+
+    with_pool(rude, body)
+
+
+def test_a_server_whose_child_keeps_its_pipes_open_ends_with_its_own_process(tmp_path: Path) -> None:
+    rude = Rude(tmp_path, "child")
+
+    async def body(pool: McpPool) -> None:
+        assert await pool.settled(10_000) == {}
+        kind, took_s = await failure(pool, "die", 20_000)
+        assert kind == "protocol_error"
+        assert took_s < 10
 
     with_pool(rude, body)
 
