@@ -10,9 +10,10 @@ import soundfile
 from audio.formats import PCMU_8K, AudioFrame
 from gateway.recording.blobs import FolderBlobs
 from gateway.recording.finisher import Finisher, FinishJob
+from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import TracksHeader
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 from sessions.documents import RecordingInfo, RecordingState
 from sessions.stores.contract import SessionKey
 
