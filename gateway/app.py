@@ -47,7 +47,7 @@ from gateway.tools.grants import GrantCheck
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
 from gateway.upgrade import MediaRoute
-from gateway.upkeep import Retention, keep_warm
+from gateway.upkeep import Retention, keep_warm, stay
 from gateway.web import WebParts, make_app
 from sessions.agent import Agent
 from sessions.documents import Owner, ttl_of
@@ -81,6 +81,7 @@ class Gateway:
         """Raises ValueError and VoiceError where a setting, an agent or a plugin is wrong; nothing is opened yet."""
         overrides = overrides or Overrides()
         inline = overrides.inline
+        self._inline = inline
         self.settings = settings
         self.drain = Drain()
         self.ready = False
@@ -151,7 +152,7 @@ class Gateway:
         except StoreFailed as error:
             raise StartFailed(f"PATCHBAY_STORE: {error}") from error
         self._writer.start()
-        await _take_over_from_the_dead(self._boots, self.store, self._recorder)
+        await _take_over_from_the_dead(self._boots, self.store, self._recorder, self.keeper)
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
@@ -194,6 +195,7 @@ class Gateway:
             "recordings": self.finisher.run,
             "spools": self._recorder.run,
             "retention": self._retention.run,
+            "lock": partial(stay, self._boots, inline=self._inline),
             "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
         }
 
@@ -334,10 +336,10 @@ def _origin_rules(settings: Settings, keys: ApiKeys) -> OriginRules:
     return rules
 
 
-async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder) -> None:
+async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder, keeper: StateKeeper) -> None:
     """Bring the records and recordings of servers that died to their end."""
     dead = boots.take_dead()
-    lost = await recover(store, boots, [folder / "state" for folder in dead])
+    lost = await recover(store, boots, [folder / "state" for folder in dead], keeper.save)
     await recorder.adopt(store, dead)
     await recorder.give_up(store, lost)
     for folder in dead:

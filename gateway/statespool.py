@@ -32,6 +32,11 @@ class StateSpool:
         self._max_bytes = max_bytes
 
     @property
+    def place(self) -> str:
+        """The file's path, for people."""
+        return str(self._path)
+
+    @property
     def waits(self) -> bool:
         """Whether anything is in it."""
         return self._path.exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from gateway.guard import Boundary, innermost, place_of
 from gateway.recording.blobs import named_by, session_folder
-from gateway.recording.eventlog import EventLog, EventLogHeader
-from gateway.recording.finisher import Finisher, FinishJob
+from gateway.recording.eventlog import EVENTS_FILE, EventLog, EventLogHeader
+from gateway.recording.finisher import JOB_FILE, STEREO_FILE, Finisher, FinishJob
 from gateway.recording.phase import BLOCK_MS, next_due_ms
 from gateway.recording.placing import unrecorded_spans
 from gateway.recording.sink import Sink
@@ -43,9 +42,10 @@ from sessions.documents import (
     session_from_document,
     turn_from_document,
 )
+from sessions.errors import VoiceError
 from sessions.ports import Clock
 from sessions.record import PlayedSpan, Turn
-from sessions.stores.contract import BadDocument, Document, Missing, SessionKey, Store
+from sessions.stores.contract import Document, Missing, SessionKey, Store
 from sessions.stores.fields import Fields
 
 CALLS = "calls"  # the folder of all calls' folders, inside that of the boot
@@ -207,38 +207,46 @@ class Recorder:
     async def adopt(self, store: Store, dead_folders: Iterable[Path]) -> int:
         """Queue the recordings that dead boots left, under their sessions' records; how many.
 
-        Runs once, at start, after the sessions were recovered. Spools without a session are removed.
+        Runs once, at start, after the sessions were recovered. Spools without a session are removed. One whose session
+        cannot be read waits for the next start, and what is no spool stays where it is.
         """
-        adopted = 0
+        adopted: list[Path] = []
         for dead in dead_folders:
-            for left in sorted((dead / CALLS).glob("*/*")):
-                folder = self._root / left.parent.name / left.name
-                folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                left.rename(folder)
-                adopted += await self._adopt_one(store, folder)
-        return adopted
+            with Boundary(partial(_not_adopted, dead)):
+                for left in sorted((dead / CALLS).glob("*/*")):
+                    with Boundary(partial(_not_adopted, left)):
+                        if left.is_symlink() or not left.is_dir():
+                            raise BadSpool(f"{left} is no folder of a call")
+                        folder = self._root / left.parent.name / left.name  # where `forget` looks for it
+                        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                        left.rename(folder)
+                        if await self._adopt_one(store, folder):
+                            adopted.append(folder)
+        return len(adopted)
 
     async def give_up(self, store: Store, lost: Iterable[SessionRecord]) -> None:
         """Close the recordings of lost sessions of which nothing had reached the disk. Runs once, after `adopt`."""
         for record in lost:
+            key = SessionKey(record.tenant, record.session_id)
             running = record.recording.state is RecordingState.RUNNING
-            if running and not session_folder(self._root, record.tenant, record.session_id).is_dir():
-                found = await store.get(record.tenant, record.session_id, SESSION_ID)
-                nothing = RecordingInfo(RecordingState.FAILED, complete=False)
-                self._done(record, Fields(found).whole_or_none("ttl"))(nothing)
+            with Boundary(partial(_log_fault, key, "a recording of a lost server cannot be closed")):
+                if running and not session_folder(self._root, key.tenant, key.session_id).is_dir():
+                    found = await store.get(key.tenant, key.session_id, SESSION_ID)
+                    nothing = RecordingInfo(RecordingState.FAILED, complete=False)
+                    self._done(record, Fields(found).whole_or_none("ttl"))(nothing)
 
     async def _adopt_one(self, store: Store, folder: Path) -> bool:
         key = SessionKey(*named_by(folder))
         try:
             found = await store.get(key.tenant, key.session_id, SESSION_ID)
-            record = session_from_document(found)
-            turns = [turn_from_document(turn) for turn in await store.query(key.tenant, key.session_id, TURN)]
         except Missing:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_spool(folder)
             return False
-        except BadDocument as error:
-            log.error("the session of a recording cannot be read", extra={"reason": str(error)})
-            return False
+        record = session_from_document(found)
+        turns: list[Turn] = []
+        for turn in await store.query(key.tenant, key.session_id, TURN):
+            with Boundary(partial(_log_fault, key, "a turn of a recording's session cannot be read")):
+                turns.append(turn_from_document(turn))
         header, runs = _index(folder)
         self._finisher.submit(
             FinishJob(
@@ -260,6 +268,18 @@ class Recorder:
 def _log_fault(key: SessionKey, message: str, fault: BaseException) -> None:
     fields = {"session_id": key.session_id, "kind": type(innermost(fault)).__name__, "place": place_of(fault)}
     log.error(message, extra=fields)
+
+
+def _remove_spool(folder: Path) -> None:
+    """Remove what a call leaves, and its folder unless something else lies there. Raises OSError."""
+    for name in (CALLER_FILE, AGENT_FILE, INDEX_FILE, EVENTS_FILE, JOB_FILE, STEREO_FILE):
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _not_adopted(place: Path, fault: BaseException) -> None:
+    words = str(fault) if isinstance(fault, VoiceError) else type(innermost(fault)).__name__
+    log.error("a recording of an earlier start stays where it is", extra={"place": str(place), "reason": words})
 
 
 def _index(folder: Path) -> tuple[TracksHeader | None, list[Run]]:
