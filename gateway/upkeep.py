@@ -66,19 +66,14 @@ class Retention:
     async def run(self) -> None:
         """Forget what is older than the settings say; one long task of the application's group."""
         while True:
+            tried: set[SessionKey] = set()
             with Boundary(partial(_log_fault, "old sessions could not be removed")):
-                while await self._forget_some():
-                    pass
+                while keys := set(await self._store.expired(self._clock.wall_s())) - tried:
+                    tried |= keys  # one that is still here after it was removed is tried again the next time
+                    for key in keys:
+                        with Boundary(partial(_log_fault, "an old session could not be removed")):
+                            await self.forget(key.tenant, key.session_id)
             await asyncio.sleep(PURGE_EVERY_S)
-
-    async def _forget_some(self) -> bool:
-        """Forget a page of expired sessions; whether there may be more that can be."""
-        forgotten: list[SessionKey] = []
-        for key in await self._store.expired(self._clock.wall_s()):
-            with Boundary(partial(_log_fault, "an old session could not be removed")):
-                await self.forget(key.tenant, key.session_id)
-                forgotten.append(key)
-        return bool(forgotten)
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Leave nothing of a session: documents, blobs, spools, and whatever of it still waits to be written."""

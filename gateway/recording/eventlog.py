@@ -215,7 +215,7 @@ def read_event_log(path: Path) -> tuple[EventLogHeader, list[Logged]]:
                 except orjson.JSONDecodeError:
                     if number != len(lines):
                         raise
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BadSpool(f"{path} is no event log: {error}") from error
     # A line of sound is written when its stretch ends, but stands for when it began.
     return header, sorted(events, key=lambda event: event.at_ms)

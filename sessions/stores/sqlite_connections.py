@@ -79,6 +79,7 @@ def run_batch(link: Link, path: str, works: Sequence[Work[T]]) -> list[T | Voice
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise table.failure(path, error) from error
+    link.committed()
     return outcomes
 
 

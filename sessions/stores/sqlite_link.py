@@ -16,6 +16,8 @@ from contextlib import suppress
 from sessions.stores import sqlite_file as table
 from sessions.stores.contract import StoreFailed
 
+WAL, SHM = "-wal", "-shm"  # what SQLite puts beside its file. Source: sqlite.org/wal.html
+LEFT = ".left"
 REOPEN_MS = 1_000  # somebody who moves a file about has put it back by then
 
 log = logging.getLogger("patchbay.state")
@@ -39,6 +41,7 @@ class Link:
         self._connection: sqlite3.Connection | None = None
         self._left: list[sqlite3.Connection] = []  # to files that are gone: closing one would remove the new file's log
         self._lost_ms: int | None = None
+        self._log: tuple[int, int] | None = None  # which file its write-ahead log is
         self.opened: tuple[int, int] | None = None  # which file this is
 
     def open(self) -> None:
@@ -49,6 +52,11 @@ class Link:
         self._connection = connection
         self.opened = identity_of(self._path)
         self._lost_ms = None
+        self.committed()
+
+    def committed(self) -> None:
+        """Something was written: its log is there now, if it was not before."""
+        self._log = identity_of(self._path + WAL)
 
     def for_writing(self) -> sqlite3.Connection:
         """The connection, to the file that is there. Raises StoreFailed."""
@@ -58,10 +66,23 @@ class Link:
                 self._lost_ms = now_ms
             if now_ms - self._lost_ms < REOPEN_MS:
                 raise StoreFailed(f"{self._path} was deleted or moved while in use")
+            self._put_log_aside()
             self.open()
             log.warning("the store's file was deleted or replaced; the one that is there now is used")
         self._lost_ms = None
         return self._there()
+
+    def _put_log_aside(self) -> None:
+        """SQLite would lay the log of the file that is gone over the one that is there now. Raises StoreFailed."""
+        if self._log is None or identity_of(self._path + WAL) != self._log:
+            return
+        try:
+            os.replace(self._path + WAL, self._path + WAL + LEFT)
+            with suppress(FileNotFoundError):
+                os.remove(self._path + SHM)
+        except OSError as error:
+            raise StoreFailed(f"{self._path}{WAL} cannot be put aside: {error.strerror}") from error
+        log.warning("the log of the store's lost file is put aside", extra={"place": self._path + WAL + LEFT})
 
     def for_reading(self, written: tuple[int, int] | None) -> sqlite3.Connection:
         """The connection, to the file that is `written` now. Raises StoreFailed."""

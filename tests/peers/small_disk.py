@@ -37,9 +37,16 @@ class Disk:
         """Room again."""
         (self.folder / FILLER).unlink(missing_ok=True)
 
-    def remount(self, options: str) -> None:
-        """Read-only (`ro`) or not (`rw`)."""
-        subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True, capture_output=True)
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Whatever is opened meanwhile is read-only: EROFS. What is open already is not: the kernel refuses that."""
+        place = str(self.folder)
+        subprocess.run(["mount", "--bind", place, place], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "-l", place], check=True, capture_output=True)
 
 
 @contextmanager
