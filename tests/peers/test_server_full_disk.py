@@ -164,6 +164,9 @@ def test_a_server_that_is_told_to_stop_with_a_full_disk_ends_and_says_what_is_lo
             server.signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.wait, 25) == 0
             assert time.monotonic() - begun < 20
+        lost = [line for line in server.log().splitlines() if "session documents were lost" in line]
+        assert len(lost) == 1
+        assert "the server ends" in lost[0]
 
     with small_disk(tmp_path, "8m") as disk, serving(tmp_path, PATCHBAY_DATA_DIR=str(disk.folder / "data")) as server:
         run(lambda: main(server, disk), seconds=60)
