@@ -130,9 +130,7 @@ class StateDetour:
         """Try to bring file and memory into the store; on success the store counts as found."""
         back = _Back()
         with Boundary(partial(self._unread, back)):
-            spooled = await self._offload(self._spool.read)
-            for first in range(0, len(spooled), PIECE_DOCUMENTS):
-                await self._store(writer, spooled[first : first + PIECE_DOCUMENTS], back)
+            await self._store_file(writer, back)
             if self._settled(back):
                 await self._offload(self._spool.clear)
             self._unread_tries = 0
@@ -144,6 +142,15 @@ class StateDetour:
         else:
             self.store_lost(back.lost)
         self._tell()
+
+    async def _store_file(self, writer: StateWriter, back: _Back) -> None:
+        """Write what is in the file, piece by piece: a store that is still lost costs one piece's reading."""
+        place = 0
+        while back.lost is None:
+            documents, place = await self._offload(partial(self._spool.read_some, place, PIECE_DOCUMENTS))
+            await self._store(writer, documents, back)
+            if not place:
+                return
 
     async def _move(self, out: Callable[[Sequence[Document]], Awaitable[Sequence[Document]]]) -> bool:
         """Move a piece of what waits in memory; what `out` gives back stays. False where it gives back any."""

@@ -60,12 +60,25 @@ class StateSpool:
 
     def read(self) -> list[Document]:
         """What waits, oldest first, each document in its newest version; what cannot be read is skipped, and told."""
-        newest: dict[tuple[SessionKey, object], Document] = {}
+        return _newest(self._lines()) if self.waits else []
+
+    def read_some(self, offset: int, max_documents: int) -> tuple[list[Document], int]:
+        """As `read`, but of a piece of the file from a place on; with the place of the next, which is 0 at the end."""
         if not self.waits:
-            return []
-        for document in self._lines():
-            newest[key_of(document), document["id"]] = document
-        return list(newest.values())
+            return [], 0
+        found: list[Document] = []
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                offset += len(line)
+                document = _read(line)
+                if document is not None:
+                    found.append(document)
+                elif line.strip():
+                    log.error("a line of spooled state cannot be read", extra={"place": f"{self._path}, byte {offset}"})
+                if len(found) >= max_documents:
+                    return _newest(found), offset
+        return _newest(found), 0
 
     def _lines(self) -> Iterator[Document]:
         with self._path.open("rb") as file:
@@ -104,6 +117,11 @@ def _write(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         file.write(content)
         file.truncate()
+
+
+def _newest(documents: Iterable[Document]) -> list[Document]:
+    """Each document once."""
+    return list({(key_of(document), document["id"]): document for document in documents}.values())
 
 
 def _read(line: bytes) -> Document | None:

@@ -148,6 +148,6 @@ def _run(parsed: dict[str, Any]) -> Run:
     )
     if run.track not in (CALLER, AGENT) or not isinstance(run.item_id, str | None):
         raise ValueError(f"a run is of track {run.track!r}, item {run.item_id!r}")
-    if min(run.offset_bytes, run.start_sample, run.at_ms) < 0 or run.at_ms > LONGEST_MS:
+    if min(run.offset_bytes, run.start_sample) < 0 or abs(run.at_ms) > LONGEST_MS:
         raise ValueError("a run is in no place of a call")
     return run

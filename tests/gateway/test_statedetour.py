@@ -33,12 +33,12 @@ class Picky(FaultyStore):
 class Lost:
     """A detour around a store that a test can break."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, spool_max_bytes: int = 500, **options: Any) -> None:
         self.clock = HandClock()
         self.store = self.picky = Picky(self.clock)
         self.counts = KeeperCounts()
         self.writer = StateWriter(self.store, self.counts, timeout_s=2.0)
-        self.detour = StateDetour(StateSpool(folder, 500), self.counts, self.clock, inline=True, **options)
+        self.detour = StateDetour(StateSpool(folder, spool_max_bytes), self.counts, self.clock, inline=True, **options)
 
 
 def with_detour(folder: Path, test: Callable[[Lost], Awaitable[None]], **options: Any) -> None:
@@ -196,6 +196,22 @@ def test_a_store_that_refuses_all_of_them_so_is_lost_and_they_wait(tmp_path: Pat
         assert len(await lost.store.query("default", "s1", "turn")) == 2
 
     with_detour(folder, test)
+
+
+def test_a_long_file_is_brought_back_piece_by_piece_in_its_newest_versions(tmp_path: Path) -> None:
+    async def test(lost: Lost) -> None:
+        lost.detour.store_lost(StoreFailed("gone"))
+        for version in range(3):
+            for first in range(0, 250, 50):
+                await lost.detour.keep([turn("s1", first + number, n=version) for number in range(50)])
+        assert lost.counts.spooled == 750
+        await lost.detour.bring_back(lost.writer)
+        turns = await lost.store.query("default", "s1", "turn")
+        assert len(turns) == 250
+        assert {found["n"] for found in turns} == {2}
+        assert not (tmp_path / NAME).exists()
+
+    with_detour(tmp_path, test, spool_max_bytes=1_000_000)
 
 
 def test_a_deleted_session_is_not_brought_back(tmp_path: Path) -> None:
