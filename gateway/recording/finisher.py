@@ -64,6 +64,7 @@ class Finisher:
         self._inline = inline
         self._jobs: deque[FinishJob] = deque()
         self._refused: list[FinishJob] = []  # by the disk, or the blob store: they wait until it is well
+        self._in_work = 0
         self._alarmed = False
         self._wake = asyncio.Event()
         self._forgotten: set[SessionKey] = set()
@@ -74,7 +75,7 @@ class Finisher:
     @property
     def waiting(self) -> int:
         """How many calls wait for their recording."""
-        return len(self._jobs) + len(self._refused)
+        return len(self._jobs) + len(self._refused) + self._in_work
 
     def submit(self, job: FinishJob) -> None:
         """Queue a call. Its folder must be complete on the disk."""
@@ -98,7 +99,11 @@ class Finisher:
             self._refused.clear()
             while self._jobs and not self._closing:
                 jobs, refused = self._next(), len(self._refused)
-                await self._batch(jobs)
+                self._in_work = len(jobs)
+                try:
+                    await self._batch(jobs)
+                finally:
+                    self._in_work = 0
                 if len(self._refused) - refused == len(
                     jobs
                 ):  # all of them: it is the disk, and the next would fare no better

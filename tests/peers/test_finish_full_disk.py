@@ -6,12 +6,14 @@ import asyncio
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 import soundfile
 from peers.small_disk import Disk, small_disk
 
 from audio.formats import PCM16_24K, AudioFrame
 from gateway.recording.blobs import FolderBlobs
+from gateway.recording.finish import run_job
 from gateway.recording.finisher import RETRY_S, Finisher, FinishJob
 from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
@@ -46,7 +48,6 @@ def test_a_recording_waits_for_room_and_is_whole_then(tmp_path: Path, room_bytes
             tasks.create_task(finisher.run())
             await asyncio.sleep(RETRY_S * 1.5)
             assert (made, finisher.waiting, finisher.failed) == ([], 1, 0)
-            assert not list(disk.folder.rglob("*.flac"))  # half a file would take the room of the whole one
             disk.free()
             while not made:
                 await asyncio.sleep(0.05)
@@ -57,3 +58,18 @@ def test_a_recording_waits_for_room_and_is_whole_then(tmp_path: Path, room_bytes
 
     with small_disk(tmp_path, "4m") as disk:
         asyncio.run(main(disk))
+
+
+@pytest.mark.parametrize("room_bytes", [8 * 1024, 600 * 1024])
+def test_half_a_recording_leaves_its_room(tmp_path: Path, room_bytes: int) -> None:
+    with small_disk(tmp_path, "4m") as disk:
+        folder = disk.folder / "s1"
+        spooled(folder)
+        job = {"folder": str(folder), "out": str(folder / "out.flac"), "format": "flac", "played": []}
+        (folder / "job.json").write_bytes(orjson.dumps(job))
+        disk.fill(leave_bytes=room_bytes)
+        result = run_job(folder / "job.json")
+        assert (result["error"], result["passing"]) == ("OSError: [Errno 28] No space left on device", True)
+        assert not (folder / "out.flac").exists()
+        disk.free()
+        assert run_job(folder / "job.json")["duration_ms"] == SECONDS * 1000
