@@ -20,7 +20,7 @@ from sessions.stores.contract import SessionKey, Store
 
 PURGE_EVERY_S = 3600.0
 WARM_EVERY_S = 1.0
-RENEW_EVERY_S = 5.0
+RENEW_EVERY_S = 1.0
 TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
 
 log = logging.getLogger("patchbay")
