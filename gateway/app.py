@@ -81,7 +81,6 @@ class Gateway:
         """Raises ValueError and VoiceError where a setting, an agent or a plugin is wrong; nothing is opened yet."""
         overrides = overrides or Overrides()
         inline = overrides.inline
-        self._inline = inline
         self.settings = settings
         self.drain = Drain()
         self.ready = False
