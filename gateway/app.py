@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from gateway.agent_files import all_of
 from gateway.agents import AgentBook
-from gateway.api.shapes import AgentShape
+from gateway.api.shapes import AgentShape, ToolServerShape
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 from gateway.auth.entrance import Entrance
 from gateway.auth.keys import ApiKeys, read_keys
@@ -47,8 +47,9 @@ from gateway.tools.grants import GrantCheck
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
 from gateway.upgrade import MediaRoute
-from gateway.upkeep import Retention, keep_warm
+from gateway.upkeep import Retention, keep_warm, stay
 from gateway.web import WebParts, make_app
+from sessions.agent import Agent
 from sessions.documents import Owner, ttl_of
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
@@ -94,7 +95,9 @@ class Gateway:
         self._registry = ModelRegistry(settings, clock, ids)
         self._functions = load_functions(settings.plugins_dir)
         self._mcp = overrides.mcp or McpPool(
-            load_mcp_config(settings.mcp_config, os.environ), max_result_bytes=settings.max_tool_result_bytes
+            load_mcp_config(settings.mcp_config, os.environ),
+            max_result_bytes=settings.max_tool_result_bytes,
+            max_answer_bytes=settings.max_tool_answer_bytes,
         )
         grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
         check = all_of(self._registry.check, grants.check)
@@ -148,7 +151,7 @@ class Gateway:
         except StoreFailed as error:
             raise StartFailed(f"PATCHBAY_STORE: {error}") from error
         self._writer.start()
-        await _take_over_from_the_dead(self._boots, self.store, self._recorder)
+        await _take_over_from_the_dead(self._boots, self.store, self._recorder, self.keeper)
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
@@ -191,6 +194,7 @@ class Gateway:
             "recordings": self.finisher.run,
             "spools": self._recorder.run,
             "retention": self._retention.run,
+            "lock": partial(stay, self._boots, inline=self._inline),
             "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
         }
 
@@ -229,6 +233,9 @@ class Gateway:
             tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
             tls_key=str(settings.tls_key) if settings.tls_key else None,
             drain_s=settings.drain_s,
+            max_half_open=settings.max_half_open,
+            max_address_half_open=settings.max_address_half_open,
+            proxies=self._rules.proxies,
         )
 
         async def say_goodbye() -> None:
@@ -290,9 +297,15 @@ class Gateway:
                     version=agent.version,
                     available=reason is None,
                     reason=reason,
+                    tool_servers_down=self._tool_servers_down(agent),
                 )
             )
         return found
+
+    def _tool_servers_down(self, agent: Agent) -> list[ToolServerShape]:
+        servers = dict.fromkeys(grant.server for grant in agent.tools if grant.server is not None)
+        problems = {server: self._mcp.problem(server) for server in servers}
+        return [ToolServerShape(server=server, reason=why) for server, why in problems.items() if why is not None]
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Leave nothing of a session, wherever something of it is kept or still waits to be written."""
@@ -322,10 +335,10 @@ def _origin_rules(settings: Settings, keys: ApiKeys) -> OriginRules:
     return rules
 
 
-async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder) -> None:
+async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder, keeper: StateKeeper) -> None:
     """Bring the records and recordings of servers that died to their end."""
     dead = boots.take_dead()
-    lost = await recover(store, boots, [folder / "state" for folder in dead])
+    lost = await recover(store, boots, [folder / "state" for folder in dead], keeper.save)
     await recorder.adopt(store, dead)
     await recorder.give_up(store, lost)
     for folder in dead:

@@ -6,10 +6,12 @@ folders whose lock is free. Source: flock(2), whose locks belong to the open fil
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from sessions.errors import VoiceError
@@ -18,6 +20,7 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK = "lock"
+log = logging.getLogger("patchbay")
 BOOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -39,6 +42,24 @@ def _lock(path: Path) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a boot's folder if it holds no files but the lock. Raises OSError."""
+    if all(path.name == LOCK or (path.is_dir() and not path.is_symlink()) for path in folder.rglob("*")):
+        shutil.rmtree(folder)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the path still names this open file; True where nobody can tell."""
+    held = os.fstat(descriptor)
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
 
 
 class Boots:
@@ -80,7 +101,7 @@ class Boots:
 
     def take_dead(self) -> list[Path]:
         """Lock and give the folders of boots that are over; they are ours until `discard` or `release`."""
-        for path in sorted(self._root.iterdir()) if self._root.is_dir() else []:
+        for path in self._folders():
             if path == self.folder or path.name in self._taken or not BOOT_NAME.fullmatch(path.name):
                 continue
             try:
@@ -91,18 +112,42 @@ class Boots:
                 self._taken[path.name] = descriptor
         return [self._root / name for name in sorted(self._taken)]
 
+    def _folders(self) -> list[Path]:
+        try:
+            return sorted(path for path in self._root.iterdir() if path.is_dir())
+        except OSError as error:
+            log.error("folders of earlier starts cannot be listed", extra={"reason": error.strerror})
+            return []
+
     def discard(self, folder: Path) -> None:
-        """Remove a taken folder with all that is left in it."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """Let go of a taken folder, and remove it unless files are left in it, which then stay for the next start."""
+        with suppress(OSError):
+            _remove_if_empty(folder)
         descriptor = self._taken.pop(folder.name, None)
         if descriptor is not None:
             os.close(descriptor)
+        if folder.is_dir():
+            log.warning("files of an earlier start stay where they are", extra={"place": str(folder)})
+
+    def renew(self) -> None:
+        """Hold the lock anew where somebody has deleted it with its folder: without it, this boot seems to be over."""
+        if self._own is None or _is_at(self.folder / LOCK, self._own):
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            renewed = _lock(self.folder / LOCK)
+        except OSError:
+            return  # the disk is not well; the next look may find it so
+        if renewed is not None:
+            os.close(self._own)
+            self._own = renewed
+            log.warning("the folder of this start was deleted, and is made anew", extra={"place": str(self.folder)})
 
     def release(self) -> None:
         """Let go of all locks, and remove this boot's folder if it holds no files but the lock."""
         if self._own is not None:
-            if all(path.is_dir() or path.name == LOCK for path in self.folder.rglob("*")):
-                shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                _remove_if_empty(self.folder)
             os.close(self._own)
             self._own = None
         for descriptor in self._taken.values():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from audio.formats import AudioFrame
 from audio.runs import FrameRun
+from gateway.problems import ProblemCounts
 from gateway.recording.eventlog import Source
 from gateway.recording.recorder import CallRecording, Recorder
 from sessions.call import Call
+from sessions.commands import NoteProblem
 from sessions.documents import (
     Owner,
     RecordingInfo,
@@ -22,6 +25,10 @@ from sessions.documents import (
 from sessions.ports import Clock
 from sessions.record import PlayedSpan, Turn
 from sessions.stores.contract import Document
+
+log = logging.getLogger(__name__)
+
+MAX_LOGGED = 20  # problems of its model's, of one call: the record and the figures count them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,10 @@ class CallRecord:
         recorder: Recorder,
         recording: CallRecording | None,
         clock: Clock,
+        problems: ProblemCounts | None = None,
     ) -> None:
+        self._problems = problems or ProblemCounts()
+        self._logged = 0  # problems of the model's
         self._facts = facts
         self._save = save
         self._recorder = recorder
@@ -115,6 +125,17 @@ class CallRecord:
         """A turn is over, or one that was over has changed."""
         self._save(turn_document(self._facts.tenant, self._facts.session_id, turn, ttl_s=self._facts.ttl_s))
         self._save_session(call, now_ms)
+
+    def problem(self, noted: NoteProblem) -> None:
+        """The model has reported a problem; the turn's and the session's documents have it when they are saved next."""
+        self._problems.count(noted.problem.code)
+        self._logged += 1
+        if self._logged <= MAX_LOGGED:
+            fields = {"call_id": self._facts.session_id, "agent": self._facts.agent, "about": noted.about}
+            log.warning(
+                "the model reported a problem",
+                extra={**fields, "code": noted.problem.code, "type": noted.problem.type},
+            )
 
     async def ended(self, call: Call, now_ms: int) -> None:
         """The call is over: its last words, and its recording in the queue to be made."""

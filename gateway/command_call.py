@@ -78,7 +78,9 @@ def call(
         said: dict[str, Any] = phone.report.as_json() | ({"remarks": remarks} if remarks else {})
         out.print_json(json.dumps(said if unsaved is None else said | {"error": {"message": unsaved}}))
     elif unsaved is None:
-        told = f"session {phone.report.session_id}, ended: {phone.report.ended}; both sides saved in {save}"
+        why = ", ".join(str(problem) for problem in phone.report.problems[-2:]) if phone.report.failed else ""
+        ended = f"{phone.report.ended} ({why})" if why else phone.report.ended
+        told = f"session {phone.report.session_id}, ended: {ended}; both sides saved in {save}"
         out.print(told)
     else:
         fail(unsaved, 1, as_json=False)
@@ -223,6 +225,8 @@ def _table(report: Any) -> Table:
         tools = "\n".join(f"{tool.name}{' (failed)' if tool.error else ''} {tool.arguments}" for tool in turn.tools)
         latency = "–" if turn.latency_ms is None else f"{turn.latency_ms} ms"
         answer = f"{turn.answer} ✂" if turn.interrupted else turn.answer
+        if turn.problem is not None and turn.error is None:
+            answer = f"{answer} [{turn.problem}]".lstrip()
         table.add_row(str(turn.number), turn.said, turn.heard, turn.error or answer, tools, latency)
     return table
 

@@ -23,11 +23,15 @@ _URL_CHARACTERS = "/%:@!$&'()*+,;=-._~?"
 
 
 class DialFailed(LegLost):
-    """No WebSocket came of it. `status` is the HTTP status of a server that refused the upgrade, else None."""
+    """No WebSocket came of it. `status` is the HTTP status of a server that refused the upgrade, else None.
 
-    def __init__(self, message: str, *, retryable: bool, status: int | None = None) -> None:
+    `answer` is the body of what it said, which is for no log.
+    """
+
+    def __init__(self, message: str, *, retryable: bool, status: int | None = None, answer: bytes = b"") -> None:
         super().__init__(message, retryable=retryable, public="the connection could not be made")
         self.status = status
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,5 @@ def _refused(target: _Target, error: WSHandshakeError) -> DialFailed:
     if status is None or status == 101:
         return DialFailed(f"{target.authority} does not speak WebSocket there", retryable=False)
     retryable = status >= 500 or status in _WORTH_A_RETRY
-    return DialFailed(
-        f"{target.authority} refused the connection with HTTP {status}", retryable=retryable, status=status
-    )
+    text = f"{target.authority} refused the connection with HTTP {status}"
+    return DialFailed(text, retryable=retryable, status=status, answer=error.raw_body or b"")

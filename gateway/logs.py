@@ -41,6 +41,26 @@ def told(error: BaseException) -> str:
     return "\n".join(lines)
 
 
+# Our own packages, their programs, and the users' plugins. Everything else is a stranger, whose lower levels hold what
+# may not be logged: headers with credentials and session ids, whole messages with callers' words.
+_OWN = frozenset({"gateway", "sessions", "audio", "mcp_servers", "patchbay"})
+_PLUGINS = "patchbay_plugin_"
+HANDSHAKE_FAILED = "a TLS handshake failed"
+
+
+def is_own(logger: str) -> bool:
+    """Whether what this logger says is ours, and may be logged at every level."""
+    return logger.partition(".")[0] in _OWN or logger.startswith(_PLUGINS)
+
+
+class _Foreign(logging.Filter):
+    """Lets nothing of a stranger's through below a warning, whatever level it has given its loggers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let it through if it is our own, or serious."""
+        return record.levelno >= logging.WARNING or is_own(record.name) or record.msg == HANDSHAKE_FAILED
+
+
 class _Handshakes(logging.Filter):
     """A TLS handshake that a peer broke off (a health check, a scanner) is no error of ours."""
 
@@ -48,7 +68,7 @@ class _Handshakes(logging.Filter):
         """Let it through as what it is, where that is wanted."""
         if not (isinstance(record.msg, str) and record.msg.startswith("SSL handshake failed")):
             return True
-        record.msg, record.args = "a TLS handshake failed", ()
+        record.msg, record.args = HANDSHAKE_FAILED, ()
         record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
         return logging.getLogger().isEnabledFor(logging.INFO)
 
@@ -57,12 +77,13 @@ _HANDSHAKES = _Handshakes()
 
 
 def set_up_logging(level: str) -> None:
-    """Send everything from this level on to standard error."""
+    """Send everything of our own from this level on to standard error, and of others what is a warning or worse."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines())
+    out.addFilter(_Foreign())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
-    for noisy in ("httpx", "httpx2", "httpcore", "azure", "openai", "asyncio", "picows"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in ("httpx", "httpx2", "httpcore", "mcp", "client", "anyio", "azure", "openai", "asyncio", "picows"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)  # the filter would drop it; this saves the making of it
     logging.getLogger("asyncio").addFilter(_HANDSHAKES)
     # It warns of each message sent to a peer that was lost in the same turn of the loop: thousands, when many hang up.
     logging.getLogger("aiofastnet").setLevel(logging.ERROR)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gateway.guard import ForeignTasks
+from gateway.guard import Boundary, ForeignTasks, innermost, place_of
 from gateway.lane import Lane
 from gateway.models.leg import ModelConnector, ModelLeg
 from sessions.commands import DialModel
@@ -29,7 +29,9 @@ class ModelLine:
         "_early",
         "_fault",
         "_lane",
+        "_opened",
         "_session_id",
+        "_tasks",
         "leg",
     )
 
@@ -52,6 +54,8 @@ class ModelLine:
         self._attempt = -1
         self._early: list[ModelEvent] = []  # came before the dial that brings them had returned
         self._dialling: asyncio.Task[None] | None = None
+        self._opened: ModelLeg | None = None  # whose events are still kept until the dial returns
+        self._tasks = ForeignTasks()  # a dial that does not stop when it is told to holds up nobody
 
     def dial(self, command: DialModel, jobs: ForeignTasks) -> None:
         """Give up the leg that is there, and open one."""
@@ -61,14 +65,10 @@ class ModelLine:
 
     def drop(self) -> None:
         """Close the leg, or stop opening it; none of its events is delivered any more."""
-        leg, self.leg = self.leg, None
-        self._attempt = -1
-        self._early.clear()
         dialling, self._dialling = self._dialling, None
         if dialling is not None and dialling is not asyncio.current_task():
             dialling.cancel()  # what it has opened, it closes
-        if leg is not None:
-            leg.close()
+        self._give_up()
 
     async def _dialled(self, command: DialModel) -> None:
         ready = asyncio.Event()
@@ -84,22 +84,63 @@ class ModelLine:
                 ready.set()
             pass_on(event)
 
+        def lost(fault: BaseException) -> None:
+            self._lost(attempt, _loss(fault))
+
         limit_s = max(0, command.deadline_ms - self._clock.now_ms()) / 1000
-        try:
+        with Boundary(lost):
             async with asyncio.timeout(limit_s):
-                self.leg = await self._connector.dial(command.setup, attempt, deliver, self._fault)
-                self.leg.lane = self._lane
+                await self._tasks.result(self._open(command, deliver))
+                leg, self._opened = self._opened, None
+                assert leg is not None
+                leg.lane = self._lane
+                self.leg = leg
                 early, self._early = self._early, []
                 for event in early:
                     deliver(event)
                 if self._attempt == attempt:  # else it was lost as soon as it was there, and another is being opened
                     await ready.wait()
-        except LegLost as lost:
-            self._lost(attempt, lost.message, retryable=lost.retryable)
-        except TimeoutError:
-            self._lost(attempt, "not ready in time", retryable=True)
 
-    def _lost(self, attempt: int, why: str, *, retryable: bool) -> None:
-        log.warning("model leg lost before it was ready", extra={"call_id": self._session_id, "why": why})
-        if self._attempt == attempt:
-            self._deliver(ModelLost(why, retryable))
+    async def _open(self, command: DialModel, deliver: Callable[[ModelEvent], None]) -> None:
+        """Have a leg opened, by code that may not be ours: it may raise anything, or go on when nobody waits for it."""
+        leg = await self._connector.dial(command.setup, command.attempt, deliver, self._fault)
+        if self._attempt == command.attempt:
+            self._opened = leg
+        else:
+            _close(leg)
+
+    def _lost(self, attempt: int, lost: ModelLost) -> None:
+        log.warning("model leg lost before it was ready", extra={"call_id": self._session_id, "why": lost.reason})
+        if self._attempt != attempt:
+            return
+        self._give_up()
+        self._deliver(lost)
+
+    def _give_up(self) -> None:
+        """Close what is open; a dial that goes on all the same leaves nothing open, and delivers nothing."""
+        legs, self.leg, self._opened = (self.leg, self._opened), None, None
+        self._attempt = -1
+        self._early.clear()
+        for leg in legs:
+            if leg is not None:
+                _close(leg)
+
+
+def _close(leg: ModelLeg) -> None:
+    with Boundary(_log):
+        leg.close()
+
+
+def _log(fault: BaseException) -> None:
+    kind = type(innermost(fault)).__name__
+    log.error("dialling a model failed by a fault", extra={"kind": kind, "place": place_of(fault)})
+
+
+def _loss(fault: BaseException) -> ModelLost:
+    """The loss of a leg that could not be opened."""
+    if isinstance(fault, LegLost):
+        return ModelLost(fault.message, fault.retryable, fault.problem)
+    if isinstance(fault, TimeoutError):
+        return ModelLost("not ready in time", retryable=True)
+    _log(fault)
+    return ModelLost(f"dialling failed: {type(innermost(fault)).__name__}", retryable=True)

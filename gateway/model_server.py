@@ -156,6 +156,9 @@ class _Door:
             tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
             tls_key=str(settings.tls_key) if settings.tls_key else None,
             drain_s=0.0,
+            max_half_open=settings.max_half_open,
+            max_address_half_open=settings.max_address_half_open,
+            proxies=read_proxies(settings.trusted_proxies),
         )
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         server = PatchbayServer(

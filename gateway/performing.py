@@ -20,6 +20,7 @@ from sessions.commands import (
     EndCall,
     JobCommand,
     ModelCommand,
+    NoteProblem,
     Play,
     Relay,
     RunTool,
@@ -106,6 +107,8 @@ class Performer:
         match command:
             case SaveTurn():
                 self._record.turn(self._call, self._call.turns[command.index], self._clock.now_ms())
+            case NoteProblem():
+                self._record.problem(command)
             case RunTool():
                 self.tools.start(command, self.jobs)
             case StopTool():

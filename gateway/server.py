@@ -10,18 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from types import FrameType
 from typing import Any, cast
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.arrivals import Arrivals
+from gateway.auth.requests import Network, is_one_of
+from gateway.binding import bound
 from gateway.guard import Guard
+from gateway.half_open import MAX_ADDRESS_HALF_OPEN, MAX_HALF_OPEN, HalfOpen
 from gateway.upgrade import Gate, GatewayProtocol, MediaRoute
 
 log = logging.getLogger("patchbay.server")
@@ -80,9 +85,13 @@ class ServerOptions:
     drain_s: float = 30.0
     goodbye_s: float = 5.0
     records_s: float = 10.0
-    head_timeout_s: float = 10.0
+    handshake_timeout_s: float = 5.0  # TLS
+    head_timeout_s: float = 5.0
     admit_timeout_s: float = 10.0
     max_upgrades: int = 256
+    max_half_open: int = MAX_HALF_OPEN  # connections that have not sent a whole head
+    max_address_half_open: int = MAX_ADDRESS_HALF_OPEN
+    proxies: tuple[Network, ...] = ()  # whose connections are those of many clients
     loop: str = "uvloop"  # or "asyncio"
 
 
@@ -102,18 +111,23 @@ class PatchbayServer(uvicorn.Server):
         self._options = options or ServerOptions()
         self._drain = drain
         self._calls = calls or LiveCalls()
+        given = self._options
+        self._half_open = HalfOpen(
+            given.max_half_open, given.max_address_half_open, lambda address: is_one_of(address, given.proxies)
+        )
         self._gate = Gate(
             routes,
             lambda: drain.draining,
-            max_upgrades=self._options.max_upgrades,
-            admit_timeout_s=self._options.admit_timeout_s,
-            head_timeout_s=self._options.head_timeout_s,
+            self._half_open,
+            max_upgrades=given.max_upgrades,
+            admit_timeout_s=given.admit_timeout_s,
+            head_timeout_s=given.head_timeout_s,
         )
         self._on_started = on_started
         self._tasks: asyncio.TaskGroup | None = None
         self._ending: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        super().__init__(_configure(app, self._gate, self._options))
+        super().__init__(_configure(app, given))
 
     @property
     def draining(self) -> bool:
@@ -154,9 +168,32 @@ class PatchbayServer(uvicorn.Server):
                     self._ending.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and self._on_started is not None:
+        """uvicorn's, with arrivals of our own."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        arrivals = Arrivals(
+            sockets or await self._bind(),
+            self._half_open,
+            lambda half_open: GatewayProtocol(
+                self._gate, half_open, self.config, self.server_state, self.lifespan.state
+            ),
+            tls=self.config.ssl,
+            handshake_timeout_s=self._options.handshake_timeout_s,
+        )
+        arrivals.start()
+        self.servers = cast("list[asyncio.base_events.Server]", [arrivals])
+        self.started = True
+        if self._on_started is not None:
             self._on_started()
+
+    async def _bind(self) -> list[socket.socket]:
+        try:
+            return bound(self._options.host, self._options.port, "host, port")
+        except OSError as error:
+            log.error("cannot listen", extra={"reason": str(error)})
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self.force_exit:
@@ -196,13 +233,13 @@ def _log_ending(fault: BaseException) -> None:
     log.error("a step of stopping failed", exc_info=fault)
 
 
-def _configure(app: Any, gate: Gate, options: ServerOptions) -> uvicorn.Config:
+def _configure(app: Any, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=options.host,
         port=options.port,
         loop=options.loop,
-        http=cast("type[asyncio.Protocol]", partial(GatewayProtocol, gate)),
+        http=HttpToolsProtocol,
         ws="none",  # every socket is a media route
         lifespan="on",
         log_config=None,

@@ -29,6 +29,7 @@ from gateway.auth.keys import read_keys
 from gateway.auth.origins import is_loopback
 from gateway.auth.requests import read_proxies
 from gateway.binding import MAX_PORT
+from gateway.half_open import MAX_ADDRESS_HALF_OPEN, MAX_HALF_OPEN
 from gateway.model_urls import api_base, azure_resource
 from gateway.settings_names import OWN_NAMES
 from gateway.settings_sources import Source, SourceFault, explain, read_sources
@@ -192,11 +193,20 @@ class Settings(BaseSettings):
 
     max_calls: Whole = Field(default=400, ge=1, le=100_000, description="live calls in this process")
     max_tenant_calls: Whole = Field(default=400, ge=1, le=100_000, description="live calls of one tenant")
+    max_half_open: Whole = Field(
+        default=MAX_HALF_OPEN, ge=16, le=100_000, description="connections that have not sent a whole request head"
+    )
+    max_address_half_open: Whole = Field(
+        default=MAX_ADDRESS_HALF_OPEN, ge=1, le=100_000, description="those of one client address; no bound on proxies"
+    )
     max_message_bytes: Whole = Field(
         default=16 * MIB, ge=64 * 1024, le=256 * MIB, description="one WebSocket message, bytes"
     )
     max_body_bytes: Whole = Field(default=64 * 1024, ge=1024, le=16 * MIB, description="one HTTP request's body, bytes")
     max_tool_result_bytes: Whole = Field(default=16 * 1024, ge=256, le=MIB, description="one tool result, bytes")
+    max_tool_answer_bytes: Whole = Field(
+        default=MIB, ge=64 * 1024, le=64 * MIB, description="one answer of an MCP server before it is read, bytes"
+    )
     redial_limit_ms: Whole = Field(
         default=5000, ge=0, le=60_000, description="time to win back a lost model, milliseconds"
     )

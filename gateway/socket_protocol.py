@@ -15,7 +15,8 @@ from picows import WSAutoPingStrategy
 from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from gateway.socket_transport import Line, cork_here
+from gateway.socket_transport import Line, Portions, cork_here, drops_unread
+from gateway.socket_watch import watch_here
 from gateway.sockets import PicowsSocket, SocketLimits
 
 _ONE_MESSAGE_BYTES = 2048  # a read no larger holds one frame of sound: nothing to gather
@@ -74,17 +75,28 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             headers,
             _READ_BYTES,  # read buffer to begin with
         )
-        self._goodbye_s = limits.goodbye_s
+        self._limits = limits
+        self._on_overflow = socket.overloaded
         self._line: Line | None = None
+        self._portions: Portions | None = None
+        self._descriptor = -1
         self._cork = cork_here()
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        if self._portions is not None:
+            return self._portions.room
         room: memoryview = _get_buffer(self, sizehint)  # grows without end, to what the peer can fill
         return room if len(room) <= _READ_BYTES else room[:_READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._portions is not None:
+            self._portions.came(nbytes)
+            return
         if nbytes >= _READ_BYTES and self._line is not None:
             self._line.breathe()  # a thousand messages may be in it
+        self._take(nbytes)
+
+    def _take(self, nbytes: int) -> None:
         cork = self._cork
         if nbytes <= _ONE_MESSAGE_BYTES or cork.inserted:
             _read(self, nbytes)
@@ -96,11 +108,20 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             cork.draw()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self._line = Line(transport, self, self._goodbye_s)
+        limits = self._limits
+        self._line = Line(transport, self, limits.goodbye_s, limits.max_unsent_bytes, self._on_overflow)
+        if drops_unread(transport):
+            self._portions = Portions(transport, self.feed, _READ_BYTES)
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        watch_here().add(self._descriptor, self._line.read_again)
         super().connection_made(self._line)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        portions, self._portions = self._portions, None
+        if portions is not None:
+            portions.finish()
         if self._line is not None:
+            watch_here().remove(self._descriptor)
             self._line.gone()
         super().connection_lost(exc)
         if self.transport.is_client_side:
@@ -108,19 +129,29 @@ class PicowsProtocol(WSProtocol):  # type: ignore[misc]
             with suppress(Exception, StopIteration):
                 self.transport.wait_disconnected().send(None)
 
+    def pause_writing(self) -> None:
+        """As `asyncio.BaseProtocol` has it: the peer does not keep up."""
+        if self._line is not None:
+            self._line.stall()
+
+    def resume_writing(self) -> None:
+        """As above: it has caught up."""
+        if self._line is not None:
+            self._line.go_on()
+
     def abort(self) -> None:
         """Cut the line, if there is one."""
         if self._line is not None:
             self._line.abort()
 
     def feed(self, received: bytes) -> None:
-        """Hand over bytes that were read from the line before this protocol had it."""
+        """Hand over bytes that were read from the line in another way."""
         while received:
-            room = self.get_buffer(-1)
+            room = _get_buffer(self, -1)
             size = min(len(room), len(received))
             room[:size] = received[:size]
             room.release()
-            self.buffer_updated(size)
+            self._take(size)
             received = received[size:]
 
 

@@ -17,8 +17,17 @@ from typing import Protocol
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway.guard import Guard
-from gateway.socket_messages import Assembler, CloseCode, Message, PeerClosed, Violation, fit_reason, is_utf8
-from gateway.socket_transport import Line
+from gateway.socket_messages import (
+    Assembler,
+    CloseCode,
+    Message,
+    PeerClosed,
+    Violation,
+    fit_reason,
+    is_utf8,
+    may_be_sent,
+)
+from gateway.socket_transport import MAX_UNSENT_BYTES, Line
 
 log = logging.getLogger("patchbay.sockets")
 
@@ -73,7 +82,7 @@ class Socket(Protocol):
         """Send one binary message."""
 
     def straight(self) -> Callable[[bytes], None]:
-        """`send_text` without its bound on what is unsent, which whoever uses it minds: for sound."""
+        """`send_text` in its cheapest form, for sound: only as long as this socket is open."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye; `lost` follows within the limits' time, and no message before it."""
@@ -84,7 +93,7 @@ class SocketLimits:
     """The bounds of one socket. A peer that vanished is noticed after `ping_idle_s` plus `ping_reply_s`."""
 
     max_message_bytes: int = 16 * 1024 * 1024  # past it: 1009
-    max_unsent_bytes: int = 16 * 1024 * 1024  # past it: 1013
+    max_unsent_bytes: int = MAX_UNSENT_BYTES  # of messages, answers to pings and all else; past it: 1013
     ping_idle_s: float = 20.0
     ping_reply_s: float = 20.0  # at most ping_idle_s
     goodbye_s: float = 5.0  # for the peer to answer our close, or to take what is unsent
@@ -115,10 +124,6 @@ def _unsendable(kind: WSMsgType, message: bytes) -> None:
     return None
 
 
-def _nothing_unsent() -> int:
-    return 0
-
-
 class PicowsSocket(WSListener):
     """A `Socket`, and the picows listener that feeds its receiver."""
 
@@ -128,7 +133,6 @@ class PicowsSocket(WSListener):
         self._receiver = receiver
         self._on_fault = on_fault
         self._limits = limits
-        self._max_unsent_bytes = limits.max_unsent_bytes
         self.peer = peer
         self._guard = Guard(self._fault)
         self._assembler = Assembler(limits.max_message_bytes)
@@ -137,8 +141,7 @@ class PicowsSocket(WSListener):
         self._ended_here = False
         self._ws: WSTransport | None = None
         self._line: Line | None = None
-        self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # the transports' own methods, while it is open
-        self._unsent: Callable[[], int] = _nothing_unsent
+        self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # picows' own method, while it is open
         self.subprotocol: str | None = None  # known before the handshake ends
 
     @property
@@ -151,19 +154,15 @@ class PicowsSocket(WSListener):
 
     @property
     def unsent_bytes(self) -> int:
-        return self._unsent()
+        return self._line.unsent_bytes if self._line is not None else 0
 
     def send_text(self, message: bytes) -> None:
         if self._state is _OPEN:
             self._send(_TEXT, message)
-            if self._unsent() > self._max_unsent_bytes:
-                self._close_overloaded()
 
     def send_binary(self, message: bytes) -> None:
         if self._state is _OPEN:
             self._send(_BINARY, message)
-            if self._unsent() > self._max_unsent_bytes:
-                self._close_overloaded()
 
     def straight(self) -> Callable[[bytes], None]:
         return partial(self._send, _TEXT)  # after a goodbye picows drops what it is given, as we do
@@ -187,7 +186,7 @@ class PicowsSocket(WSListener):
         self._ws = transport
         line: Line = transport.underlying_transport  # type: ignore[assignment]
         self._line = line
-        self._send, self._unsent = transport.send, line.unsent_bytes
+        self._send = transport.send
         self._state = _State.OPEN
         with self._guard:
             self._receiver.opened(self)
@@ -222,8 +221,7 @@ class PicowsSocket(WSListener):
                 with self._guard:
                     (self._receiver.text if is_text else self._receiver.binary)(payload)
             case PeerClosed(code, reason):
-                self._end = (code, reason)
-                self.close(CloseCode.NORMAL if code == CloseCode.NO_CODE else code)
+                self._answer_close(code, reason)
                 if self._line is not None:
                     self._line.close()
             case Violation(code, reason):
@@ -231,8 +229,23 @@ class PicowsSocket(WSListener):
                 self._state = _State.BROKEN
                 self.broken_soon()
 
+    def _answer_close(self, code: int, reason: str) -> None:
+        self._end = (code, reason)
+        self.close(CloseCode.NORMAL if code == CloseCode.NO_CODE else code)
+
     def broken_soon(self) -> None:
-        """The peer broke the protocol: end the line once picows has worked through what came."""
+        """The peer broke the protocol: end the line once picows has worked through what came.
+
+        picows reads one frame ahead, so it can meet nonsense behind a close frame that nobody has been told of. What
+        follows a close frame does not count (RFC 6455, 5.5.1): the close is answered before picows answers the rest.
+        """
+        shaken = self._ws.close_handshake if self._ws is not None else None
+        if shaken is not None and shaken.recv is not None and self._state is _OPEN:
+            code, reason = shaken.recv.code.value, shaken.recv.reason
+            if code == 0 and not reason:  # picows' word for a close frame without a code
+                self._answer_close(CloseCode.NO_CODE, "")
+            elif may_be_sent(code):
+                self._answer_close(code, reason or "")
         asyncio.get_running_loop().call_soon(self._broken)
 
     def _broken(self) -> None:
@@ -255,15 +268,10 @@ class PicowsSocket(WSListener):
             self._receiver.lost(int(code), reason)
         self._guard = _NO_GUARD  # its own reports to us, and would keep us and our receiver alive
         self._ws = self._line = None
-        self._send, self._unsent = _unsendable, _nothing_unsent
+        self._send = _unsendable
 
-    def pause_writing(self) -> None:
-        """Not relied on: CPython 3.12 and 3.13 forget it after `writelines`, which picows uses."""
-
-    def resume_writing(self) -> None:
-        """As above."""
-
-    def _close_overloaded(self) -> None:
+    def overloaded(self) -> None:
+        """More is unsent than may be: the line's word, whoever wrote it."""
         self.close(CloseCode.OVERLOADED, "too much is unsent")
 
     def _fault(self, fault: Exception) -> None:

@@ -63,7 +63,10 @@ class StateWriter:
         """Write one document over whatever is there. Raises BadDocument; StoreFailed and TimeoutError."""
         async with asyncio.timeout(self._timeout_s):
             etag = await self._store.put(document, None)
-        if etags := self._etags.get(key_of(document)):
+        key = key_of(document)
+        if document["id"] == SESSION_ID and document.get("state") == SessionState.ENDED:
+            self._etags.pop(key, None)
+        elif etags := self._etags.get(key):
             etags[str(document["id"])] = etag
 
     def forget(self, key: SessionKey) -> None:

@@ -40,6 +40,8 @@ class StraightWays:
             self._record.agent_run(run, self._spoken)
             self._call.straight.agent_run(self._spoken, run)
             self._played(self._leg)
+            if self._call.straight.speaks is None:  # nobody takes it, and so it was cancelled just now
+                self.from_model.close()
 
     def look(self, leg: CallerLeg | None, model: ModelLeg | None) -> None:
         """After anything that the call was told: which ways are straight now? Nothing may be waiting."""

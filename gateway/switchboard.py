@@ -19,6 +19,7 @@ from gateway.callrecord import CallFacts, CallRecord
 from gateway.calls import RunningCall
 from gateway.live import CallBoard, LiveCall
 from gateway.models.leg import ModelConnector
+from gateway.problems import ProblemCounts
 from gateway.realtime import fields
 from gateway.realtime.session import AgentSide, EffectiveSession
 from gateway.recording.recorder import Recorder
@@ -92,6 +93,7 @@ class Switchboard:
         self._parts = parts
         self._expected: dict[str, int] = {}  # admitted, their sockets still to come; by tenant
         self.model_legs_opened = 0
+        self.model_problems = ProblemCounts()
         limits = parts.limits
         self._quota = Quota(
             live_calls=lambda: len(parts.board) + sum(self._expected.values()),
@@ -228,7 +230,7 @@ class Switchboard:
                 formats={"caller": str(session.input_format), "agent": str(session.output_format)},
                 started_ms=facts.started_ms,
             )
-        return CallRecord(facts, parts.save, parts.recorder, recording, parts.clock)
+        return CallRecord(facts, parts.save, parts.recorder, recording, parts.clock, self.model_problems)
 
     def secret_session(self, wish: JsonObject) -> SecretSession:
         """The session that a client secret made for this wish opens. Raises WireError naming the field."""

@@ -26,13 +26,16 @@ from uvicorn.server import ServerState
 
 from gateway.auth.requests import Refusal, UpgradeRequest, read_request
 from gateway.guard import Guard
+from gateway.half_open import HalfOpen, HalfOpenConnection
 from gateway.socket_protocol import adopt
+from gateway.socket_transport import read_on
 from gateway.sockets import DEFAULT_LIMITS, PicowsSocket, Receiver, SocketLimits, log_fault
 
 log = logging.getLogger("patchbay.upgrade")
 
 MAX_HEAD_BYTES = 64 * 1024
 _REFUSAL_LINGER_S = 5.0  # for a refused client to read why
+_GOODBYE_S = 1.0  # for others, to take what is on its way
 
 _DRAINING = Refusal(503, "draining", "This server is about to stop; try again.", retry_after_s=1)
 _BUSY = Refusal(503, "busy", "Too many connections are being made; try again.", retry_after_s=1)
@@ -76,13 +79,15 @@ class Gate:
         self,
         routes: Sequence[MediaRoute[Any]],
         draining: Callable[[], bool],
+        half_open: HalfOpen,
         *,
-        max_upgrades: int = 256,
-        admit_timeout_s: float = 10.0,
-        head_timeout_s: float = 10.0,
+        max_upgrades: int,
+        admit_timeout_s: float,
+        head_timeout_s: float,
     ) -> None:
         self.routes = {route.path: route for route in routes}
         self.draining = draining
+        self.half_open = half_open
         self.max_upgrades = max_upgrades
         self.admit_timeout_s = admit_timeout_s
         self.head_timeout_s = head_timeout_s
@@ -122,13 +127,15 @@ class GatewayProtocol(HttpToolsProtocol):
     def __init__(
         self,
         gate: Gate,
+        half_open: HalfOpenConnection,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state)
         self._gate = gate
+        self._half_open: HalfOpenConnection | None = half_open  # until its head is here
+        self._in_message = False  # between a head and the end of its body
         self._route: MediaRoute[Any] | None = None  # of the request being read
         self._admission: asyncio.Task[None] | None = None
         self._early = bytearray()  # sent by a client that did not wait for the 101
@@ -137,6 +144,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self._half_open is not None:
+            self._half_open.cut = transport.abort
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,6 +165,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
+            self._abort_in(_GOODBYE_S)
             return
         except httptools.HttpParserUpgrade as upgrade:
             if self._route is not None and self._should_upgrade():
@@ -168,6 +178,8 @@ class GatewayProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(_BIG_HEAD)
+        elif not self._in_message and (self.cycle is None or self.cycle.response_complete):
+            self._begin_head()  # line breaks before a head do not count as one, and have ended the keep-alive timer
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -175,18 +187,45 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        self._in_message = True
         self._route = self._gate.routes.get(unquote(httptools.parse_url(self.url).path.decode("ascii", "replace")))
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self._in_message and self.cycle.response_complete:  # nobody wants the rest of the body: no deadline is on it
+            self.transport.close()
+        if self.transport.is_closing():
+            self._abort_in(_REFUSAL_LINGER_S)
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._abort_in(_GOODBYE_S)
+
     def _begin_head(self) -> None:
-        self._end_head()
+        if self._head_deadline is not None:
+            return
         self._head_bytes = 0
-        self._head_deadline = self.loop.call_later(self._gate.head_timeout_s, self.transport.close)
+        self._head_deadline = self.loop.call_later(self._gate.head_timeout_s, self.transport.abort)
+        if self._half_open is None:
+            self._half_open = self._gate.half_open.enter(self.client[0] if self.client else "", self.transport.abort)
 
     def _end_head(self) -> None:
+        if self._half_open is not None:
+            self._gate.half_open.leave(self._half_open)
+            self._half_open = None
         if self._head_deadline is not None:
             self._head_deadline.cancel()
             self._head_deadline = None
+
+    def _abort_in(self, seconds: float) -> None:
+        """The transport is closing. TLS waits half a minute for its peer's goodbye; that is too long to be held up."""
+        self.loop.call_later(seconds, self.transport.abort)
 
     def _should_upgrade(self) -> bool:
         if self._route is not None:
@@ -272,11 +311,12 @@ class GatewayProtocol(HttpToolsProtocol):
         protocol = adopt(self.transport, socket, route.limits, key, chosen)
         protocol.feed(bytes(self._early))
         if not self.transport.is_closing():
-            self.transport.resume_reading()
+            read_on(self.transport)
 
     def _refuse(self, refusal: Refusal) -> None:
         if self.transport.is_closing():
             return
+        self.transport.resume_reading()  # paused for the admission, and TLS reads its peer's goodbye
         body = refusal.body()
         lines = [STATUS_LINE[refusal.status]]
         extra = [("connection", "close"), ("content-length", str(len(body)))]
@@ -284,7 +324,7 @@ class GatewayProtocol(HttpToolsProtocol):
             lines.append(f"{name}: {value}\r\n".encode("latin-1"))
         self.transport.write(b"".join([*lines, b"\r\n", body]))
         self.transport.close()
-        self.loop.call_later(_REFUSAL_LINGER_S, self.transport.abort)
+        self._abort_in(_REFUSAL_LINGER_S)
 
 
 _UPGRADE_HEADERS = {426: [("upgrade", "websocket"), ("sec-websocket-version", "13")]}

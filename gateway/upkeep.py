@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from gateway.agents import AgentBook
+from gateway.boots import Boots
+from gateway.guard import Boundary, innermost, place_of
 from gateway.models.registry import ModelRegistry
 from gateway.recording.blobs import Blobs
 from gateway.recording.recorder import Recorder
@@ -17,6 +20,7 @@ from sessions.stores.contract import SessionKey, Store
 
 PURGE_EVERY_S = 3600.0
 WARM_EVERY_S = 1.0
+RENEW_EVERY_S = 1.0
 TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
 
 log = logging.getLogger("patchbay")
@@ -24,15 +28,29 @@ log = logging.getLogger("patchbay")
 
 async def keep_warm(agents: AgentBook, registry: ModelRegistry, mcp: McpPool, warmed: asyncio.Event) -> None:
     """Load what the agents need, after the server has said that it is ready and before it takes a call (`warmed`)."""
-    for kind, problem in (await registry.warm(agents.all())).items():
-        log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
-    for server, problem in (await mcp.settled(TOOLS_SETTLE_MS)).items():
-        log.warning("a tool server is not connected", extra={"server": server, "problem": problem})
+    with Boundary(partial(_log_fault, "models cannot be made ready")):
+        for kind, problem in (await registry.warm(agents.all())).items():
+            log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
+    with Boundary(partial(_log_fault, "tool servers cannot be made ready")):
+        for server, problem in (await mcp.settled(TOOLS_SETTLE_MS)).items():
+            log.warning("a tool server is not connected", extra={"server": server, "problem": problem})
     warmed.set()
     while True:  # an agent whose file has changed may need what no agent needed before
         await asyncio.sleep(WARM_EVERY_S)
-        await agents.look()
-        await registry.warm(agents.needed())
+        with Boundary(partial(_log_fault, "an agent cannot be made ready")):
+            await agents.look()
+            await registry.warm(agents.needed())
+
+
+async def stay(boots: Boots, *, inline: bool = False) -> None:
+    """Keep this start's lock where others look for it; one long task of the application's group."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        with Boundary(partial(_log_fault, "the lock of this start cannot be held")):
+            if inline:
+                boots.renew()
+            else:
+                await asyncio.to_thread(boots.renew)
 
 
 class Retention:
@@ -48,12 +66,13 @@ class Retention:
     async def run(self) -> None:
         """Forget what is older than the settings say; one long task of the application's group."""
         while True:
-            try:
-                while keys := await self._store.expired(self._clock.wall_s()):
+            tried: set[SessionKey] = set()
+            with Boundary(partial(_log_fault, "old sessions could not be removed")):
+                while keys := set(await self._store.expired(self._clock.wall_s())) - tried:
+                    tried |= keys  # one that is still here after it was removed is tried again the next time
                     for key in keys:
-                        await self.forget(key.tenant, key.session_id)
-            except VoiceError as problem:  # a store that is lost costs no call
-                log.error("old sessions could not be removed", extra={"reason": str(problem)})
+                        with Boundary(partial(_log_fault, "an old session could not be removed")):
+                            await self.forget(key.tenant, key.session_id)
             await asyncio.sleep(PURGE_EVERY_S)
 
     async def forget(self, tenant: str, session_id: str) -> None:
@@ -62,3 +81,9 @@ class Retention:
         await self._recorder.forget(SessionKey(tenant, session_id))
         await self._blobs.delete_session(tenant, session_id)
         await self._store.delete_session(tenant, session_id)
+
+
+def _log_fault(message: str, fault: BaseException) -> None:
+    """The words of our own errors name files and fields; of others' only kind and place are told."""
+    reason = str(fault) if isinstance(fault, VoiceError) else f"{type(innermost(fault)).__name__} {place_of(fault)}"
+    log.error(message, extra={"reason": reason})

@@ -199,7 +199,10 @@ def _probes(app: FastAPI, gateway: Served) -> None:
             "patchbay_documents_spooled_total": gateway.keeper.counts.spooled,
             "patchbay_documents_lost_total": gateway.keeper.counts.lost,
         }
-        return "".join(f"{name} {value}\n" for name, value in figures.items())
+        lines = [f"{name} {value}\n" for name, value in figures.items()]
+        for code, count in switchboard.model_problems.items():
+            lines.append(f'patchbay_model_problems_total{{code="{code}"}} {count}\n')
+        return "".join(lines)
 
 
 def _no_calls() -> dict[str, object]:

@@ -6,7 +6,7 @@ replayed a thousand times faster than it was spoken. The decisions are in the ne
 
 from __future__ import annotations
 
-from sessions import caller_side, due, ending, line, model_side
+from sessions import caller_side, due, ending, line, model_side, speaking
 from sessions.commands import Command, Play, SaveTurn, SendAudio
 from sessions.events import AgentAudio, CallerAudio, CallEvent, ToolFinished
 from sessions.hearing import Hearing
@@ -69,7 +69,7 @@ class Call:
             return None
         if state.line is not Line.OPEN:
             return None
-        return model_side.speech(state, event, now_ms)
+        return speaking.speech(state, event, now_ms)
 
     def passes(self, now_ms: int) -> bool:
         """What `on_event` does with a `ModelPassed`: whether it is to be relayed, which is all that follows from it."""
@@ -93,7 +93,7 @@ class Call:
 
     def too_much_unsent(self) -> list[Command]:
         """The caller's leg holds more speech than it may: cancel the response that makes it."""
-        model_side.cancel_unplayed(self._state)
+        speaking.cancel_unplayed(self._state)
         out, self._state.out = self._state.out, []
         return out
 
@@ -125,6 +125,7 @@ class Call:
             dropped_audio_ms=state.held.dropped_ms,
             usage=meter.usage,
             redials=meter.redials,
+            problems=tuple(meter.problems.items()),
             end_reason=state.end_reason,
             duration_ms=(state.ended_ms or now_ms) - state.started_ms,
         )

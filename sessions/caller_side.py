@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audio.runs import FrameRun
-from sessions import line
+from sessions import line, speaking
 from sessions.commands import CancelResponse, Configure, PassToModel, Refuse, SendAudio, Truncated, TruncateItem
 from sessions.documents import in_words
 from sessions.events import (
@@ -140,6 +140,7 @@ def tool_answered(state: CallState, event: ClientToolAnswered, now_ms: int) -> N
 def cancel(state: CallState, event: CancelWanted) -> None:
     """A client's `response.cancel`: for what runs, it is the model's to answer; for what waits, ours."""
     if state.line is Line.OPEN and (state.queue.busy or event.response_id is not None or not state.queue.waiting):
+        speaking.client_cancels(state, event.response_id)
         state.out.append(CancelResponse(event.response_id, event.wire))
         return
     state.queue.waiting.withdraw(Origin.RESUME)

@@ -9,6 +9,7 @@ from audio.formats import AudioFrame
 from audio.values import hot_value
 from sessions.events import ModelEvent, ResponseRequest, Wire
 from sessions.past import Past
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 
 # ---- to the caller's leg
@@ -89,6 +90,7 @@ class EndCall:
     reason: str  # the record's end reason
     message: str  # safe to tell the caller
     error_code: str | None
+    problem: ModelProblem | None = None  # of the model's, that ended it
 
 
 CallerCommand: TypeAlias = (
@@ -207,5 +209,13 @@ class SaveTurn:
     index: int
 
 
-JobCommand: TypeAlias = RunTool | StopTool | DialModel | DropModel | SaveTurn
+@dataclass(frozen=True, slots=True)
+class NoteProblem:
+    """The model has reported a problem: it belongs into the log and the figures. It is in the record already."""
+
+    problem: ModelProblem
+    about: str  # leg, response, request
+
+
+JobCommand: TypeAlias = RunTool | StopTool | DialModel | DropModel | SaveTurn | NoteProblem
 Command: TypeAlias = CallerCommand | ModelCommand | JobCommand

@@ -13,9 +13,11 @@ from typing import TypeVar
 
 from sessions.past import Past, PastMessage, PastToolCall
 from sessions.ports import JsonObject
+from sessions.problems import ModelProblem
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
 from sessions.stores.contract import SESSION, BadDocument, Document
 from sessions.stores.fields import Fields
+from sessions.text import well_formed
 from sessions.usage import TokenUsage
 
 AnyWord = TypeVar("AnyWord", bound=StrEnum)
@@ -91,13 +93,8 @@ def ttl_of(retention_days: int | None) -> int | None:
     return None if retention_days is None else retention_days * DAY_S
 
 
-def _clean(text: str) -> str:
-    """Half a surrogate pair, as a tool may return, has no UTF-8 and would cost the whole document."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _clean_or_none(text: str | None) -> str | None:
-    return None if text is None else _clean(text)
+def _or_none(text: str | None) -> str | None:
+    return None if text is None else well_formed(text)
 
 
 def _base(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int | None) -> dict[str, str | int]:
@@ -121,6 +118,20 @@ def _usage_from(found: Fields) -> TokenUsage:
     return TokenUsage(**{name: found.whole(name) for name in COUNTS})
 
 
+def _problem(problem: ModelProblem) -> dict[str, str | int | None]:
+    return {"code": problem.code, "type": problem.type}
+
+
+def _problem_from(found: Fields) -> ModelProblem:
+    return ModelProblem(found.text("code"), found.text_or_none("type"))
+
+
+def _problems_from(summary: Fields) -> tuple[tuple[ModelProblem, int], ...]:
+    if summary.values.get("problems") is None:  # written before there were any
+        return ()
+    return tuple((_problem_from(found), found.whole("count")) for found in summary.objects("problems"))
+
+
 def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
     """The document of a call as it stands."""
     summary, recording = record.summary, record.recording
@@ -133,13 +144,14 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
         "state": record.state.value,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
-        "end_reason": _clean_or_none(summary.end_reason),
+        "end_reason": _or_none(summary.end_reason),
         "summary": {
             "turns": summary.turns,
             "caller_audio_ms": summary.caller_audio_ms,
             "agent_audio_ms": summary.agent_audio_ms,
             "dropped_audio_ms": summary.dropped_audio_ms,
             "redials": summary.redials,
+            "problems": [{**_problem(problem), "count": count} for problem, count in summary.problems],
             "duration_ms": summary.duration_ms,
             "usage": _usage(summary.usage),
         },
@@ -179,6 +191,7 @@ def session_from_document(document: Document) -> SessionRecord:
             dropped_audio_ms=summary.whole("dropped_audio_ms"),
             usage=_usage_from(summary.object("usage")),
             redials=summary.whole("redials"),
+            problems=_problems_from(summary),
             end_reason=found.text_or_none("end_reason"),
             duration_ms=summary.whole("duration_ms"),
         ),
@@ -207,6 +220,7 @@ def turn_document(tenant: str, session_id: str, turn: Turn, *, ttl_s: int | None
         "latency_ms": turn.latency_ms,
         "interrupted": turn.interrupted,
         "outcome": turn.outcome,
+        "problem": None if turn.problem is None else _problem(turn.problem),
         "usage": _usage(turn.usage),
         "entries": [_tool(entry) if isinstance(entry, ToolUse) else _said(entry) for entry in turn.entries],
     }
@@ -223,6 +237,7 @@ def turn_from_document(document: Document) -> Turn:
         latency_ms=found.whole_or_none("latency_ms"),
         interrupted=found.flag("interrupted"),
         outcome=found.text_or_none("outcome"),
+        problem=None if found.values.get("problem") is None else _problem_from(found.object("problem")),
         usage=_usage_from(found.object("usage")),
     )
 
@@ -232,8 +247,8 @@ def _said(said: Utterance) -> JsonObject:
         "kind": "said",
         "item_id": said.item_id,
         "speaker": said.speaker.value,
-        "text": _clean(said.text),
-        "heard_text": _clean(said.heard_text),
+        "text": well_formed(said.text),
+        "heard_text": well_formed(said.heard_text),
         "spoken": said.spoken,
         "begin_ms": said.begin_ms,
         "sent_ms": said.sent_ms,
@@ -249,13 +264,13 @@ def _tool(use: ToolUse) -> JsonObject:
         "kind": "tool",
         "call_id": use.call_id,
         "item_id": use.item_id,
-        "name": _clean(use.name),
-        "arguments": _clean(use.arguments),
+        "name": well_formed(use.name),
+        "arguments": well_formed(use.arguments),
         "server_side": use.server_side,
         "begin_ms": use.begin_ms,
         "end_ms": use.end_ms,
-        "output": _clean_or_none(use.output),
-        "error": _clean_or_none(use.error),
+        "output": _or_none(use.output),
+        "error": _or_none(use.error),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sessions.commands import DropModel, EndCall, StopTool
 from sessions.events import CallerTranscribed, CallEvent, ToolFinished
+from sessions.problems import ModelProblem
 from sessions.state import CallState, Line
 
 LEAVE_AFTER_MS = 15_000  # a goodbye that has not ended by then is not waited for
@@ -23,13 +24,21 @@ def leave(state: CallState, now_ms: int) -> None:
     state.leave_at_ms = min(max(now_ms, state.ledger.plays_until_ms) + 200, now_ms + LEAVE_AFTER_MS)
 
 
-def end(state: CallState, reason: str, message: str, error_code: str | None, now_ms: int) -> None:
-    """End the call once; what comes later changes nothing."""
+def end(
+    state: CallState,
+    reason: str,
+    message: str,
+    error_code: str | None,
+    now_ms: int,
+    *,
+    problem: ModelProblem | None = None,
+) -> None:
+    """End the call once; what comes later changes nothing. `problem`: of the model's, that is the reason."""
     if state.over():
         return
     state.end_reason = reason
     state.ended_ms = now_ms
-    state.out.append(EndCall(reason, message, error_code))
+    state.out.append(EndCall(reason, message, error_code, problem))
 
 
 def wind_up(state: CallState, now_ms: int) -> None:

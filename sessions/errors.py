@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sessions.problems import ModelProblem
+
 
 class VoiceError(Exception):
     """Any failure that Patchbay expects and has an answer for."""
@@ -27,8 +29,10 @@ class WireError(VoiceError):
 class LegLost(VoiceError):
     """A connection dropped or refused us; `retryable` says whether dialling again can help.
 
-    `message` is for operators. `public` is safe to tell a caller.
+    `message` is for operators. `public` is safe to tell a caller. `problem` is what the far end has said of it.
     """
+
+    problem: ModelProblem | None = None
 
     def __init__(self, message: str, *, retryable: bool, public: str = "the connection was lost") -> None:
         super().__init__(message)

@@ -14,6 +14,7 @@ from audio.formats import AudioFrame
 from audio.values import hot_value
 from sessions.past import Past
 from sessions.ports import JsonObject
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 from sessions.usage import TokenUsage
 
@@ -269,18 +270,19 @@ class AgentAudio:
 
 @dataclass(frozen=True, slots=True)
 class AgentText:
-    """A further piece of what an item says; `spoken` when it is the transcript of sound."""
+    """A piece of what an item says, or what comes with its end (`whole`); `spoken`: it is the transcript of sound."""
 
     response_id: str
     item_id: str
     text: str
     spoken: bool
     wire: Wire | None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolWanted:
-    """The model calls a function, its arguments complete (a JSON text, as the model wrote it)."""
+    """The model calls a function, with all its arguments (a JSON text). No other call of ours has this `call_id`."""
 
     response_id: str
     item_id: str
@@ -292,23 +294,25 @@ class ToolWanted:
 
 @dataclass(frozen=True, slots=True)
 class ResponseEnded:
-    """An answer is over, however; `reason` is the model's word for why, where it gives one."""
+    """An answer is over, however; `reason` is the model's word for why, `problem` what it failed of or was cut by."""
 
     response_id: str
     outcome: Outcome
     reason: str | None
     usage: TokenUsage | None
     wire: Wire | None
+    problem: ModelProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRefused:
-    """The model answered a message with an error; the session goes on. `event_id` names the message, if known."""
+    """The model answered a message, or sound, with an error; the session goes on. `event_id` names it, if known."""
 
     code: str | None
     message: str
     event_id: str | None
     wire: Wire | None
+    problem: ModelProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,10 +348,11 @@ class ModelPassed:
 
 @dataclass(frozen=True, slots=True)
 class ModelLost:
-    """The model's leg is gone, or could not be opened."""
+    """The model's leg is gone, or could not be opened; `problem` where the model has said why."""
 
-    reason: str  # for the record and the log
+    reason: str  # for the log
     retryable: bool
+    problem: ModelProblem | None = None
 
 
 ModelEvent: TypeAlias = (

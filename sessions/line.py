@@ -45,11 +45,13 @@ def lost(state: CallState, event: ModelLost, now_ms: int) -> None:
     """The model's leg is gone: dial once more if that can help, else end the call."""
     if state.over() or state.line in (Line.GONE, Line.IDLE):
         return
+    state.note(event.problem, "leg", state.book.open)
     dial_again = event.retryable and state.answered_since_dial
     state.line = Line.DIALLING if dial_again else Line.GONE  # nothing more is sent to the leg that is gone
     _end_what_ran(state, now_ms)
     if not dial_again:
-        ending.end(state, "model_lost", "The connection to the model was lost.", "model_lost", now_ms)
+        text = "The connection to the model was lost."
+        ending.end(state, "model_lost", text, "model_lost", now_ms, problem=event.problem)
         return
     state.answered_since_dial = False
     state.generation += 1
@@ -135,7 +137,7 @@ def _end_what_ran(state: CallState, now_ms: int) -> None:
     state.listen_first = state.listen_first or state.caller_speaks
     state.caller_speaks = False
     state.own_answer_until_ms = None
-    state.live_item = None
+    state.live_item = state.cancelled_request = None
 
 
 def _owe(state: CallState, active: ActiveResponse | None, now_ms: int) -> None:

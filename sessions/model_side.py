@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from audio.runs import FrameRun
-from sessions import answering, ending, line
+from sessions import answering, ending, line, speaking
 from sessions.agent import ToolRule
 from sessions.commands import (
     CancelResponse,
     ClearPlayback,
-    Play,
     Refuse,
     Relay,
     RunTool,
@@ -18,8 +16,6 @@ from sessions.commands import (
     TruncateItem,
 )
 from sessions.events import (
-    AgentAudio,
-    AgentText,
     CallerTranscribed,
     CallerTurnTaken,
     ItemDeleted,
@@ -84,11 +80,6 @@ def _barge_in(state: CallState, now_ms: int) -> None:
             tool_finished(state, job.call_id, "The caller interrupted; this was stopped.", "stopped", now_ms)
 
 
-def _silence(state: CallState, response_id: str) -> None:
-    state.silenced.add(response_id)
-    state.live_item = None
-
-
 def speech_ended(state: CallState, event: SpeechEnded, now_ms: int) -> None:
     """The caller stopped; a model that answers by itself is given a moment to begin."""
     state.limits.active(now_ms)
@@ -126,6 +117,7 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int) -> N
         state.beside_asked.pop(next(iter(state.beside_asked), ""), None)  # they begin in the order of asking
         return
     wish = state.queue.started(response_id, event.metadata)
+    speaking.begun(state, response_id, wish)
     state.own_answer_until_ms = None
     state.progress_ms = now_ms
     answering.begun(state)
@@ -134,7 +126,7 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int) -> N
     if wish is None or wish.origin is Origin.CLIENT or not (state.caller_speaks and state.setup.interrupts_by_itself):
         return
     # It was asked for before the caller began to speak, and would now speak over the caller.
-    _silence(state, response_id)
+    speaking.silence(state, response_id)
     state.to_model(CancelResponse(response_id, None))
     if wish.origin is not Origin.GREETING:
         answering.put_back(state, wish)
@@ -144,72 +136,8 @@ def item_started(state: CallState, event: ItemStarted, now_ms: int) -> None:
     """A response opened an item."""
     state.progress_ms = now_ms
     state.item_generation[event.item_id] = state.generation
-    if event.kind is ItemKind.MESSAGE:
+    if event.kind is ItemKind.MESSAGE and not speaking.is_cut(state, event.response_id):
         state.talk.agent_item(event.response_id, event.item_id, now_ms, spoken=not state.setup.text_only)
-    state.out.append(Relay(event))
-
-
-def speech(state: CallState, event: AgentAudio, now_ms: int) -> Play | None:
-    """Agent speech: on to the caller, measured on its way. None for what goes no further."""
-    frame = event.frame
-    format = frame.format
-    rate_hz = format.rate_hz
-    samples = len(frame.payload) // format.sample_bytes
-    if event.item_id != state.live_item and not _take_up(state, event, now_ms):
-        return None
-    begins_ms = state.ledger.sent(event.item_id, samples, rate_hz, now_ms)
-    meter = state.meter
-    if rate_hz != meter.agent_rate_hz:
-        meter.agent_rate(rate_hz)
-    meter.agent_samples += samples
-    if state.watch.listening and (turn := state.answers.turn_of(event.response_id)) is not None:
-        latency_ms = state.watch.agent_sound(frame, begins_ms)
-        if latency_ms is not None:
-            state.book.answered_after(turn, latency_ms)
-    return Play(event.response_id, event.item_id, frame, event.wire)
-
-
-def run(state: CallState, item_id: str, run: FrameRun) -> None:
-    """Speech that has gone to the caller already, of an item that sounds and whose first sound has been heard."""
-    state.ledger.sent_run(item_id, run)
-    meter = state.meter
-    if run.format.rate_hz != meter.agent_rate_hz:
-        meter.agent_rate(run.format.rate_hz)
-    meter.agent_samples += run.samples
-
-
-def _take_up(state: CallState, event: AgentAudio, now_ms: int) -> bool:
-    """Another item begins to sound. False if that goes no usual way: its response was cut short, or is aside."""
-    frame = event.frame
-    if event.response_id in state.beside:  # for the client to do with as it likes: no part of the talk
-        state.out.append(Play(event.response_id, event.item_id, frame, event.wire))
-        return False
-    state.talk.agent_sounds(event.response_id, event.item_id, now_ms)
-    if event.response_id in state.silenced:
-        state.ledger.sent_unheard(event.item_id, frame.samples, frame.format.rate_hz, now_ms)
-        if state.rules.client_plays:
-            state.out.append(Play(event.response_id, event.item_id, frame, event.wire))
-        return False
-    if state.responses.get(event.response_id):
-        state.live_item, state.live_response = event.item_id, event.response_id
-    else:
-        state.settle_at_ms = now_ms  # its response is over, or unknown: nothing else will note what was heard of it
-    return True
-
-
-def words(state: CallState, event: AgentText, now_ms: int) -> None:
-    """A piece of what the agent says or writes."""
-    state.progress_ms = now_ms
-    turn = state.answers.turn_of(event.response_id)
-    if turn is not None:
-        state.talk.agent_words(event.response_id, event.item_id, event.text, now_ms, spoken=event.spoken)
-        if not event.spoken:
-            state.limits.active(now_ms)
-            latency_ms = state.watch.text_answer(now_ms)
-            if latency_ms is not None:
-                state.book.answered_after(turn, latency_ms)
-        if not state.responses[event.response_id]:
-            state.hearing.settle_item(event.item_id, now_ms)
     state.out.append(Relay(event))
 
 
@@ -281,9 +209,10 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
     if event.usage is not None:
         state.meter.usage = add_usage(state.meter.usage, event.usage)
     state.answers.ended(response_id, event.outcome, event.usage)
+    state.note(event.problem, "response", turn)
     state.live_item = None
     if event.outcome is Outcome.CANCELLED:
-        _silence(state, response_id)
+        speaking.silence(state, response_id)
         if turn is not None:
             state.book.interrupt(turn)
     state.out.append(Relay(event))
@@ -332,6 +261,8 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     if name is None and event.code == answering.ACTIVE_ALREADY:
         name = state.queue.latest_asked  # there is nothing else that it can be about
     found = state.queue.refused(name) if name is not None else None
+    of_turn = found is not None or event.event_id is None  # else it is about some message of the client's
+    state.note(event.problem, "request", state.book.open if of_turn else None)
     if found is None:
         if event.event_id in state.unconfirmed:
             _item_refused(state, event)
@@ -388,11 +319,3 @@ def _tell_client(state: CallState, wish: Wish, event: ModelRefused) -> None:
         state.out.append(Relay(event))
     else:
         state.out.append(Refuse(event.code or "invalid_request_error", event.message, wish.client_event_id))
-
-
-def cancel_unplayed(state: CallState) -> None:
-    """The caller's leg cannot take more speech: stop what makes it, once."""
-    active = state.queue.active
-    if active is not None and active.response_id != state.cancelled:
-        state.cancelled = active.response_id
-        state.to_model(CancelResponse(active.response_id, None))

@@ -96,15 +96,6 @@ class PlaybackLedger:
             until_ms = (until_ms if until_ms > at_ms else at_ms) + len(payload) // sample_bytes * 1000 / rate_hz
         self._plays_until_ms = until_ms
 
-    def sent_unheard(self, item_id: str, samples: int, rate_hz: int, now_ms: int) -> None:
-        """Note speech sent now that will not be played: the response it belongs to was cut short."""
-        item = self._items.get(item_id)
-        if item is None:
-            item = self._items[item_id] = SpokenItem(item_id, len(self._items), now_ms, rate_hz)
-        if not item.cut:
-            item.stop(now_ms)
-        self.sent(item_id, samples, rate_hz, now_ms)
-
     def reported(self, item_id: str, heard_ms: int, now_ms: int) -> bool:
         """The client says how much it played before it stopped. False if no such item was sent."""
         item = self._items.get(item_id)

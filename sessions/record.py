@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sessions.problems import ModelProblem
 from sessions.usage import TokenUsage
 
 
@@ -78,6 +79,9 @@ class Turn:
     interrupted: bool = False
     outcome: str | None = None  # of the last response: completed, cancelled, incomplete, failed
     usage: TokenUsage = field(default_factory=TokenUsage)
+    problem: ModelProblem | None = (
+        None  # the last that the model has reported, though a later answer may have been whole
+    )
 
 
 @dataclass(slots=True)
@@ -101,3 +105,4 @@ class CallSummary:
     redials: int = 0
     end_reason: str | None = None
     duration_ms: int = 0
+    problems: tuple[tuple[ModelProblem, int], ...] = ()  # that the model has reported, and how often each

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TypeVar
 
 MAX_KNOWN = 128  # items, responses and calls that are remembered; the oldest are forgotten
+Key = TypeVar("Key", bound=Hashable)
 Known = TypeVar("Known")
 
 
-def remember(known: dict[str, Known], key: str, value: Known, most: int = MAX_KNOWN) -> None:
+def remember(known: dict[Key, Known], key: Key, value: Known, most: int = MAX_KNOWN) -> None:
     """Keep a value by its id, and forget the oldest where there would be more than `most`."""
     if len(known) >= most and key not in known:
         del known[next(iter(known))]

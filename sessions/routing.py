@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from sessions import answering, caller_side, ending, line, model_side
+from sessions import answering, caller_side, ending, line, model_side, speaking
 from sessions.commands import PassToModel, Relay
 from sessions.events import (
     AgentAudio,
@@ -95,17 +95,19 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
 
 
 def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
-    """Take an event of the model's leg; one that is gone, or not ready, has nothing to say."""
+    """Take an event of the model's leg; one that is gone, or not ready, has nothing to say but what is wrong."""
     if state.line is not Line.OPEN and not isinstance(event, ModelReady | ModelLost):
+        if isinstance(event, ModelRefused) and state.line is Line.DIALLING:
+            state.note(event.problem, "request", None)
         return
     match event:
         case AgentAudio():
-            state.add(model_side.speech(state, event, now_ms))
+            state.add(speaking.speech(state, event, now_ms))
         case ModelPassed():  # these two are most of what is not sound
             state.progress_ms = now_ms
             state.out.append(Relay(event))
         case AgentText():
-            model_side.words(state, event, now_ms)
+            speaking.words(state, event, now_ms)
         case ModelReady():
             line.ready(state, now_ms)
         case SpeechStarted():

@@ -8,13 +8,25 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from sessions.agent import ToolRule
-from sessions.commands import AddToolOutput, Command, Configure, ModelCommand, PassToModel, Refuse, Seed, SendAudio
+from sessions.commands import (
+    AddToolOutput,
+    Command,
+    Configure,
+    ModelCommand,
+    NoteProblem,
+    PassToModel,
+    Refuse,
+    Seed,
+    SendAudio,
+)
 from sessions.events import DeleteWanted, ResponseRequest
 from sessions.hearing import Hearing
 from sessions.jobs import ToolLedger
 from sessions.past import Past
 from sessions.playback import PlaybackLedger
 from sessions.ports import Ids
+from sessions.problems import ORDINARY, OTHER, ModelProblem
+from sessions.record import Turn
 from sessions.responses import ResponseQueue
 from sessions.setup import ModelSetup
 from sessions.talk import Talk
@@ -27,6 +39,7 @@ from sessions.written import WrittenItems
 HELD_AUDIO_MS = 10_000  # caller sound kept while the model's leg is being opened; past it the oldest goes
 HELD_FRAMES = 2_000  # the same, for sound in crumbs
 HELD_COMMANDS = 1_000  # other messages kept meanwhile
+MAX_PROBLEMS = 16  # kinds of them that are kept apart in a record
 HELD_BYTES = 32 * 1024 * 1024  # of those messages
 
 
@@ -133,6 +146,13 @@ class Meter:
     agent_rate_hz: int = 1
     usage: TokenUsage = field(default_factory=TokenUsage)
     redials: int = 0
+    problems: dict[ModelProblem, int] = field(default_factory=dict)  # that the model has reported
+
+    def problem(self, problem: ModelProblem) -> None:
+        """The model reports one more."""
+        if problem not in self.problems and len(self.problems) >= MAX_PROBLEMS:
+            problem = ModelProblem(OTHER, OTHER)
+        self.problems[problem] = self.problems.get(problem, 0) + 1
 
     def caller_rate(self, rate_hz: int) -> None:
         """Caller sound comes at another rate from here on."""
@@ -184,7 +204,8 @@ class CallState:
     responses: dict[str, bool] = field(default_factory=dict)  # every response seen; True while it runs
     beside: set[str] = field(default_factory=set)  # those that are out of band
     beside_asked: dict[str, ResponseRequest] = field(default_factory=dict)  # the same, not begun yet
-    silenced: set[str] = field(default_factory=set)  # those cut short: what they still send is not heard
+    silenced: set[str] = field(default_factory=set)  # those cut short: what they still say goes no further
+    cancelled_request: str | None = None  # the client cancelled what it had asked for before it began
     cancelled: str | None = None  # the response that was cancelled because nobody takes its speech
     live_item: str | None = None  # the item whose speech goes straight on
     live_response: str = ""  # the response that it belongs to
@@ -224,6 +245,16 @@ class CallState:
         """One more command, if it is one."""
         if command is not None:
             self.out.append(command)
+
+    def note(self, problem: ModelProblem | None, about: str, turn: Turn | None) -> None:
+        """The model reports a problem, in this turn if it is one's; ordinary races are none."""
+        if problem is None or problem.code in ORDINARY:
+            return
+        self.meter.problem(problem)
+        if turn is not None:
+            turn.problem = problem
+            self.book.touch(turn)
+        self.out.append(NoteProblem(problem, about))
 
     def of_this_leg(self, item_id: str) -> bool:
         """Whether the present leg knows this item whole; one dialled later was told only what was heard of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audio.runs import FrameRun
-from sessions import caller_side, model_side
+from sessions import caller_side, speaking
 from sessions.state import CallState, Line
 
 
@@ -36,4 +36,4 @@ class StraightSound:
     def agent_run(self, item_id: str, run: FrameRun) -> None:
         """Take speech of an item that went straight to the caller. Told before any other event that came after it."""
         if self._state.end_reason is None:
-            model_side.run(self._state, item_id, run)
+            speaking.run(self._state, item_id, run)

@@ -50,7 +50,9 @@ RECORD = SessionRecord(
 )
 
 
-def make_gateway(folder: Path, agents: dict[str, str] | None = None, **settings: Any) -> Gateway:
+def make_gateway(
+    folder: Path, agents: dict[str, str] | None = None, mcp: McpPool | None = None, **settings: Any
+) -> Gateway:
     """A gateway with one scripted agent, and these."""
     scripts = folder / "agents" / "scripts"
     scripts.mkdir(parents=True)
@@ -58,7 +60,7 @@ def make_gateway(folder: Path, agents: dict[str, str] | None = None, **settings:
         (folder / "agents" / f"{name}.yaml").write_text(text)
     (scripts / "one.yaml").write_text("turns: [{say: Hello.}]")
     loaded = load_settings(environ={}, folder=folder, **settings)
-    return Gateway(loaded, SystemClock(), CountingIds(), Overrides(inline=True, mcp=McpPool({})))
+    return Gateway(loaded, SystemClock(), CountingIds(), Overrides(inline=True, mcp=mcp or McpPool({})))
 
 
 async def fill(gateway: Gateway, folder: Path) -> None:

@@ -7,10 +7,13 @@ from copy import deepcopy
 from sessions.call import Call
 from sessions.commands import (
     AddToolOutput,
+    CancelResponse,
     Command,
     DialModel,
     EndCall,
     PassToModel,
+    Play,
+    Relay,
     RequestResponse,
     RunTool,
     SaveTurn,
@@ -20,9 +23,11 @@ from sessions.commands import (
 )
 from sessions.events import (
     AgentAudio,
+    AgentText,
     CallerAudio,
     CallerCommitted,
     CallEvent,
+    CancelWanted,
     ModelLost,
     ModelReady,
     Outcome,
@@ -70,6 +75,8 @@ class Referee:
         self.peace = True  # no answer was ever cut short
         self.reports: dict[str, tuple[int, int]] = {}  # item -> reported, sent by then
         self.sent: dict[str, int] = {}  # item -> samples of the agent's
+        self.cut: set[str] = set()  # responses that were cut short, or are over: they say nothing more
+        self.cut_soon: str | None = None  # a request that its client cancelled before it began
         self.sound_in: list[int] = []  # first samples of caller frames
         self.sound_out: list[int] = []
         self.saved: dict[int, Turn] = {}
@@ -109,6 +116,7 @@ class Referee:
                 self.speaks_since_ms = now_ms
                 self.peace = self.peace and self.running is None
                 if self.interrupts:
+                    self.cut |= self.seen - self.beside
                     self.cut_ms = {**dict.fromkeys(self.sent, now_ms), **self.cut_ms}
             case SpeechEnded() if self.open:
                 self.speaks_since_ms = None
@@ -120,7 +128,13 @@ class Referee:
                 self.untaken.discard(event.call_id)
             case ModelReady():
                 self.open = True
-            case AgentAudio() if self.open:
+            case CancelWanted() if self.open and event.response_id is not None:
+                self.cut |= {event.response_id} & self.seen
+            case CancelWanted() if self.open and self.running is not None:
+                self.cut.add(self.running)
+            case CancelWanted() if self.open:
+                self.cut_soon = self.asked
+            case AgentAudio() if self.open and event.response_id not in self.cut:
                 self.sent[event.item_id] = self.sent.get(event.item_id, 0) + event.frame.samples
                 self.first_ms.setdefault(event.item_id, now_ms)
                 self.last_ms = now_ms
@@ -137,6 +151,9 @@ class Referee:
         if event.out_of_band:
             self.beside.add(event.response_id)
         elif event.response_id not in self.over:
+            if self.cut_soon is not None and self.cut_soon == self.asked:
+                self.cut.add(event.response_id)
+                self.cut_soon = None
             self.running, self.asked = event.response_id, None
             seeded, self.seeded = self.seeded, False
             if not self.untaken and not seeded:
@@ -151,6 +168,7 @@ class Referee:
             self.usage += event.usage.output_text
         self.seen.add(event.response_id)
         self.over.add(event.response_id)
+        self.cut.add(event.response_id)
         if event.response_id == self.running:
             self.running = None
         if event.outcome is not Outcome.COMPLETED:
@@ -180,6 +198,12 @@ class Referee:
                     self.sound_out.append(command.frame.start_sample)
                 case DialModel():
                     self._dialled(command)
+                case Play():
+                    assert command.response_id not in self.cut, "a response that was cut short was heard"
+                case Relay() if isinstance(command.event, AgentText):
+                    assert command.event.response_id not in self.cut, "a response that was cut short had words"
+                case CancelResponse() if command.wire is None and command.response_id is not None:
+                    self.cut.add(command.response_id)
                 case ToolEnded():
                     self.tools_over.add(command.call_id)
                 case EndCall():
@@ -195,8 +219,9 @@ class Referee:
         self.told[self.generation] = []
         self.untaken.clear()
         self.open = False
-        self.running = self.asked = self.speaks_since_ms = None
+        self.running = self.asked = self.speaks_since_ms = self.cut_soon = None
         self.over |= self.seen
+        self.cut |= self.seen
 
     def _tell(self, name: str) -> None:
         assert name not in self.told[self.generation], f"the model was told of {name} twice"

@@ -1,12 +1,14 @@
-"""A real store in memory that a test can break, and that tells when it was written to."""
+"""Real stores that a test can break: in words that a store may say, and in every way that none should."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sessions.ports import Clock
-from sessions.stores.contract import Document, StoreFailed, Write
+from sessions.stores.contract import Document, SessionKey, StoreFailed, Write
 from sessions.stores.sqlite import SqliteStore
 
 
@@ -32,3 +34,82 @@ class FaultyStore(SqliteStore):
 
     async def put(self, document: Document, if_match: str | None) -> str:
         return (await self.put_many([Write(document, if_match)]))[0]
+
+
+# What an outside part may raise, whatever its contract says.
+ODD_FAULTS: tuple[BaseException, ...] = (
+    SystemExit(2),
+    KeyboardInterrupt(),
+    RecursionError("maximum recursion depth exceeded"),
+    TypeError("unhashable type"),
+    OSError(5, "Input/output error"),
+    sqlite3.OperationalError("database or disk is full"),
+    sqlite3.DatabaseError("database disk image is malformed"),
+    MemoryError(),
+    asyncio.CancelledError(),
+    BaseExceptionGroup("several", [SystemExit(1)]),
+)
+# What it may answer.
+ODD_ANSWERS: tuple[Any, ...] = (None, [], [None], ["x"], 7, b"bytes", "words", {}, {"id": 3}, [{"id": "session"}])
+
+
+class OddStore(SqliteStore):
+    """Does in one of its operations what no store should, for the sessions that `odd_for` names.
+
+    The operations that name no session do it always. `odd` raises, or answers.
+    """
+
+    def __init__(self, clock: Clock, operation: str, odd: Callable[[], Any], odd_for: str = "odd") -> None:
+        super().__init__(":memory:", clock, inline=True)
+        self._operation = operation
+        self._odd = odd
+        self._odd_for = odd_for
+        self.well = False  # from now on it does as it should
+
+    def _is_odd(self, operation: str, session_id: object) -> bool:
+        return not self.well and operation == self._operation and session_id in (None, self._odd_for)
+
+    async def put(self, document: Document, if_match: str | None) -> str:
+        if self._is_odd("put", document["session_id"]):
+            return self._odd()  # type: ignore[no-any-return]
+        return (await super().put_many([Write(document, if_match)]))[0]
+
+    async def put_many(self, writes: Sequence[Write]) -> list[str]:
+        if writes and self._is_odd("put_many", writes[0].document["session_id"]):
+            return self._odd()  # type: ignore[no-any-return]
+        return await super().put_many(writes)
+
+    async def get(self, tenant: str, session_id: str, document_id: str) -> Document:
+        if self._is_odd("get", session_id):
+            return self._odd()  # type: ignore[no-any-return]
+        return await super().get(tenant, session_id, document_id)
+
+    async def query(self, tenant: str, session_id: str, document_type: str) -> list[Document]:
+        if self._is_odd("query", session_id):
+            return self._odd()  # type: ignore[no-any-return]
+        return await super().query(tenant, session_id, document_type)
+
+    async def left_live(self) -> list[Document]:
+        return self._odd() if self._is_odd("left_live", None) else await super().left_live()
+
+    async def expired(self, now_s: float) -> list[SessionKey]:
+        return self._odd() if self._is_odd("expired", None) else await super().expired(now_s)
+
+    async def delete_session(self, tenant: str, session_id: str) -> int:
+        if self._is_odd("delete_session", session_id):
+            return self._odd()  # type: ignore[no-any-return]
+        return await super().delete_session(tenant, session_id)
+
+
+def raising(fault: BaseException) -> Callable[[], Any]:
+    """An operation that raises."""
+
+    def operation() -> Any:
+        raise fault
+
+    return operation
+
+
+def answering(answer: Any) -> Callable[[], Any]:
+    """An operation that answers so."""
+    return lambda: answer

@@ -20,7 +20,7 @@ ENTRY_KEYS = {
     "agent": {"agent", "heard", "heard_ms", "how", "written", "begin_ms"},
     "tool": {"tool", "arguments", "output", "error", "client", "took_ms"},
 }
-TURN_KEYS = {"entries", "latency_ms", "interrupted", "outcome", "usage"}
+TURN_KEYS = {"entries", "latency_ms", "interrupted", "outcome", "usage", "problem"}
 QUIET = 60  # peak of PCM16 that counts as nothing
 EDGE_MS = 30
 GATE = 200  # root mean square of PCM16, above which a sound is audible
@@ -129,7 +129,7 @@ def _turns(expected: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, A
         where = f"turn {turn['index']}"
         if unknown := set(wanted) - TURN_KEYS:
             findings.check(False, f"{where}: {unknown} is not known in expect.yaml")
-        for key, default in (("interrupted", False), ("outcome", "completed"), ("usage", {})):
+        for key, default in (("interrupted", False), ("outcome", "completed"), ("usage", {}), ("problem", None)):
             findings.compare(f"{where}, {key}", wanted.get(key, default), turn[key])
         findings.compare(f"{where}, latency_ms", wanted["latency_ms"], turn["latency_ms"])
         findings.check(turn["end_ms"] is not None, f"{where} never ended")

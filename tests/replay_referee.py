@@ -251,11 +251,8 @@ class Referee:
     def _in_response(self, kind: str, event: Event) -> None:
         response = self._responses.get(event["response_id"])
         if response is None:
-            late = kind == "output_audio.delta" and "late_audio" in self._allows
-            if late:
-                self._sound(event["item_id"], event["delta"])
             shown = kind == "output_item.done" and event["item"]["type"] == "mcp_call"
-            self._check(late or shown, f"{event['response_id']} is not under way")
+            self._check(shown, f"{event['response_id']} is not under way")
             return
         if kind == "output_item.added":
             self._item_added(response, event)

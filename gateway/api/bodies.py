@@ -15,11 +15,14 @@ from fastapi.routing import APIRoute
 
 from gateway.auth.http import AsgiApp, EntranceRefused, Message, Receive, RequireCaller, Scope, Send
 from gateway.auth.requests import Refusal
-from gateway.realtime.client_events import check_depth, read_object
+from gateway.realtime.reading import check_depth, read_object
 from sessions.errors import WireError
 from sessions.ports import JsonObject
 
-BODY_S = 10.0  # for a whole body to come
+# For a whole body to come: of one that trickles in, progress would never end. But a large one that is allowed has its
+# time too: so many bytes of it are worth a second more.
+BODY_S = 5.0
+SECONDS_WORTH_BYTES = 64 * 1024
 LINGER_S = 2.0  # for a refused client to stop sending and read why: bytes that are not read would cut it off
 
 TOO_LARGE = Refusal(413, "body_too_large", "The request's body is larger than this server takes.")
@@ -80,7 +83,7 @@ class _Body:
         self._pending = self._announced_bytes > 0 or b"transfer-encoding" in headers
         self._closes = False
         self._bytes = 0
-        self._until_s: float | None = None
+        self._begun_s: float | None = None
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
@@ -91,10 +94,10 @@ class _Body:
             return await self._receive()
         if self._announced_bytes > self._max_bytes:
             raise EntranceRefused(TOO_LARGE)
-        if self._until_s is None:
-            self._until_s = asyncio.get_running_loop().time() + BODY_S
+        if self._begun_s is None:
+            self._begun_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(self._until_s):
+            async with asyncio.timeout_at(self._begun_s + BODY_S + self._bytes // SECONDS_WORTH_BYTES):
                 message = await self._receive()
         except TimeoutError:
             raise EntranceRefused(TOO_SLOW) from None

@@ -13,6 +13,7 @@ AGENTS: Json = {
             "version": "5d1f2c9a",
             "available": True,
             "reason": None,
+            "tool_servers_down": [{"server": "bookings", "reason": "its program ended with code 1"}],
         },
         {
             "name": "harbour",
@@ -21,6 +22,7 @@ AGENTS: Json = {
             "version": "07be41f3",
             "available": False,
             "reason": "OPENAI_API_KEY is not set",
+            "tool_servers_down": [],
         },
     ]
 }
@@ -48,6 +50,7 @@ SESSION: dict[str, Json] = {
         "agent_audio_ms": 18900,
         "dropped_audio_ms": 0,
         "redials": 0,
+        "problems": [{"code": "rate_limit_exceeded", "type": "server_error", "count": 1}],
         "duration_ms": 42000,
         "usage": USAGE,
     },
@@ -103,6 +106,7 @@ TRANSCRIPT: Json = {
             "latency_ms": 640,
             "interrupted": True,
             "outcome": "completed",
+            "problem": {"code": "rate_limit_exceeded", "type": "server_error"},
             "usage": USAGE,
             "entries": [_SAID, _USED, _ANSWERED],
         }

@@ -13,6 +13,13 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class ToolServerShape(Shape):
+    """A tool server that is not connected."""
+
+    server: Annotated[str, Field(description="its name in the MCP configuration", examples=["crm"])]
+    reason: Annotated[str, Field(examples=["its program ended with code 1"])]
+
+
 class AgentShape(Shape):
     """An agent that callers can ask for."""
 
@@ -22,6 +29,10 @@ class AgentShape(Shape):
     version: Annotated[str, Field(description="a digest of the agent's file", examples=["5d1f2c9a"])]
     available: bool
     reason: Annotated[str | None, Field(examples=["OPENAI_API_KEY is not set"])] = None
+    tool_servers_down: Annotated[
+        list[ToolServerShape],
+        Field(description="the tool servers of its grants that are not connected; it can be called without them"),
+    ] = []
 
 
 class AgentList(Shape):
@@ -41,6 +52,19 @@ class UsageShape(Shape):
     output_audio: int = 0
 
 
+class ProblemShape(Shape):
+    """What the model reported to be wrong, in its service's own short words; a word that is not plain is `other`."""
+
+    code: Annotated[str, Field(examples=["rate_limit_exceeded"])]
+    type: Annotated[str | None, Field(examples=["server_error"])] = None
+
+
+class CountedProblem(ProblemShape):
+    """The same, and how often it came in one call."""
+
+    count: int
+
+
 class SummaryShape(Shape):
     """A call's sums."""
 
@@ -49,6 +73,7 @@ class SummaryShape(Shape):
     agent_audio_ms: Annotated[int, Field(examples=[18900])]
     dropped_audio_ms: int = 0
     redials: Annotated[int, Field(description="how often the model's leg was opened anew")] = 0
+    problems: Annotated[list[CountedProblem], Field(description="that the model reported")] = []
     duration_ms: Annotated[int, Field(examples=[42000])]
     usage: UsageShape
 
@@ -121,6 +146,7 @@ class TurnShape(Shape):
     ]
     interrupted: bool
     outcome: str | None
+    problem: Annotated[ProblemShape | None, Field(description="the last that the model reported in this turn")] = None
     usage: UsageShape
     entries: list[EntryShape]
 

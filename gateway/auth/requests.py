@@ -145,11 +145,11 @@ def behind_proxies(request: UpgradeRequest, proxies: tuple[Network, ...]) -> Upg
 
     X-Forwarded-For is read from its end, past our own proxies: what stands further left is only somebody's claim.
     """
-    if not _is_one(request.peer, proxies):
+    if not is_one_of(request.peer, proxies):
         return request
     claimed = ",".join(request.headers.all("x-forwarded-for")).split(",")
     hops = [_read_hop(hop.strip()) for hop in reversed(claimed) if hop.strip()]
-    peer = next((hop for hop in hops if not _is_one(hop, proxies)), request.peer)
+    peer = next((hop for hop in hops if not is_one_of(hop, proxies)), request.peer)
     scheme = _nearest(request.headers.all("x-forwarded-proto"))
     host = _nearest(request.headers.all("x-forwarded-host"))
     return replace(
@@ -176,7 +176,8 @@ def _nearest(values: tuple[str, ...]) -> str | None:
     return ",".join(values).split(",")[-1].strip() or None
 
 
-def _is_one(address: str, networks: tuple[Network, ...]) -> bool:
+def is_one_of(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether the address lies in one of the networks; False for what is no address."""
     try:
         known = ip_address(address)
     except ValueError:

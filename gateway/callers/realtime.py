@@ -13,9 +13,6 @@ from sessions.commands import CallerCommand, EndCall, Play, Relay
 from sessions.errors import WireError
 from sessions.events import CallerEvent, HungUp
 
-STRAIGHT_MAX_BYTES = (
-    4 * 1024 * 1024
-)  # that the client has not taken; from here on each message is sent with a look at it
 BAD_INPUT_CODE = 1008  # "do not try again", as the public clients understand it
 CLOSE_CODES = {"model_lost": 1011, "server_fault": 1011, "bad_input": BAD_INPUT_CODE, "shutting_down": 1001}
 # What our own end of the line says of the client. From its side the same code says no more than that it has gone.
@@ -119,7 +116,7 @@ class RealtimeCallerLeg:
     def straight(self, response_id: str) -> Callable[[bytes], None] | None:
         """The socket's own way out, where the client sees the response's messages as they come."""
         socket = self._socket
-        if socket is None or socket.unsent_bytes > STRAIGHT_MAX_BYTES or not self._view.unchanged(response_id):
+        if socket is None or not self._view.unchanged(response_id):
             return None
         return socket.straight()
 

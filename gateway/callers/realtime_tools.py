@@ -42,7 +42,7 @@ class ServerTools:
         """Whether an item of the model's is a call that the client must not take for its own."""
         if item.get("type") != "function_call":
             return False
-        name = item.get("name")
+        name = str(item.get("name"))
         # A name that nobody has declared is no affair of the client's: the model is told that there is no such tool.
         return name in self._names or (self.client_tools is not None and name not in self.client_tools)
 

@@ -18,6 +18,7 @@ from gateway.callers.realtime_order import ItemOrder, previous_id
 from gateway.callers.realtime_seen import SeenResponse
 from gateway.callers.realtime_tools import ServerTools
 from gateway.realtime import response_events, server_events
+from gateway.realtime.reading import read_json
 from sessions.commands import (
     CallerCommand,
     ClearPlayback,
@@ -70,7 +71,7 @@ class ClientView:
                 made = server_events.item_truncated(self._event_id(), command.item_id, 0, command.heard_ms)
                 return (made,)
             case EndCall():
-                return () if command.error_code is None else (self._error(command.message, command.error_code, None),)
+                return () if command.error_code is None else (self._last_error(command, command.error_code),)
             case ClearPlayback():
                 return ()  # the client plays, and stops by itself on speech_started
             case _:
@@ -86,7 +87,7 @@ class ClientView:
             return response_events.audio_delta(self._event_id(), place, command.frame.payload)
         if self.unchanged(command.response_id):
             return wire
-        return self._responses[command.response_id].indexed(orjson.loads(wire))
+        return self._responses[command.response_id].indexed(read_json(wire))
 
     def unchanged(self, response_id: str) -> bool:
         """Whether this client sees the speech of a response in the very messages that bring it."""
@@ -121,7 +122,7 @@ class ClientView:
         item = parsed.get("item")
         if isinstance(item, dict) and self.tools.owns(item):
             return self.tools.in_response(kind, parsed, item, seen)
-        item_id = parsed.get("item_id")
+        item_id = str(parsed.get("item_id"))  # a model may give anything for an id
         if item_id in self.order.hidden:
             return ()
         if item_id in self.tools.shown and kind.startswith("response.function_call_arguments."):
@@ -137,7 +138,7 @@ class ClientView:
         if not self.names.has_item(item_id):  # what the client itself tells of is no secret, whatever it looks like
             if isinstance(item, dict) and self.tools.owns(item):
                 return self.tools.in_conversation(kind, parsed, item)
-            ours = isinstance(item, dict) and item.get("call_id") in self.tools.call_ids
+            ours = isinstance(item, dict) and str(item.get("call_id")) in self.tools.call_ids
             if ours or item_id.startswith(OWN_PREFIX) or item_id in self.order.hidden:
                 if kind == "conversation.item.added":
                     self.order.hidden.add(item_id)
@@ -183,6 +184,12 @@ class ClientView:
     def _error(self, message: str, code: str, client_event_id: str | None) -> bytes:
         kind = "server_error" if code in ("model_lost", "server_error") else "invalid_request_error"
         return server_events.error(self._event_id(), message, code=code, client_event_id=client_event_id, type=kind)
+
+    def _last_error(self, command: EndCall, code: str) -> bytes:
+        if command.problem is None:
+            return self._error(command.message, code, None)
+        told = {"code": command.problem.code, "type": command.problem.type}
+        return server_events.error(self._event_id(), command.message, code=code, type="server_error", model=told)
 
     def _event_id(self) -> str:
         return self._ids.new("event")

@@ -16,12 +16,14 @@ from gateway.alarm import Alarm
 from gateway.guard import Guard
 from gateway.lane import CLOSED, Lane
 from gateway.models.leg import ModelLeg
+from gateway.models.realtime_calls import UsedNames
 from gateway.models.realtime_codec import RealtimeModelCodec
 from gateway.realtime.server import RealtimeServer
 from sessions.commands import Configure, ModelCommand
 from sessions.errors import LegLost, WireError
 from sessions.events import ModelEvent, ModelLost
 from sessions.ports import Clock, Ids
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,10 @@ class InProcessLeg:
             except WireError as problem:
                 log.warning("malformed message from the model", extra={"why": problem.message})
                 continue
+            settings = self._codec.settings
+            if settings.retry is not None:
+                retry, settings.retry = settings.retry, None
+                self._server.receive(retry, self._clock.now_ms())
             if type(event) is ModelLost:
                 self.close()
             if event is not None:
@@ -145,6 +151,7 @@ class InProcessConnector:
         self._engine = engine
         self._clock = clock
         self._ids = ids
+        self._used = UsedNames()
 
     async def dial(
         self,
@@ -157,8 +164,10 @@ class InProcessConnector:
         status = self._engine.refuses(attempt)
         if status is not None:
             retryable = status == 429 or status >= 500
-            raise LegLost(f"refused with HTTP {status}", retryable=retryable)
-        codec = RealtimeModelCodec(self._ids, speaks_given_text=True)
+            lost = LegLost(f"refused with HTTP {status}", retryable=retryable)
+            lost.problem = ModelProblem(f"http_{status}", "http")
+            raise lost
+        codec = RealtimeModelCodec(self._ids, speaks_given_text=True, used=self._used)
         leg = InProcessLeg(self._engine, codec, self._clock, deliver, fault, attempt)
         leg.open(setup)
         return leg

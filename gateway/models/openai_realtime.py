@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from audio.runs import FrameRun
-from gateway.dial import dial
+from gateway.dial import DialFailed, dial
 from gateway.lane import CLOSED, SoundSource
 from gateway.models.leg import ModelLeg
+from gateway.models.realtime_calls import UsedNames
 from gateway.models.realtime_codec import RealtimeModelCodec
+from gateway.models.realtime_endings import closing, turned_away
 from gateway.sockets import Socket
 from sessions.commands import Configure, ModelCommand, SendAudio
 from sessions.errors import WireError
@@ -110,7 +112,7 @@ class RealtimeModelLeg:
             self._malformed += 1
             log.warning("malformed message from the model", extra={"why": problem.message})
             if self._malformed >= MAX_MALFORMED:
-                self._end("ten malformed messages in a row", retryable=True)
+                self._end(ModelLost("ten malformed messages in a row", retryable=True))
             return
         self._malformed = 0
         if type(event) is AgentAudio:
@@ -123,7 +125,7 @@ class RealtimeModelLeg:
             retry, settings.retry = settings.retry, None
             self._socket.send_text(retry)
         if type(event) is ModelLost:
-            self._end(event.reason, retryable=event.retryable)
+            self._end(event)
         elif event is not None and not self._closed:
             self._deliver(event)
 
@@ -132,8 +134,8 @@ class RealtimeModelLeg:
         log.warning("binary message from the model")
 
     def lost(self, code: int, reason: str) -> None:
-        """The model's side closed, or the line broke. 1008 and 4xxx are refusals that dialling cannot mend."""
-        self._end(f"closed with {code}", retryable=not (code == 1008 or 4000 <= code < 5000))
+        """The model's side closed, or the line broke."""
+        self._end(closing(code))
 
     def send(self, command: ModelCommand) -> None:
         """Write a command out."""
@@ -194,19 +196,19 @@ class RealtimeModelLeg:
         """Caller's sound dropped because the connection was too slow."""
         return self._holder.dropped_ms
 
-    def _end(self, reason: str, *, retryable: bool) -> None:
-        if self._closed:
-            return
-        self.close()
-        self._deliver(ModelLost(reason, retryable))
+    def _end(self, lost: ModelLost) -> None:
+        if not self._closed:
+            self.close()
+            self._deliver(lost)
 
 
 class OpenAIRealtimeConnector:
-    """Dials one model."""
+    """Dials one model for one call, again if need be."""
 
     def __init__(self, endpoint: Endpoint, ids: Ids) -> None:
         self._endpoint = endpoint
         self._ids = ids
+        self._used = UsedNames()
 
     async def dial(
         self,
@@ -223,15 +225,19 @@ class OpenAIRealtimeConnector:
             speaks_given_text=False,
             voids=endpoint.voids,
             semantic_vad=endpoint.semantic_vad,
+            used=self._used,
         )
         leg = RealtimeModelLeg(codec, deliver)
-        await dial(
-            endpoint.url,
-            leg,
-            headers=headers,
-            ssl_context=endpoint.ssl_context,
-            timeout_s=DIAL_TIMEOUT_S,
-            on_fault=fault,
-        )
+        try:
+            await dial(
+                endpoint.url,
+                leg,
+                headers=headers,
+                ssl_context=endpoint.ssl_context,
+                timeout_s=DIAL_TIMEOUT_S,
+                on_fault=fault,
+            )
+        except DialFailed as failed:
+            raise turned_away(failed) from None
         leg.send(Configure(setup))
         return leg

@@ -13,12 +13,14 @@ import orjson
 import pybase64
 
 from audio.runs import FrameRun
+from gateway.models.realtime_calls import CallNames, UsedNames
+from gateway.models.realtime_endings import ending
 from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_of, whole_of
 from gateway.models.realtime_settings import ModelSettings
 from gateway.models.realtime_speech import ModelSpeech, named_format
 from gateway.models.realtime_writing import OWN_PREFIX, Writer
 from gateway.models.sound_positions import SoundPositions
-from gateway.realtime.client_events import check_depth
+from gateway.realtime.reading import check_depth, has_halves, read_halves, read_object
 from gateway.realtime.scan import DELTA_TYPE, PLAIN_APPEND
 from sessions.commands import (
     AddToolOutput,
@@ -34,33 +36,33 @@ from sessions.commands import (
 from sessions.errors import WireError
 from sessions.events import (
     AgentText,
+    CallerTranscribed,
     ModelEvent,
     ModelLost,
     ModelPassed,
     ModelReady,
     ModelRefused,
+    ResponseEnded,
     ResponseStarted,
     ToolWanted,
     Wire,
 )
+from sessions.past import PastToolCall
 from sessions.ports import Ids, Json, JsonObject
 from sessions.remembering import remember
+from sessions.text import Halves
 
 log = logging.getLogger(__name__)
 
 DIALECT = "realtime"
 APPEND_TYPE = b'"input_audio_buffer.append"'
-# Errors after which the service closes the session, and whether another one may fare better.
-ENDINGS = {
-    "session_expired": True,
-    "invalid_api_key": False,
-    "account_deactivated": False,
-    "insufficient_quota": False,
-    "credit_balance_exhausted": False,
-    "billing_hard_limit_reached": False,
-    "model_not_found": False,
-    "beta_api_shape_disabled": False,
-}
+PIECES = frozenset(
+    {
+        "response.output_audio_transcript.delta",
+        "response.output_text.delta",
+        "conversation.item.input_audio_transcription.delta",
+    }
+)
 POSITIONS = {
     "input_audio_buffer.speech_started": ("audio_start_ms",),
     "input_audio_buffer.speech_stopped": ("audio_end_ms",),
@@ -71,16 +73,38 @@ POSITIONS = {
 class RealtimeModelCodec:
     """Reads and writes for one leg. `settings` and `speech` are its own talk about the session, and its sound."""
 
-    __slots__ = ("_beside", "_called", "_positions", "_told", "_worded", "_write", "settings", "speech")
+    __slots__ = (
+        "_beside",
+        "_called",
+        "_calls",
+        "_halves",
+        "_positions",
+        "_told",
+        "_worded",
+        "_write",
+        "settings",
+        "speech",
+    )
 
     def __init__(
-        self, ids: Ids, *, speaks_given_text: bool, voids: frozenset[str] = frozenset(), semantic_vad: bool = True
+        self,
+        ids: Ids,
+        *,
+        speaks_given_text: bool,
+        voids: frozenset[str] = frozenset(),
+        semantic_vad: bool = True,
+        used: UsedNames | None = None,
     ) -> None:
-        """`voids`: session fields that this service does not take. `semantic_vad` False: nor that turn detection."""
+        """`voids`: session fields that this service does not take. `semantic_vad` False: nor that turn detection.
+
+        `used`: what is shared with the other legs of the same call.
+        """
         self._write = Writer(ids, speaks_given_text=speaks_given_text)
+        self._calls = CallNames(ids, used or UsedNames())
         self._positions = SoundPositions()
         self.settings = ModelSettings(self._write, voids=voids, semantic_vad=semantic_vad)
         self.speech = ModelSpeech()
+        self._halves = Halves()
         self._worded: dict[str, bool] = {}  # items that have had words in pieces
         self._called: dict[str, bool] = {}  # function calls that were told to the call
         self._told: set[str] = set()  # items of the past: the client knows them
@@ -94,12 +118,17 @@ class RealtimeModelCodec:
             sound = self.speech.read(text)
             if sound is not None:
                 return sound
-        parsed = _read_object(text)
+        came, parsed = text, read_object(text)
+        check_depth(parsed, text)
         kind = text_of(parsed, "type")
         if kind in BETA_NAMES:
             kind = BETA_NAMES[kind]
             parsed = {**parsed, "type": kind}
             text = orjson.dumps(parsed)
+        if b'"call_id"' in text:
+            named = self._calls.read(kind, parsed)
+            if named is not parsed:
+                parsed, text = named, orjson.dumps(named)
         if kind == "response.output_audio.delta":
             ids = text_of(parsed, "response_id"), text_of(parsed, "item_id")
             return self.speech.parsed(*ids, text_of(parsed, "delta"), text)
@@ -109,7 +138,10 @@ class RealtimeModelCodec:
             return self._session_updated(parsed)
         if kind in POSITIONS:
             parsed, text = self._on_call(parsed, POSITIONS[kind], text)
-        return self._noted(kind, read_server_event(parsed, Wire(DIALECT, text, parsed)))
+        event = read_server_event(parsed, Wire(DIALECT, text, parsed))
+        if isinstance(event, AgentText | CallerTranscribed) and kind in PIECES and (self._halves or has_halves(came)):
+            event = self._joined(event, came)
+        return self._noted(kind, event)
 
     def _session_updated(self, parsed: JsonObject) -> ModelReady | None:
         self.speech.format = named_format(parsed.get("session")) or self.settings.asked_format
@@ -128,6 +160,14 @@ class RealtimeModelCodec:
         parsed = {**parsed, **moved}
         return parsed, orjson.dumps(parsed)
 
+    def _joined(self, event: AgentText | CallerTranscribed, came: bytes) -> AgentText | CallerTranscribed:
+        """A piece of words with whole characters: it may begin or end with half of one that was cut in two."""
+        try:
+            piece = read_halves(came)["delta"] if has_halves(came) else event.text
+        except ValueError as error:
+            raise WireError(f"the model's words cannot be read: {error}", param="delta") from error
+        return replace(event, text=self._halves.joined(event.item_id, piece))
+
     def _noted(self, kind: str, event: ModelEvent | None) -> ModelEvent | None:
         """The event as it is with all that was read before."""
         if type(event) is AgentText:  # most of what is not sound
@@ -140,8 +180,10 @@ class RealtimeModelCodec:
                 assert event.wire is not None
                 return ModelPassed(event.wire)
             remember(self._called, event.call_id, True)
+        elif isinstance(event, ResponseEnded):
+            self._calls.running = None
         elif isinstance(event, ModelRefused):
-            return self._refusal(event)
+            return self._refusal(event) if kind == "error" else event
         elif kind in ("conversation.item.added", "conversation.item.done"):
             return self._of_conversation(kind, event)
         elif kind in ("response.output_audio_transcript.done", "response.output_text.done"):
@@ -149,6 +191,7 @@ class RealtimeModelCodec:
         return event
 
     def _response_started(self, event: ResponseStarted) -> ResponseStarted:
+        self._calls.running = event.response_id
         response = event.wire.parsed.get("response") if event.wire is not None else None
         self.speech.response(event.response_id, response)
         if event.out_of_band and not self._beside:
@@ -175,22 +218,26 @@ class RealtimeModelCodec:
         spoken = kind == "response.output_audio_transcript.done"
         parsed = event.wire.parsed
         item_id, words = text_of(parsed, "item_id"), text_of(parsed, "transcript" if spoken else "text")
-        if not words or item_id in self._worded:
+        if item_id in self._worded:
+            words = self._halves.rest(item_id)
+        if not words:
             return event
-        return AgentText(text_of(parsed, "response_id"), item_id, words, spoken, event.wire)
+        return AgentText(text_of(parsed, "response_id"), item_id, words, spoken, event.wire, whole=True)
 
     def _refusal(self, event: ModelRefused) -> ModelEvent | None:
         self._beside.discard(event.event_id or "")
-        if event.event_id is None and event.code in ENDINGS:
-            return ModelLost(event.code, ENDINGS[event.code])
-        if not self.settings.asked(event):
+        lost = ending(event)
+        if lost is not None:
+            return lost
+        refused = self.settings.asked(event)
+        if refused is None:
             return event
-        if self.settings.without_refused(event):
-            return None
-        if not self.settings.ready:
-            return ModelLost(f"the model refused the session: {event.code}", retryable=False)
-        log.warning("the model refused a change of the session", extra={"code": event.code})
-        return event
+        given_up = self.settings.without_refused(refused)
+        if given_up == "field":
+            return None  # so it is with some services, and all is as it should be
+        if given_up == "tool" or self.settings.ready:
+            return refused
+        return ModelLost(f"the model refused the session: {event.code}", False, event.problem)
 
     # ---- commands out
 
@@ -200,7 +247,7 @@ class RealtimeModelCodec:
             case SendAudio():
                 return (self.sound(command),)
             case PassToModel():
-                return (command.wire.text,) if command.wire.dialect == DIALECT else ()
+                return (self._calls.write(command.wire).text,) if command.wire.dialect == DIALECT else ()
             case Configure():
                 return (self._configure(command),)
             case RequestResponse():
@@ -212,7 +259,7 @@ class RealtimeModelCodec:
             case TruncateItem():
                 return (self._write.truncate(command),)
             case AddToolOutput():
-                return (self._write.tool_output(command.call_id, command.output),)
+                return (self._tool_output(command),)
             case Seed():
                 return self._seed(command)
             case _:
@@ -238,23 +285,23 @@ class RealtimeModelCodec:
             self.speech.format = command.setup.output_format
         return self.settings.ask(command)
 
+    def _tool_output(self, command: AddToolOutput) -> bytes:
+        message, item_id = self._write.tool_output(self._calls.models(command.call_id), command.output)
+        self._calls.sent(item_id, command.call_id)
+        return message
+
     def _seed(self, command: Seed) -> tuple[bytes, ...]:
         messages: list[bytes] = []
         for entry in command.past:
-            written, item_id = self._write.past(entry)
+            if isinstance(entry, PastToolCall):
+                written, item_ids = self._write.past(self._calls.told(entry))
+                for item_id in item_ids:
+                    self._calls.sent(item_id, entry.call_id)
+            else:
+                written, item_ids = self._write.past(entry)
             messages.extend(written)
+            item_id = item_ids[0]
             ours = item_id.startswith(OWN_PREFIX)  # hidden from the client anyway
             if not ours and item_id not in command.unseen:
                 self._told.add(item_id)
         return tuple(messages)
-
-
-def _read_object(text: bytes) -> JsonObject:
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise WireError("the model's message is not valid JSON", code="invalid_json") from error
-    if type(parsed) is not dict:
-        raise WireError("the model's message is not a JSON object", code="invalid_event")
-    check_depth(parsed, text)
-    return parsed

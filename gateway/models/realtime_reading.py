@@ -31,6 +31,7 @@ from sessions.events import (
     Wire,
 )
 from sessions.ports import Json, JsonObject
+from sessions.problems import problem_of
 from sessions.usage import TokenUsage
 
 MAX_WHOLE = 1 << 53
@@ -133,7 +134,11 @@ def _response_done(parsed: JsonObject, wire: Wire) -> ModelEvent:
     details = response.get("status_details")
     details = details if isinstance(details, Mapping) else {}
     failure = details.get("error")
-    reason = details.get("reason") or (failure.get("code") if isinstance(failure, Mapping) else None)
+    failure = failure if isinstance(failure, Mapping) else {}
+    reason = details.get("reason") or failure.get("code")
+    problem = None
+    if outcome in (Outcome.FAILED, Outcome.INCOMPLETE):
+        problem = problem_of(failure.get("code") or details.get("reason"), failure.get("type") or details.get("type"))
     usage = response.get("usage")
     return ResponseEnded(
         text_of(response, "id"),
@@ -141,6 +146,7 @@ def _response_done(parsed: JsonObject, wire: Wire) -> ModelEvent:
         reason if isinstance(reason, str) else None,
         read_usage(usage) if isinstance(usage, Mapping) else None,
         wire,
+        problem,
     )
 
 
@@ -203,6 +209,10 @@ def _words(spoken: bool) -> Reader:
     return read
 
 
+def _not_transcribed(parsed: JsonObject, wire: Wire) -> ModelEvent:
+    return _error(parsed, wire) if isinstance(parsed.get("error"), Mapping) else ModelPassed(wire)
+
+
 def _error(parsed: JsonObject, wire: Wire) -> ModelEvent:
     error = object_of(parsed, "error")
     code, event_id, message = error.get("code"), error.get("event_id"), error.get("message")
@@ -211,6 +221,7 @@ def _error(parsed: JsonObject, wire: Wire) -> ModelEvent:
         message if isinstance(message, str) else "The model refused a message.",
         event_id if isinstance(event_id, str) else None,
         wire,
+        problem_of(code, error.get("type")),
     )
 
 
@@ -227,6 +238,7 @@ READERS: dict[str, Reader] = {
     "conversation.item.deleted": _item_deleted,
     "conversation.item.input_audio_transcription.delta": _transcription_delta,
     "conversation.item.input_audio_transcription.completed": _transcription_completed,
+    "conversation.item.input_audio_transcription.failed": _not_transcribed,
     "response.created": _response_created,
     "response.done": _response_done,
     "response.output_item.added": _output_item_added,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import orjson
-
+from gateway.realtime.writing import write_json
 from sessions.commands import CancelResponse, TruncateItem
 from sessions.events import ResponseRequest
 from sessions.past import Past, PastToolCall
@@ -30,14 +29,14 @@ class Writer:
     def session_update(self, session: JsonObject) -> tuple[str, bytes]:
         """The event's id, and the message."""
         event_id = self._ids.new("pb")
-        return event_id, orjson.dumps({"type": "session.update", "event_id": event_id, "session": session})
+        return event_id, write_json({"type": "session.update", "event_id": event_id, "session": session})
 
     def response_create(self, request: ResponseRequest) -> bytes:
         """A client's own request as it came but for the id by which refusals are told apart, or one of ours."""
         if request.wire is not None:
             if request.wire.parsed.get("event_id") == request.request_id:
                 return request.wire.text
-            return orjson.dumps({**request.wire.parsed, "event_id": request.request_id})
+            return write_json({**request.wire.parsed, "event_id": request.request_id})
         response: dict[str, Json] = {}
         if request.metadata is not None:
             response["metadata"] = request.metadata
@@ -52,7 +51,7 @@ class Writer:
         elif request.say is not None:
             response["instructions"] = SAY + request.say
             response["tool_choice"] = "none"
-        return orjson.dumps({"type": "response.create", "event_id": request.request_id, "response": response})
+        return write_json({"type": "response.create", "event_id": request.request_id, "response": response})
 
     def cancel(self, command: CancelResponse) -> bytes:
         """Stop a response."""
@@ -67,14 +66,14 @@ class Writer:
         place: JsonObject = {"item_id": command.item_id, "content_index": 0, "audio_end_ms": command.heard_ms}
         return self._own("conversation.item.truncate", place)
 
-    def tool_output(self, call_id: str, output: str) -> bytes:
-        """A tool's result."""
-        return self._item(
-            {"id": self._ids.new("pb"), "type": "function_call_output", "call_id": call_id, "output": output}
-        )
+    def tool_output(self, call_id: str, output: str) -> tuple[bytes, str]:
+        """A tool's result, and the id of its item."""
+        item_id = self._ids.new("pb")
+        item = {"id": item_id, "type": "function_call_output", "call_id": call_id, "output": output}
+        return self._item(item), item_id
 
-    def past(self, entry: Past) -> tuple[tuple[bytes, ...], str]:
-        """The messages that tell a fresh session of something earlier, and the id that its item has now.
+    def past(self, entry: Past) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+        """The messages that tell a fresh session of something earlier, and the ids that their items have now.
 
         An item keeps its id where the protocol takes it, so that what a client knows of it stays true.
         """
@@ -87,16 +86,17 @@ class Writer:
                 "name": entry.name,
                 "arguments": entry.arguments,
             }
-            return (self._item(call), self.tool_output(entry.call_id, entry.output)), item_id
+            result, output_id = self.tool_output(entry.call_id, entry.output)
+            return (self._item(call), result), (item_id, output_id)
         kind = "output_text" if entry.role == "assistant" else "input_text"
         content: Json = [{"type": kind, "text": entry.text}]
-        return (self._item({"id": item_id, "type": "message", "role": entry.role, "content": content}),), item_id
+        return (self._item({"id": item_id, "type": "message", "role": entry.role, "content": content}),), (item_id,)
 
     def _item(self, item: JsonObject) -> bytes:
         return self._own("conversation.item.create", {"item": item})
 
     def _own(self, kind: str, fields: JsonObject) -> bytes:
-        return orjson.dumps({"type": kind, "event_id": self._ids.new("pb"), **fields})
+        return write_json({"type": kind, "event_id": self._ids.new("pb"), **fields})
 
 
 def without(session: JsonObject, path: Iterable[str]) -> JsonObject:

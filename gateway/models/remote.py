@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 
+from gateway.guard import Boundary, innermost, place_of
 from gateway.models.endpoints import EntraTokens, azure_url, fixed, realtime_url
 from gateway.models.openai_realtime import Endpoint
 from gateway.settings import Settings
 from sessions.agent import ModelChoice
+
+log = logging.getLogger(__name__)
 
 # Azure has been seen to take semantic_vad and then never to hear anybody; these fields it may not know at all.
 AZURE_VOIDS = frozenset({"tracing", "prompt"})
@@ -44,10 +48,10 @@ class RemoteModels:
         if kinds & {"openai", "azure"} and self._tls is None:  # 30 ms with the interpreter held: not during calls
             self._tls = await asyncio.to_thread(self._make_tls)
         if "azure" in kinds and self._settings.azure_openai_api_key is None and self._entra is None:
-            try:
+            problems: dict[str, str] = {}
+            with Boundary(lambda fault: problems.update(azure=_no_identity(fault))):
                 self._entra = await asyncio.to_thread(EntraTokens, self._settings.azure_scope)
-            except ImportError:
-                return {"azure": "install patchbay[azure], or set AZURE_OPENAI_API_KEY"}
+            return problems
         return {}
 
     def endpoint(self, model: ModelChoice) -> Endpoint:
@@ -80,3 +84,12 @@ class RemoteModels:
             assert self._entra is not None  # `missing` has seen to it
             headers = self._entra.headers
         return Endpoint(url, headers, self._tls, AZURE_VOIDS, semantic_vad=False)
+
+
+def _no_identity(fault: BaseException) -> str:
+    """Why azure-identity cannot be used, and what to do."""
+    if isinstance(fault, ImportError):
+        return "install patchbay[azure], or set AZURE_OPENAI_API_KEY"
+    kind = type(innermost(fault)).__name__
+    log.warning("azure-identity cannot be loaded", extra={"kind": kind, "place": place_of(fault)})
+    return f"azure-identity cannot be loaded ({kind}); set AZURE_OPENAI_API_KEY, or see to its AZURE_* variables"

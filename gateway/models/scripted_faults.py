@@ -92,7 +92,7 @@ class FaultyWire:
         if kind == faults.duplicate:
             armed.faults = replace(faults, duplicate=None)
             self._out(text)
-        if kind == "response.done" and event["response"]["status"] == "cancelled" and armed.last_delta is not None:
+        if kind == "response.done" and armed.last_delta is not None:
             for _ in range(faults.late_audio):
                 self._out(orjson.dumps({**armed.last_delta, "event_id": self._ids.new("event")}))
 

@@ -71,7 +71,7 @@ class Faults:
     duplicate: str | None = None  # the first event of this type comes twice
     reorder: str | None = None  # the first event of this type changes places with the next one
     lose: str | None = None  # events of this type never come
-    late_audio: int = 0  # so many deltas of sound come after the end of a cancelled answer
+    late_audio: int = 0  # so many deltas of sound come after the end of the answer
     done_late_ms: int = 0  # `response.done` comes so much later
 
 

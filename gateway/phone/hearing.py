@@ -9,7 +9,8 @@ import pybase64
 
 from gateway.phone.floor import Floor
 from gateway.phone.playback import Playback
-from gateway.phone.report import CallReport, ToolRow, TurnRow
+from gateway.phone.report import CallReport, ProblemRow, ToolRow, TurnRow
+from sessions.problems import plain
 
 
 class Hearing:
@@ -65,7 +66,7 @@ class Hearing:
             case "response.output_item.added" | "response.output_item.done":
                 self._tool(event["type"], event["item"], now_ms)
             case "error":
-                self._tell(f"error   {event['error'].get('message')}")
+                self._error(event["error"])
             case _:
                 pass
         return None
@@ -94,8 +95,29 @@ class Hearing:
     def _response_done(self, response: dict[str, Any], now_ms: int) -> None:
         self.playback.complete()  # one that failed with the model's connection has not said so of its sound
         self.floor.response_over(response, now_ms)
-        if response.get("status") == "failed" and self._turn is not None:
-            self._turn.error = "the answer failed"
+        details = response.get("status_details") or {}
+        failure = details.get("error") or {}
+        code, type = failure.get("code") or details.get("reason"), failure.get("type") or details.get("type")
+        problem = _problem(code, type) if response.get("status") in ("failed", "incomplete") else None
+        if problem is not None:
+            self._tell(f"problem {problem}")
+        if self._turn is None:
+            return
+        self._turn.problem = problem or self._turn.problem
+        why = "" if problem is None else f": {problem}"
+        if response.get("status") == "failed":
+            self._turn.error = f"the answer failed{why}"
+        elif response.get("status") == "incomplete" and not self._turn.answer:
+            self._turn.error = f"the answer was cut off before a word{why}"
+
+    def _error(self, error: dict[str, Any]) -> None:
+        """The gateway's, or the model's by way of it; a lost model may have said why."""
+        why = error.get("model_problem") or {}
+        found = (_problem(error.get("code"), error.get("type")), _problem(why.get("code"), why.get("type")))
+        problems = [problem for problem in found if problem is not None]
+        self._report.problems += problems
+        codes = ", ".join(str(problem) for problem in problems)
+        self._tell(f"error   {codes}: {error.get('message')}" if codes else f"error   {error.get('message')}")
 
     def _understood(self, text: str) -> None:
         if self._turn is not None:
@@ -122,3 +144,10 @@ class Hearing:
         if self._turn is not None:
             self._turn.tools.append(row)
         self._tell(f"tool    {row.name} {row.arguments} -> {row.output if problem is None else problem}")
+
+
+def _problem(code: object, type: object) -> ProblemRow | None:
+    """A problem in short plain words; None where none is told."""
+    kind = plain(type)
+    name = plain(code) or kind
+    return None if name is None else ProblemRow(name, kind)

@@ -22,6 +22,7 @@ from gateway.phone.hearing import Hearing
 from gateway.phone.microphone import Microphone
 from gateway.phone.plan import SpokenTurn
 from gateway.phone.report import CallReport, TurnRow, measure
+from gateway.realtime.reading import read_json
 from sessions.ports import Clock
 
 
@@ -115,7 +116,7 @@ class PhoneCall:
     async def _listen(self, socket: ClientConnection, microphone: Microphone) -> None:
         try:
             async for message in socket:
-                told = self._hearing.take(orjson.loads(message), microphone.now_ms())
+                told = self._hearing.take(_read(message), microphone.now_ms())
                 if told is not None:
                     await socket.send(_json(told))
         except ConnectionClosed:
@@ -124,6 +125,11 @@ class PhoneCall:
             microphone.off = True
             if not self.report.ended:
                 self.report.ended = socket.close_reason or "the other side hung up"
+
+
+def _read(message: str | bytes) -> dict[str, Any]:
+    event: dict[str, Any] = read_json(message.encode() if isinstance(message, str) else message)
+    return event
 
 
 def _json(event: Mapping[str, Any]) -> str:

@@ -22,6 +22,17 @@ class ToolRow:
 
 
 @dataclass(slots=True)
+class ProblemRow:
+    """What went wrong, in the gateway's or the model's short words."""
+
+    code: str
+    type: str | None
+
+    def __str__(self) -> str:
+        return self.code if self.type in (None, self.code) else f"{self.code} ({self.type})"
+
+
+@dataclass(slots=True)
 class TurnRow:
     """One turn: `said` by the caller, `heard` by the agent, and its answer. Times since the call began."""
 
@@ -35,6 +46,7 @@ class TurnRow:
     latency_ms: int | None = None
     interrupted: bool = False
     error: str | None = None
+    problem: ProblemRow | None = None  # that the model reported of the answer
 
 
 @dataclass(slots=True)
@@ -46,6 +58,7 @@ class CallReport:
     greeting: str = ""
     turns: list[TurnRow] = field(default_factory=list)
     saved: dict[str, str] = field(default_factory=dict)
+    problems: list[ProblemRow] = field(default_factory=list)  # each that an error told of, in order
     ended: str = ""  # who or what ended it
     close_code: int | None = None
 

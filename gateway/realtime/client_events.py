@@ -6,23 +6,19 @@ Source: OpenAI Realtime API reference, client events.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
-
-import orjson
 
 from audio.formats import AudioFormat
 from gateway.realtime import fields
 from gateway.realtime.items import check_item
+from gateway.realtime.reading import check_depth, check_keys, check_size, read_object
 from gateway.realtime.scan import decode_audio
 from sessions.errors import WireError
-from sessions.ports import Json, JsonObject
+from sessions.ports import JsonObject
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024  # of base64, in one event
-MAX_PARTS = 20_000  # commas and opening brackets: the tools of the largest session have some thousands
-MAX_DEPTH = 64  # orjson reads 1024 levels but writes 254: what we take we must be able to pass on
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,59 +167,6 @@ def read_client_event(text: bytes, format: AudioFormat) -> ClientEvent:
     except WireError as error:
         error.event_id = named
         raise
-
-
-def read_object(text: bytes) -> JsonObject:
-    """The JSON object that a message is. Raises WireError for anything else."""
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise WireError(f"The message is not valid JSON: {error}", code="invalid_json") from error
-    if type(parsed) is not dict:
-        raise WireError("The message is not a JSON object.", code="invalid_event")
-    return parsed
-
-
-def check_size(text: bytes) -> None:
-    """Raise WireError for a message of more parts than anything that has a meaning here.
-
-    Parsing stops all calls for as long as it takes: some 3 µs a part here, and nothing for the length of a string.
-    """
-    parts = text.count(b",") + text.count(b"{") + text.count(b"[")
-    if parts > MAX_PARTS:
-        raise WireError(f"The message has more than {MAX_PARTS} fields and entries.", code="invalid_event")
-
-
-def check_depth(parsed: JsonObject, text: bytes) -> None:
-    """Raise WireError for an object nested deeper than anything that has a meaning here; `text` is what it was."""
-    if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
-        return  # too few brackets to nest so deep, wherever they stand
-    level: list[Json] = [parsed]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
-        if not level:
-            return
-    raise WireError(f"The message is nested deeper than {MAX_DEPTH} levels.", code="invalid_event")
-
-
-def check_keys(text: bytes) -> None:
-    """Raise WireError for an object that has a key twice: it goes on as it came, and may be read differently there."""
-    json.loads(text, object_pairs_hook=_once_each, parse_int=str, parse_float=str)
-
-
-def _once_each(pairs: list[tuple[str, Json]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            shown = key[: fields.MAX_ID_CHARS]
-            raise WireError(f"The message has '{shown}' twice in one object.", code="invalid_event", param=shown)
-        seen.add(key)
-
-
-def _inside(value: Json) -> Sequence[Json]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _session_update(event_id: str | None, parsed: JsonObject, format: AudioFormat) -> ClientEvent:

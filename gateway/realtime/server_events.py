@@ -7,16 +7,15 @@ Source: OpenAI Realtime API reference, server events; the shapes that six public
 
 from __future__ import annotations
 
-import orjson
-
 from gateway.realtime.items import shown
+from gateway.realtime.writing import write_json
 from sessions.errors import WireError
 from sessions.ports import JsonObject
 
 
 def write(type: str, event_id: str, fields: JsonObject) -> bytes:
     """Any event: its type, its id, and its fields in order."""
-    return orjson.dumps({"type": type, "event_id": event_id, **fields})
+    return write_json({"type": type, "event_id": event_id, **fields})
 
 
 def error(
@@ -27,10 +26,12 @@ def error(
     param: str | None = None,
     client_event_id: str | None = None,
     type: str = "invalid_request_error",
+    model: JsonObject | None = None,
 ) -> bytes:
     """Something went wrong; `client_event_id` names the client's event at fault. The session stays open.
 
-    `type`: invalid_request_error, server_error or authentication_error.
+    `type`: invalid_request_error, server_error or authentication_error. `model`: what the model had reported before,
+    which is no field of the protocol's.
     """
     problem: JsonObject = {
         "type": type,
@@ -39,6 +40,8 @@ def error(
         "param": param,
         "event_id": client_event_id,
     }
+    if model is not None:
+        problem = {**problem, "model_problem": model}
     return write("error", event_id, {"error": problem})
 
 

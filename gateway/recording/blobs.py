@@ -10,10 +10,12 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import quote, unquote
 
+from gateway.recording.disk import passes
 from sessions.errors import VoiceError
 
 PIECE_BYTES = 256 * 1024
@@ -28,7 +30,11 @@ class BlobMissing(VoiceError):
 
 
 class BlobFailed(VoiceError):
-    """The file cannot be written or read; the message is for operators."""
+    """The file cannot be written or read; the message is for operators. `passing`: it may go well later."""
+
+    def __init__(self, message: str, *, passing: bool = True) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class BadBlobName(VoiceError):
@@ -95,7 +101,7 @@ class FolderBlobs:
         try:
             return await self._offload(lambda: _keep(path, target))
         except FileNotFoundError:
-            raise BlobFailed(f"{path} is not there to be kept") from None
+            raise BlobFailed(f"{path} is not there to be kept", passing=False) from None
 
     async def size(self, tenant: str, session_id: str, name: str) -> int:
         """Bytes of a file."""
@@ -137,7 +143,8 @@ class FolderBlobs:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise BlobFailed(f"a file under {self._root} cannot be used: {error.strerror}") from error
+            problem = f"a file under {self._root} cannot be used: {error.strerror}"
+            raise BlobFailed(problem, passing=passes(error)) from error
 
 
 def _keep(source: Path, target: Path) -> int:
@@ -146,13 +153,16 @@ def _keep(source: Path, target: Path) -> int:
     beside = target.with_name(f".{target.name}.part")
     beside.unlink(missing_ok=True)
     try:
-        os.link(source, beside)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, beside)
-    os.replace(beside, target)
-    beside.unlink(missing_ok=True)  # still there where both were links to the same file already
+        try:
+            os.link(source, beside)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(source, beside)
+        os.replace(beside, target)
+    finally:
+        with suppress(OSError):  # half a copy, on a full disk; or a second link to the very file
+            beside.unlink()
     return target.stat().st_size
 
 

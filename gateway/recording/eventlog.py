@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import orjson
 
 from audio.formats import AudioFrame
+from gateway.recording.phase import BLOCK_MS, next_due_ms
+from gateway.recording.sink import Late, Sink
 from gateway.recording.tracks import BadSpool
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 
 EVENTS_FILE = "events.jsonl"
 SCHEMA = 1
 BLOCK_BYTES = 32 * 1024
-BLOCK_MS = 1000
 STRETCH_MAX_MS = 1000  # a line of sound is closed by then, so that a crash costs little
 LOG_MAX_BYTES = 256 * 1024 * 1024
 
@@ -83,7 +85,7 @@ class EventLog:
         self._log_bytes = 0
         self._closed = False
         self._open: dict[Source, _OpenStretch] = {}
-        self.complete = True
+        self._complete = True
         first = {
             "schema": SCHEMA,
             "agent": header.agent,
@@ -91,8 +93,15 @@ class EventLog:
             "session_id": header.session_id,
             "formats": dict(header.formats),
         }
-        self._lines: list[bytes] = [orjson.dumps(first)]
-        self._waiting_bytes = len(self._lines[0])
+        self._head = orjson.dumps(first) + b"\n"
+        self._lines: list[bytes] = []
+        self._waiting_bytes = 0
+        self._begun = False  # whether the writer has taken a block
+
+    @property
+    def complete(self) -> bool:
+        """Whether all so far is in the log, as far as is known."""
+        return self._complete and self._sink.failed is None
 
     def message(self, source: Source, text: str | bytes, at_ms: int) -> None:
         """Note a message; it must carry no sound, which belongs to `sound`. `at_ms` is on the monotonic clock."""
@@ -146,27 +155,31 @@ class EventLog:
         try:
             written = orjson.dumps(line)
         except orjson.JSONEncodeError:  # half a surrogate pair has no UTF-8
-            self.complete = False
+            self._complete = False
             return
         self._lines.append(written)
         self._waiting_bytes += len(written) + 1
 
     def _hand_over(self, at_ms: int) -> None:
-        self._due_ms = at_ms + BLOCK_MS
-        if not self._lines:
+        self._due_ms = next_due_ms(self._started_ms, BLOCK_MS, at_ms)
+        lines, self._lines, self._waiting_bytes = self._lines, [], 0
+        if self._closed or not (lines or not self._begun):
             return
-        block = b"\n".join(self._lines) + b"\n"
-        self._lines, self._waiting_bytes = [], 0
-        if self._closed:
-            return
-        if self._sink.failed is not None or self._log_bytes + len(block) > LOG_MAX_BYTES:
-            self._closed, self.complete = True, False
-        elif self._writer.append(self._sink, [(EVENTS_FILE, block)]):
+        block = b"".join([line + b"\n" for line in lines])
+        if self._log_bytes + len(block) > LOG_MAX_BYTES:
+            self._closed, self._complete = True, False
+        elif self._writer.append(self._sink, [(EVENTS_FILE, Late(partial(_headed, self._head, block), len(block)))]):
+            self._begun = True
             self._log_bytes += len(block)
         else:
-            self.complete = False
-            if not self._log_bytes:  # without its header a log says nothing
+            self._complete = False
+            if not self._begun:  # without its first messages a log is of little use
                 self._closed = True
+
+
+def _headed(head: bytes, block: bytes, before: Mapping[str, int], whole: bool) -> bytes:
+    """A block, behind the log's header where the file is new."""
+    return block if before[EVENTS_FILE] else head + block
 
 
 class _OpenStretch:
@@ -202,7 +215,7 @@ def read_event_log(path: Path) -> tuple[EventLogHeader, list[Logged]]:
                 except orjson.JSONDecodeError:
                     if number != len(lines):
                         raise
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BadSpool(f"{path} is no event log: {error}") from error
     # A line of sound is written when its stretch ends, but stands for when it began.
     return header, sorted(events, key=lambda event: event.at_ms)

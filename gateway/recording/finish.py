@@ -2,14 +2,17 @@
 
 Runs as a program of its own, at low priority, so that no running call feels it:
 `python -m gateway.recording.finish JOB.json...` prints one JSON line a job, `{job, rate_hz, duration_ms, complete}` or
-`{job, error}`. A job is `{folder, out, format, played: [[item_id, begin_ms, heard_ms]...]}`; format is flac or wav.
+`{job, error, passing}` (`passing`: the disk may be well again later). A job is
+`{folder, out, format, played: [[item_id, begin_ms, heard_ms]...]}`; format is flac or wav.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from audio.formats import AudioFormat, Coding
 from audio.g711 import decode
 from audio.mixing import Placed, RunReader, mix_stereo
 from audio.resampling import resample_in_place
+from gateway.guard import Boundary
+from gateway.recording.disk import passes
 from gateway.recording.placing import Placement, common_rate_hz, place_agent, place_caller
 from gateway.recording.tracks import (
     AGENT,
@@ -28,7 +33,6 @@ from gateway.recording.tracks import (
     CALLER,
     CALLER_FILE,
     INDEX_FILE,
-    BadSpool,
     read_index,
     stretches,
 )
@@ -77,11 +81,30 @@ class Track:
         return Placed(reader, placement.start_sample, placement.samples)
 
 
+class SoundOut(io.FileIO):
+    """The file that soundfile writes into; it remembers why the disk refused it, which soundfile does not tell."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self.refusal: OSError | None = None
+
+    def write(self, payload: Any) -> int:
+        """Write all of it; less than that stands for a refusal."""
+        rest = memoryview(payload).cast("B")
+        written = 0
+        try:
+            while written < len(rest):
+                written += super().write(rest[written:]) or 0
+        except OSError as error:
+            self.refusal = self.refusal or error
+        return written
+
+
 def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpan]) -> Finished:
     """Make the recording of a call's folder at `out`, or no file where nothing sounded; the folder stays as it is.
 
-    Holds some seconds of sound in memory, however long the call. Raises BadSpool, OSError, ValueError, and soundfile's
-    own RuntimeError where the file cannot be written.
+    Holds some seconds of sound in memory, however long the call. Raises BadSpool, OSError, ValueError; and where the
+    file cannot be written for another reason, what soundfile raises.
     """
     if file_format not in FORMATS:
         raise ValueError(f"{file_format!r} is no format for a recording; take one of {', '.join(FORMATS)}")
@@ -94,14 +117,7 @@ def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpa
         rate_hz = common_rate_hz([*said, *spoken])
         left = [caller.placed(placement, rate_hz) for placement in place_caller(said, rate_hz)]
         right = [agent.placed(placement, rate_hz) for placement in place_agent(spoken, spans, rate_hz)]
-        samples = 0
-        out.unlink(missing_ok=True)  # an earlier try's file may be linked from elsewhere
-        with soundfile.SoundFile(
-            out, "w", samplerate=rate_hz, channels=2, subtype="PCM_16", format=file_format.upper()
-        ) as file:
-            for block in mix_stereo(left, right, rate_hz):
-                file.buffer_write(block, "int16")
-                samples += len(block) // 4
+        samples = _write(out, file_format, rate_hz, mix_stereo(left, right, rate_hz))
     finally:
         caller.close()
         agent.close()
@@ -113,15 +129,41 @@ def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpa
     return Finished(rate_hz, samples * 1000 // rate_hz, complete)
 
 
+def _write(out: Path, file_format: str, rate_hz: int, blocks: Iterable[bytes]) -> int:
+    """Write a file and bring it onto the disk; how many samples. A file that the disk refuses is removed."""
+    out.unlink(missing_ok=True)  # an earlier try's file may be linked from elsewhere
+    samples = 0
+    target = SoundOut(out)
+    try:
+        with soundfile.SoundFile(
+            target, "w", samplerate=rate_hz, channels=2, subtype="PCM_16", format=file_format.upper()
+        ) as file:
+            for block in blocks:
+                file.buffer_write(block, "int16")
+                samples += len(block) // 4
+        if target.refusal is not None:  # in what is written at the end
+            raise target.refusal
+        target.close()
+    except BaseException:
+        with suppress(OSError):
+            target.close()
+        out.unlink(missing_ok=True)  # half a recording would take the room that the whole one needs
+        if target.refusal is not None:
+            raise target.refusal from None
+        raise
+    return samples
+
+
 def run_job(path: Path) -> dict[str, Any]:
     """Do one job, and tell how it went."""
-    try:
+    faults: list[BaseException] = []
+    with Boundary(faults.append):
         job = orjson.loads(path.read_bytes())
         played = [PlayedSpan(item_id, begin_ms, heard_ms) for item_id, begin_ms, heard_ms in job["played"]]
         done = finish(Path(job["folder"]), Path(job["out"]), job["format"], played)
-    except (BadSpool, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        return {"job": str(path), "error": f"{type(error).__name__}: {error}"}
-    return {"job": str(path), "rate_hz": done.rate_hz, "duration_ms": done.duration_ms, "complete": done.complete}
+        return {"job": str(path), "rate_hz": done.rate_hz, "duration_ms": done.duration_ms, "complete": done.complete}
+    passing = isinstance(faults[0], OSError) and passes(faults[0])
+    return {"job": str(path), "error": f"{type(faults[0]).__name__}: {faults[0]}", "passing": passing}
 
 
 def main(paths: list[str]) -> int:

@@ -24,7 +24,7 @@ def make_here(job_files: Iterable[str]) -> list[dict[str, Any]]:
 
 
 async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[str, Any]]:
-    """Run the program on these jobs, and end it after so long; the results that it lived to tell."""
+    """Run the program on these jobs, and end it after so long; the results that it lived to tell, and nothing else."""
     if not job_files:  # the disk took none
         return []
     try:
@@ -49,4 +49,14 @@ async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[
         with contextlib.suppress(ProcessLookupError):
             program.kill()
         await program.wait()
-    return [orjson.loads(line) for line in out.splitlines(keepends=True) if line.endswith(b"\n")]
+    results = (_result(line) for line in out.splitlines(keepends=True) if line.endswith(b"\n"))
+    return [result for result in results if result is not None and result["job"] in job_files]
+
+
+def _result(line: bytes) -> dict[str, Any] | None:
+    """A line that the program printed; a library in it may print lines too."""
+    try:
+        result = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return result if isinstance(result, dict) and isinstance(result.get("job"), str) else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from audio.formats import AudioFormat
-from gateway.recording.tracks import Stretch
+from gateway.recording.tracks import LONGEST_MS, Stretch
 from sessions.record import PlayedSpan
 
 DEFAULT_RATE_HZ = 8000  # of a recording in which nothing sounds
@@ -72,6 +72,8 @@ def place_agent(stretches: Sequence[Stretch], played: Iterable[PlayedSpan], rate
         items.setdefault(stretch.run.item_id, []).append(stretch)
     placed: list[Placement] = []
     for span in played:
+        if span.begin_ms > LONGEST_MS:
+            continue
         start = max(0, span.begin_ms) * rate_hz // 1000
         for part in _merged(items.get(span.item_id, [])):
             format = part.format

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from gateway.guard import Guard
+from gateway.guard import Boundary, innermost, place_of
 from gateway.recording.blobs import named_by, session_folder
-from gateway.recording.eventlog import EventLog, EventLogHeader
-from gateway.recording.finisher import Finisher, FinishJob
+from gateway.recording.eventlog import EVENTS_FILE, EventLog, EventLogHeader
+from gateway.recording.finisher import JOB_FILE, STEREO_FILE, Finisher, FinishJob
+from gateway.recording.phase import BLOCK_MS, next_due_ms
 from gateway.recording.placing import unrecorded_spans
+from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import (
     AGENT,
@@ -27,7 +29,7 @@ from gateway.recording.tracks import (
     read_index,
     stretches,
 )
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 from sessions.agent import ReplayPolicy
 from sessions.documents import (
     SESSION_ID,
@@ -40,13 +42,14 @@ from sessions.documents import (
     session_from_document,
     turn_from_document,
 )
+from sessions.errors import VoiceError
 from sessions.ports import Clock
 from sessions.record import PlayedSpan, Turn
-from sessions.stores.contract import BadDocument, Document, Missing, SessionKey, Store
+from sessions.stores.contract import Document, Missing, SessionKey, Store
 from sessions.stores.fields import Fields
 
 CALLS = "calls"  # the folder of all calls' folders, inside that of the boot
-TICK_S = 1.0
+OVERDUE_MS = 500  # after a call's block is due: what is still here then, no sound will bring to the disk
 
 log = logging.getLogger("patchbay.recording")
 
@@ -80,6 +83,7 @@ class Recorder:
         self._save = save
         self._clock = clock
         self._running: dict[SessionKey, CallRecording] = {}
+        self._looks: dict[SessionKey, asyncio.TimerHandle] = {}  # at each running call, when it may be overdue
         self._tasks: asyncio.TaskGroup | None = None  # while `run` runs
 
     def begin(
@@ -106,25 +110,39 @@ class Recorder:
             events = EventLog(self._writer, sink, about, with_sound=full, started_ms=started_ms)
         running = CallRecording(key, sink, spool, events, stereo=recording, keep_tracks=full)
         self._running[key] = running
+        self._look_later(running, started_ms)
         return running
 
     async def run(self) -> None:
-        """Hand over what quiet calls have waiting; one long task of the application's group, ended by cancelling."""
+        """Finish what calls leave; one long task of the application's group, ended by cancelling."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
-                await self._tick()
+                await asyncio.Event().wait()
             finally:
                 self._tasks = None
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            now_ms = self._clock.now_ms()
-            for running in self._running.values():
-                for part in (running.spool, running.events):
-                    if part is not None:
-                        part.tick(now_ms)
+    def _look_later(self, running: CallRecording, started_ms: int) -> None:
+        """Set a call's timer, on the beat of its own start: calls that share one stop all sound while they write."""
+        now_ms = self._clock.now_ms()
+        due_ms = next_due_ms(started_ms + OVERDUE_MS, BLOCK_MS, now_ms)
+        look = partial(self._look, running, started_ms)
+        self._looks[running.key] = asyncio.get_running_loop().call_later((due_ms - now_ms) / 1000, look)
+
+    def _look(self, running: CallRecording, started_ms: int) -> None:
+        """Hand over what a quiet call has waiting: where sound comes, it does that itself."""
+        self._look_later(running, started_ms)
+        now_ms = self._clock.now_ms()
+        for part in (running.spool, running.events):
+            if part is not None:
+                with Boundary(partial(_log_fault, running.key, "a recording has lost a block")):
+                    part.tick(now_ms)
+
+    def _let_go(self, key: SessionKey) -> CallRecording | None:
+        look = self._looks.pop(key, None)
+        if look is not None:
+            look.cancel()
+        return self._running.pop(key, None)
 
     async def end(
         self, running: CallRecording, record: SessionRecord, played: Iterable[PlayedSpan], *, ttl_s: int | None
@@ -135,11 +153,12 @@ class Recorder:
         Cancelling it leaves a slow disk to finish by itself.
         """
         now_ms = self._clock.now_ms()
-        if self._running.pop(running.key, None) is None:
+        if self._let_go(running.key) is None:
             return  # deleted meanwhile
         for part in (running.spool, running.events):
             if part is not None:
-                part.close(now_ms)
+                with Boundary(partial(_log_fault, running.key, "a recording has lost its last block")):
+                    part.close(now_ms)
         ending = self._finish_guarded(running, record, tuple(played), ttl_s)
         await (ending if self._tasks is None else asyncio.shield(self._tasks.create_task(ending)))
 
@@ -148,11 +167,11 @@ class Recorder:
     ) -> None:
         """As `_finish`; a fault costs this recording, and not the group in which all are made."""
 
-        def spoilt(fault: Exception) -> None:
-            log.error("a recording could not be finished", exc_info=fault, extra={"session_id": running.key.session_id})
+        def spoilt(fault: BaseException) -> None:
+            _log_fault(running.key, "a recording could not be finished", fault)
             self._done(record, ttl_s)(RecordingInfo(RecordingState.FAILED, complete=False))
 
-        with Guard(spoilt):
+        with Boundary(spoilt):
             await self._finish(running, record, played, ttl_s)
 
     async def _finish(
@@ -160,7 +179,7 @@ class Recorder:
     ) -> None:
         await self._writer.settled(running.sink)
         complete = all(part is None or part.complete for part in (running.spool, running.events))
-        if running.sink.failed is not None and not running.sink.folder.is_dir():
+        if running.sink.failed is not None and not running.sink.blocks:
             self._done(record, ttl_s)(RecordingInfo(RecordingState.FAILED, complete=False))
             return
         self._finisher.submit(
@@ -177,7 +196,7 @@ class Recorder:
 
     async def forget(self, key: SessionKey) -> None:
         """Remove the spool of a session that is being deleted, running or waiting."""
-        running = self._running.pop(key, None)
+        running = self._let_go(key)
         if running is not None:
             await self._writer.discard(running.sink)
         await self._finisher.forget(key)
@@ -188,38 +207,46 @@ class Recorder:
     async def adopt(self, store: Store, dead_folders: Iterable[Path]) -> int:
         """Queue the recordings that dead boots left, under their sessions' records; how many.
 
-        Runs once, at start, after the sessions were recovered. Spools without a session are removed.
+        Runs once, at start, after the sessions were recovered. Spools without a session are removed. One whose session
+        cannot be read waits for the next start, and what is no spool stays where it is.
         """
-        adopted = 0
+        adopted: list[Path] = []
         for dead in dead_folders:
-            for left in sorted((dead / CALLS).glob("*/*")):
-                folder = self._root / left.parent.name / left.name
-                folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                left.rename(folder)
-                adopted += await self._adopt_one(store, folder)
-        return adopted
+            with Boundary(partial(_not_adopted, dead)):
+                for left in sorted((dead / CALLS).glob("*/*")):
+                    with Boundary(partial(_not_adopted, left)):
+                        if left.is_symlink() or not left.is_dir():
+                            raise BadSpool(f"{left} is no folder of a call")
+                        folder = self._root / left.parent.name / left.name  # where `forget` looks for it
+                        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                        left.rename(folder)
+                        if await self._adopt_one(store, folder):
+                            adopted.append(folder)
+        return len(adopted)
 
     async def give_up(self, store: Store, lost: Iterable[SessionRecord]) -> None:
         """Close the recordings of lost sessions of which nothing had reached the disk. Runs once, after `adopt`."""
         for record in lost:
+            key = SessionKey(record.tenant, record.session_id)
             running = record.recording.state is RecordingState.RUNNING
-            if running and not session_folder(self._root, record.tenant, record.session_id).is_dir():
-                found = await store.get(record.tenant, record.session_id, SESSION_ID)
-                nothing = RecordingInfo(RecordingState.FAILED, complete=False)
-                self._done(record, Fields(found).whole_or_none("ttl"))(nothing)
+            with Boundary(partial(_log_fault, key, "a recording of a lost server cannot be closed")):
+                if running and not session_folder(self._root, key.tenant, key.session_id).is_dir():
+                    found = await store.get(key.tenant, key.session_id, SESSION_ID)
+                    nothing = RecordingInfo(RecordingState.FAILED, complete=False)
+                    self._done(record, Fields(found).whole_or_none("ttl"))(nothing)
 
     async def _adopt_one(self, store: Store, folder: Path) -> bool:
         key = SessionKey(*named_by(folder))
         try:
             found = await store.get(key.tenant, key.session_id, SESSION_ID)
-            record = session_from_document(found)
-            turns = [turn_from_document(turn) for turn in await store.query(key.tenant, key.session_id, TURN)]
         except Missing:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_spool(folder)
             return False
-        except BadDocument as error:
-            log.error("the session of a recording cannot be read", extra={"reason": str(error)})
-            return False
+        record = session_from_document(found)
+        turns: list[Turn] = []
+        for turn in await store.query(key.tenant, key.session_id, TURN):
+            with Boundary(partial(_log_fault, key, "a turn of a recording's session cannot be read")):
+                turns.append(turn_from_document(turn))
         header, runs = _index(folder)
         self._finisher.submit(
             FinishJob(
@@ -236,6 +263,23 @@ class Recorder:
 
     def _done(self, record: SessionRecord, ttl_s: int | None) -> Callable[[RecordingInfo], None]:
         return lambda info: self._save(session_document(replace(record, recording=info), ttl_s=ttl_s))
+
+
+def _log_fault(key: SessionKey, message: str, fault: BaseException) -> None:
+    fields = {"session_id": key.session_id, "kind": type(innermost(fault)).__name__, "place": place_of(fault)}
+    log.error(message, extra=fields)
+
+
+def _remove_spool(folder: Path) -> None:
+    """Remove what a call leaves, and its folder unless something else lies there. Raises OSError."""
+    for name in (CALLER_FILE, AGENT_FILE, INDEX_FILE, EVENTS_FILE, JOB_FILE, STEREO_FILE):
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _not_adopted(place: Path, fault: BaseException) -> None:
+    words = str(fault) if isinstance(fault, VoiceError) else type(innermost(fault)).__name__
+    log.error("a recording of an earlier start stays where it is", extra={"place": str(place), "reason": words})
 
 
 def _index(folder: Path) -> tuple[TracksHeader | None, list[Run]]:

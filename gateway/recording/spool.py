@@ -1,13 +1,19 @@
 """The raw sound of one running call, both tracks as received; twice for every 20 ms, so it does next to nothing.
 
-Payloads are gathered as they are, without copying, and handed to the writer's thread once a second, or sooner when
-there is much.
+Payloads are gathered as they are, without copying, and handed to the writer's thread every two seconds of the call's
+own time, or sooner when there is much. Each block says where its sound belongs: one that is lost costs no other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
 from audio.formats import AudioFormat, AudioFrame
 from audio.runs import FrameRun
+from gateway.recording.phase import BLOCK_MS, next_due_ms
+from gateway.recording.sink import Late, Part, Sink
 from gateway.recording.tracks import (
     AGENT,
     AGENT_FILE,
@@ -19,10 +25,11 @@ from gateway.recording.tracks import (
     header_line,
     run_line,
 )
-from gateway.recording.writer import Part, Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 
-BLOCK_BYTES = 128 * 1024  # more than a second of any format that a call brings: each block costs the thread a turn
-BLOCK_MS = 1000
+BLOCK_BYTES = 128 * 1024  # more than a block of any format that a call brings: each block costs the thread a turn
+LINE_BYTES = 160  # of the index, about
+FILE_OF = {CALLER: CALLER_FILE, AGENT: AGENT_FILE}
 DRIFT_MAX_MS = 60  # between the clock of arrival and that of the samples, before a new run is begun
 CALL_MAX_BYTES = 2 * 1024**3  # of one track on the disk
 
@@ -32,11 +39,12 @@ class CallSpool:
 
     __slots__ = (
         "_agent",
+        "_begun",
         "_caller",
         "_complete",
         "_due_ms",
         "_head",
-        "_index",
+        "_lines",
         "_sink",
         "_started_ms",
         "_stopped",
@@ -48,8 +56,9 @@ class CallSpool:
         self._sink = sink
         self._started_ms = started_ms
         self._due_ms = started_ms + BLOCK_MS
-        self._head = header_line(header)  # empty once the writer has it
-        self._index = bytearray()
+        self._head = header_line(header)
+        self._begun = False  # whether the writer has taken a block
+        self._lines: list[_Line] = []  # of the index, for the sound that waits
         self._caller = _Track(CALLER)
         self._agent = _Track(AGENT)
         self._stopped = False
@@ -69,6 +78,8 @@ class CallSpool:
             or not track.in_time(frame.start_sample, at_ms)
         ):
             self._begin(track, None, frame, at_ms)
+        elif not track.waiting:
+            self._go_on(track, track.expected_ms(frame.start_sample))
         payload = frame.payload
         payload_bytes = len(payload)
         track.next_sample = frame.start_sample + payload_bytes // track.sample_bytes
@@ -86,6 +97,8 @@ class CallSpool:
             or (frame.format is not track.format and frame.format != track.format)
         ):
             self._begin(track, item_id, frame, at_ms)
+        elif not track.waiting:
+            self._go_on(track, at_ms)
         payload = frame.payload
         payload_bytes = len(payload)
         track.next_sample = frame.start_sample + payload_bytes // track.sample_bytes
@@ -100,6 +113,8 @@ class CallSpool:
         last_sample = run.start_sample + run.samples - len(run.payloads[-1]) // run.format.sample_bytes
         in_time = track.in_time(run.start_sample, run.at_ms[0]) and track.in_time(last_sample, run.at_ms[-1])
         if in_time and track.goes_on(run):
+            if not track.waiting:
+                self._go_on(track, track.expected_ms(run.start_sample))
             self._take_run(track, run)
             return
         for frame, at_ms in run.frames():  # there is a gap somewhere in it
@@ -109,6 +124,8 @@ class CallSpool:
         """Take frames of an item of the agent that followed each other."""
         track = self._agent
         if item_id == track.item_id and track.goes_on(run):
+            if not track.waiting:
+                self._go_on(track, run.at_ms[0])
             self._take_run(track, run)
             return
         for frame, at_ms in run.frames():
@@ -135,32 +152,37 @@ class CallSpool:
         run = Run(
             track=track.name,
             item_id=item_id,
-            offset_bytes=track.handed_bytes + track.waiting_bytes,
+            offset_bytes=track.waiting_bytes,
             start_sample=frame.start_sample,
             at_ms=at_ms - self._started_ms,
             format=frame.format,
         )
-        self._index += run_line(run)
+        self._lines.append(_Line(run, new=True))
         track.begin(run, at_ms)
 
+    def _go_on(self, track: _Track, at_ms: int) -> None:
+        """A block begins in the middle of a run; should the one before it be lost, this one's sound has its place."""
+        assert track.format is not None
+        run = Run(track.name, track.item_id, 0, track.next_sample, at_ms - self._started_ms, track.format)
+        self._lines.append(_Line(run, new=False))
+
     def _hand_over(self, at_ms: int) -> None:
-        self._due_ms = at_ms + BLOCK_MS
+        self._due_ms = next_due_ms(self._started_ms, BLOCK_MS, at_ms)
         caller_bytes, agent_bytes = self._caller.waiting_bytes, self._agent.waiting_bytes
-        caller, agent, index = self._caller.take(), self._agent.take(), self._head + self._index
-        self._index = bytearray()
-        parts: list[Part] = [
-            (name, payloads) for name, payloads in ((CALLER_FILE, caller), (AGENT_FILE, agent)) if payloads
-        ]
-        if index:
-            parts.append((INDEX_FILE, index))
-        if not parts or self._stopped:
+        caller, agent, lines = self._caller.take(), self._agent.take(), self._lines
+        self._lines = []
+        if self._stopped or not (caller or agent or not self._begun):
             return
-        if self._sink.failed is not None or self._over_limit(caller_bytes, agent_bytes):
+        if self._over_limit(caller_bytes, agent_bytes):
             self._stopped = True
             self._complete = False
             return
+        parts: list[Part] = [
+            (name, payloads) for name, payloads in ((CALLER_FILE, caller), (AGENT_FILE, agent)) if payloads
+        ]
+        parts.append((INDEX_FILE, Late(partial(_index, self._head, lines), LINE_BYTES * (len(lines) + 1))))
         if self._writer.append(self._sink, parts):
-            self._head = b""
+            self._begun = True
             self._caller.handed_bytes += caller_bytes
             self._agent.handed_bytes += agent_bytes
             return
@@ -174,6 +196,24 @@ class CallSpool:
             self._caller.handed_bytes + caller_bytes > CALL_MAX_BYTES
             or self._agent.handed_bytes + agent_bytes > CALL_MAX_BYTES
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A run that begins in a block, `offset_bytes` after the block's own begin, or goes on in it (not `new`)."""
+
+    run: Run
+    new: bool
+
+
+def _index(head: bytes, lines: Sequence[_Line], before: Mapping[str, int], whole: bool) -> bytes:
+    """What a block adds to the index, whose first line is the head. In a whole recording a run needs one line only."""
+    written = [b"" if before[INDEX_FILE] else head]
+    for line in lines:
+        offset_bytes = before[FILE_OF[line.run.track]]
+        if line.new or not whole or not offset_bytes or not before[INDEX_FILE]:
+            written.append(run_line(replace(line.run, offset_bytes=line.run.offset_bytes + offset_bytes)))
+    return b"".join(written)
 
 
 class _Track:
@@ -219,6 +259,10 @@ class _Track:
         """Whether sound from this sample on came when the run so far makes one expect it."""
         drift_ms = at_ms - self.at_ms - (start_sample - self.start_sample) * 1000 // self.rate_hz
         return -DRIFT_MAX_MS <= drift_ms <= DRIFT_MAX_MS
+
+    def expected_ms(self, start_sample: int) -> int:
+        """When sound from this sample on should come, by the run so far."""
+        return self.at_ms + (start_sample - self.start_sample) * 1000 // self.rate_hz
 
     def goes_on(self, run: FrameRun) -> bool:
         """Whether these frames follow on what came before, in the same format."""

@@ -23,6 +23,7 @@ CALLER_FILE = "caller.raw"
 AGENT_FILE = "agent.raw"
 INDEX_FILE = "tracks.jsonl"
 SCHEMA = 1
+LONGEST_MS = 48 * 3_600_000  # of a call: a spoilt number must not make a recording of a thousand years
 
 
 class BadSpool(VoiceError):
@@ -110,7 +111,7 @@ def read_index(path: Path) -> tuple[TracksHeader, list[Run]]:
                 except orjson.JSONDecodeError:
                     if number != len(lines):
                         raise
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BadSpool(f"{path} is no index of a call's tracks: {error}") from error
     return header, runs
 
@@ -137,7 +138,7 @@ def _header(parsed: dict[str, Any]) -> TracksHeader:
 
 
 def _run(parsed: dict[str, Any]) -> Run:
-    return Run(
+    run = Run(
         track=parsed["track"],
         item_id=parsed["item_id"],
         offset_bytes=int(parsed["offset_bytes"]),
@@ -145,3 +146,8 @@ def _run(parsed: dict[str, Any]) -> Run:
         at_ms=int(parsed["at_ms"]),
         format=parse_format(parsed["format"]),
     )
+    if run.track not in (CALLER, AGENT) or not isinstance(run.item_id, str | None):
+        raise ValueError(f"a run is of track {run.track!r}, item {run.item_id!r}")
+    if min(run.offset_bytes, run.start_sample) < 0 or abs(run.at_ms) > LONGEST_MS:
+        raise ValueError("a run is in no place of a call")
+    return run

@@ -20,13 +20,30 @@ from gateway.agent_yaml import YamlFault, read_yaml
 from gateway.urls import read_url
 from sessions.ports import Json
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MAX_FILE_BYTES = 1 << 20
-_STDIO_KEYS = frozenset({"command", "args", "env", "cwd"})
-_HTTP_KEYS = frozenset({"url", "headers"})
-# Written by other clients for their own screens; without meaning here.
-_IGNORED_KEYS = frozenset({"type", "transport", "disabled", "description", "autoApprove", "alwaysAllow"})
+_TIME_KEYS = frozenset({"startup_timeout_s", "timeout"})
+_STDIO_KEYS = frozenset({"command", "args", "env", "cwd"}) | _TIME_KEYS
+_HTTP_KEYS = frozenset({"url", "headers"}) | _TIME_KEYS
+# What some clients call `url`.
+_URL_KEYS = ("url", "httpUrl", "serverUrl")
+# Read elsewhere, or written by other clients for their own screens and without meaning here.
+_IGNORED_KEYS = frozenset(
+    {"type", "transport", "disabled", "enabled", "description", "autoApprove", "alwaysAllow", "trust", "version"}
+    | {"name", "title", "icon", "gallery", "autoStart"}
+)
+# Other clients choose tools there, by the server; here each agent does. To pass over such a choice would grant more.
+_CHOICE_KEYS = frozenset(
+    {"tools", "includeTools", "excludeTools", "enabledTools", "disabledTools", "allowedTools"}
+    | {"enabled_tools", "disabled_tools", "allowed_tools", "tool_configuration"}
+)
+MAX_STARTUP_S = 600
+# `timeout` has no unit that all clients share: milliseconds in most, and seconds, up to an hour, in some. Nobody waits
+# for less than four seconds on purpose, so what can be seconds is.
+_MOST_SECONDS = 3600
+_LEAST_STARTUP_MS = 60_000  # `timeout` is about calls; it may lengthen a start, and not shorten it
 _PYTHON = frozenset({"python", "python3"})
 
 
@@ -43,6 +60,8 @@ class StdioServer:
     args: tuple[str, ...] = field(repr=False)  # may hold secrets
     env: Mapping[str, str] = field(repr=False)
     cwd: Path
+    startup_ms: int | None = None  # how long a start may take; None: as the pool says
+    answer_ms: int | None = None  # how long a call may take at most; None: as its agent says
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,8 @@ class HttpServer:
     label: str
     url: str = field(repr=False)  # may hold secrets
     headers: Mapping[str, str] = field(repr=False)
+    startup_ms: int | None = None
+    answer_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,35 +121,73 @@ class _Reader:
             if not _LABEL.fullmatch(label) or "__" in label:
                 raise self._wrong(where, "a server's name has 1 to 32 letters, digits, - and _, and no double _")
             fields = self._object(entry, where)
-            if fields.get("disabled") is not True:
+            if self._flag(fields, "enabled", where, True) and not self._flag(fields, "disabled", where, False):
                 found[label] = self._server(label, fields, where)
         return found
 
     def _server(self, label: str, fields: Mapping[str, Json], where: str) -> McpServer:
-        known = _HTTP_KEYS if "url" in fields else _STDIO_KEYS
+        named = [key for key in _URL_KEYS if key in fields]
+        if len(named) > 1:
+            raise self._wrong(f"{where}.{named[1]}", f"{named[0]} is given too; one address is enough")
+        if named:
+            fields = {"url" if key == named[0] else key: value for key, value in fields.items()}
+        known = _HTTP_KEYS if named else _STDIO_KEYS
         for key in fields:
+            if key in _CHOICE_KEYS:
+                raise self._wrong(f"{where}.{key}", "is not known here; an agent's file chooses tools, under `allow`")
             if key not in known | _IGNORED_KEYS:
                 raise self._wrong(f"{where}.{key}", f"is not known here; known are {', '.join(sorted(known))}")
-        kind = fields.get("type", fields.get("transport", "http" if "url" in fields else "stdio"))
-        if kind not in (("http", "streamable-http", "streamableHttp") if "url" in fields else ("stdio",)):
+        kind = fields.get("type", fields.get("transport", "http" if named else "stdio"))
+        if kind not in (("http", "streamable-http", "streamableHttp", "streamable_http") if named else ("stdio",)):
             raise self._wrong(f"{where}.type", f"{kind!r} is not supported; use stdio or streamable HTTP")
-        if "url" in fields:
-            return self._http(label, fields, where)
-        return self._stdio(label, fields, where)
+        startup_ms, answer_ms = self._times(fields, where)
+        if named:
+            return self._http(label, fields, f"{where}.{named[0]}", where, startup_ms, answer_ms)
+        return self._stdio(label, fields, where, startup_ms, answer_ms)
 
-    def _http(self, label: str, fields: Mapping[str, Json], where: str) -> HttpServer:
-        url = self._text(fields["url"], f"{where}.url")
+    def _times(self, fields: Mapping[str, Json], where: str) -> tuple[int | None, int | None]:
+        """How long a start and a call may take, in ms; None where the file does not say."""
+        answer_ms = None
+        if "timeout" in fields:
+            timeout = self._number(fields["timeout"], f"{where}.timeout", "seconds, or milliseconds above 3600")
+            answer_ms = round(timeout * 1000 if timeout <= _MOST_SECONDS else timeout)
+        if "startup_timeout_s" not in fields:
+            return (
+                None if answer_ms is None else max(min(answer_ms, MAX_STARTUP_S * 1000), _LEAST_STARTUP_MS)
+            ), answer_ms
+        name = f"{where}.startup_timeout_s"
+        startup_s = self._number(fields["startup_timeout_s"], name, f"seconds, at most {MAX_STARTUP_S}")
+        if startup_s > MAX_STARTUP_S:
+            raise self._wrong(name, f"must be a number of seconds, at most {MAX_STARTUP_S}")
+        return round(startup_s * 1000), answer_ms
+
+    def _http(
+        self,
+        label: str,
+        fields: Mapping[str, Json],
+        url_field: str,
+        where: str,
+        startup_ms: int | None,
+        answer_ms: int | None,
+    ) -> HttpServer:
+        url = self._text(fields["url"], url_field)
         try:
             read_url(url, ("https", "http"))
         except ValueError as error:
-            raise self._wrong(f"{where}.url", str(error)) from error
+            raise self._wrong(url_field, str(error)) from error
         headers = self._texts(fields.get("headers", {}), f"{where}.headers")
         for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise self._wrong(f"{where}.headers.{name}", "is no name of an HTTP header")
             if "\r" in value or "\n" in value:
                 raise self._wrong(f"{where}.headers.{name}", "must be one line")
-        return HttpServer(label, url, headers)
+            if not value.isascii() or not value.isprintable():
+                raise self._wrong(f"{where}.headers.{name}", "must be of printable ASCII characters")
+        return HttpServer(label, url, headers, startup_ms, answer_ms)
 
-    def _stdio(self, label: str, fields: Mapping[str, Json], where: str) -> StdioServer:
+    def _stdio(
+        self, label: str, fields: Mapping[str, Json], where: str, startup_ms: int | None, answer_ms: int | None
+    ) -> StdioServer:
         command = self._text(fields.get("command"), f"{where}.command")
         if not command:
             raise self._wrong(f"{where}.command", "must not be empty")
@@ -142,7 +201,20 @@ class _Reader:
             tuple(self._text(arg, f"{where}.args[{index}]") for index, arg in enumerate(args)),
             self._texts(fields.get("env", {}), f"{where}.env"),
             self._path.parent.absolute() / Path(cwd).expanduser(),
+            startup_ms,
+            answer_ms,
         )
+
+    def _flag(self, fields: Mapping[str, Json], key: str, where: str, default: bool) -> bool:
+        flag = fields.get(key, default)
+        if not isinstance(flag, bool):
+            raise self._wrong(f"{where}.{key}", "must be true or false")
+        return flag
+
+    def _number(self, value: Json, where: str, what: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+            raise self._wrong(where, f"must be a number of {what}")
+        return value
 
     def _texts(self, value: Json, where: str) -> dict[str, str]:
         return {key: self._text(text, f"{where}.{key}") for key, text in self._object(value, where).items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from sessions.ports import Clock
+from sessions.text import well_formed
 
 Then: TypeAlias = Literal["hang_up"]
 
@@ -35,7 +36,11 @@ class ToolContext:
 
 
 def cut(text: str, max_bytes: int) -> str:
-    """The text if it fits into so many bytes of UTF-8, else its beginning and a note that says what is missing."""
+    """The text if it fits into so many bytes of UTF-8, else its beginning and a note that says what is missing.
+
+    Lone surrogates, which UTF-8 cannot carry, become U+FFFD.
+    """
+    text = well_formed(text)
     encoded = text.encode()
     if len(encoded) <= max_bytes:
         return text

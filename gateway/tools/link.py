@@ -2,7 +2,7 @@
 
 The SDK's client cannot be trusted with a caller's task: a lost HTTP connection cancels the task that opened the client,
 it never reconnects, and a broken peer can leave it hanging. So each connection lives in a task of its own, each call in
-a task of that connection, and callers only wait for those, never inside them.
+another, none of them in a group that somebody shares, and callers only wait for those, never inside them.
 """
 
 from __future__ import annotations
@@ -12,134 +12,68 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
+from gateway.guard import Boundary, ForeignTasks, innermost, place_of
+from gateway.tools.connection import Attempt, Connection, ConnectionGone, Live, McpTool, NeverRan, checked_tools
 from gateway.tools.contract import ToolResult
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
-from sessions.setup import ToolSpec
 
 log = logging.getLogger(__name__)
 
-
-class ConnectionGone(Exception):
-    """The connection was lost; whether the request was carried out is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class McpTool:
-    """A tool as its server describes it. `repeatable`: doing it twice does no more than doing it once."""
-
-    spec: ToolSpec
-    repeatable: bool
-
-
-class Connection(Protocol):
-    """One open connection to an MCP server."""
-
-    async def list_tools(self) -> tuple[McpTool, ...]:
-        """All tools, every page. Raises ConnectionGone or ToolFailed."""
-        ...
-
-    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
-        """Call a tool. Raises ConnectionGone or ToolFailed; `deadline_ms` is only a hint to stop trying."""
-        ...
-
-    async def listen(self, look_again: Callable[[], None]) -> None:
-        """Call `look_again` whenever the tools may have changed or the peer may have died; may return early."""
-        ...
+UNKNOWN = "It may or may not have been done."
+NOT_DONE = "It was not done."
 
 
 @dataclass(frozen=True, slots=True)
 class LinkTimes:
     """How patient a link is."""
 
-    connect_ms: int = 15_000  # to start a server, greet it, and list its tools
-    goodbye_ms: int = 7_000  # to close a connection; the SDK allows a child process 6.5 s
+    connect_ms: int = 60_000  # to start a server, greet it, and list its tools
+    progress_ms: int = 10_000  # between log lines that say that a server is still being connected
+    goodbye_ms: int = 7_000  # to close a connection; a child process has 6.5 s
+    linger_ms: int = 60_000  # that calls in flight may go on when their connection takes no new ones
     wait_ms: int = 3_000  # that a call waits for a server that is being connected
     wait_dead_ms: int = 500  # the same, for a server that refused several times in a row
     first_retry_ms: int = 200
     last_retry_ms: int = 30_000  # a call that needs the server does not wait for this
+    hurried_retry_ms: int = 2_000  # but for this, where the last attempt failed as well
     refresh_ms: int = 60_000  # between looks at the list of tools, which also find a dead peer
+    list_ms: int = 15_000  # for such a look
     settle_ms: int = 500  # between a hint and the look that it causes: hints come in crowds
 
 
 PATIENT_FAILURES = 3  # so many failures in a row, and a server counts as dead
 
 
-class _Attempt:
-    """One try at a connection, from the dial to the goodbye, as its task and those who wait for it see it."""
-
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = loop.create_future()  # the tools are known
-        self.end: asyncio.Future[None] = loop.create_future()  # the connection is lost, or no longer wanted
-
-    def give_up(self) -> None:
-        """Let it end; once more does nothing."""
-        if not self.end.done():
-            self.end.set_result(None)
-
-
-class _Live:
-    """An open connection and the calls that run on it."""
-
-    def __init__(self, connection: Connection, tasks: asyncio.TaskGroup, attempt: _Attempt) -> None:
-        self.connection = connection
-        self.attempt = attempt
-        self.look_again = asyncio.Event()
-        self._tasks = tasks
-        self._calls: set[asyncio.Task[ToolResult | ToolFailed | None]] = set()
-
-    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult | ToolFailed | None:
-        """The outcome, None when the connection was lost. A caller that is cancelled leaves at once."""
-        coroutine = self._outcome(tool, arguments, deadline_ms)
-        try:
-            task = self._tasks.create_task(coroutine)
-        except RuntimeError:  # the group is closing down this very moment
-            coroutine.close()
-            return None
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        try:
-            await asyncio.wait({task})
-        finally:
-            if not task.done():
-                task.cancel()
-                self.look_again.set()  # nobody waits this long for a healthy peer
-        return None if task.cancelled() else task.result()
-
-    def drop_calls(self) -> None:
-        for task in self._calls:
-            task.cancel()
-
-    async def _outcome(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult | ToolFailed | None:
-        try:
-            return await self.connection.call(tool, arguments, deadline_ms)
-        except ToolFailed as failed:
-            return failed
-        except ConnectionGone:
-            return None
-
-
 class Link:
     """One MCP server, kept connected for as long as `run` runs."""
 
     def __init__(
-        self, label: str, dial: Callable[[], AbstractAsyncContextManager[Connection]], times: LinkTimes
+        self,
+        label: str,
+        dial: Callable[[], AbstractAsyncContextManager[Connection]],
+        times: LinkTimes,
+        *,
+        starts: bool = False,
     ) -> None:
+        """`starts`: the dial starts a program, and a call waits for that for as long as its own deadline allows."""
         self._label = label
         self._dial = dial
         self._times = times
-        self._live: _Live | None = None
-        self._up = asyncio.Event()
+        self._starts = starts
+        self._live: Live | None = None
+        self._news = asyncio.Event()  # set, and replaced, when an attempt has gone well or not
         self._settled = asyncio.Event()
         self._wanted = asyncio.Event()  # a caller waits, or we close: do not sleep
-        self._closing = False
+        self._closed = asyncio.Event()
         self._failures = 0
         self._proven = False  # the connection has been of use
-        self._attempt: _Attempt | None = None
-        self._left_behind: set[asyncio.Task[None]] = set()
+        self._dialling = False
+        self._newest: Attempt | None = None
+        self._attempts: dict[Attempt, asyncio.Task[None]] = {}
+        self._tasks = ForeignTasks()
         self.tools: dict[str, McpTool] = {}
         self.problem: str | None = "not connected yet"
 
@@ -149,122 +83,186 @@ class Link:
 
     def close(self) -> None:
         """Let `run` end: calls in flight are dropped, the server is told goodbye."""
-        self._closing = True
+        self._closed.set()
         self._wanted.set()
-        if self._attempt is not None:
-            self._attempt.give_up()
+        for attempt in self._attempts:
+            attempt.give_up(drop=True)
 
     async def run(self) -> None:
         """Connect, and connect again after each loss, until `close`. When cancelled, it closes first."""
         retry_ms = self._times.first_retry_ms
-        while not self._closing:
-            await self._one_connection()
-            if self._proven:
-                self._proven = False
-                retry_ms = self._times.first_retry_ms
-            self._wanted.clear()
-            if self._closing:
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(retry_ms / 1000):
-                    await self._wanted.wait()
-            retry_ms = min(retry_ms * 2, self._times.last_retry_ms)
+        try:
+            while not self._closed.is_set():
+                await self._one_connection()
+                least_ms = min(retry_ms, self._times.hurried_retry_ms)
+                if self._proven:
+                    self._proven = False
+                    retry_ms, least_ms = self._times.first_retry_ms, 0
+                await self._pause(least_ms, retry_ms)
+                retry_ms = min(retry_ms * 2, self._times.last_retry_ms)
+        finally:
+            self.close()
+            await self._ended(set(self._attempts.values()))
 
     async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
-        """Call a tool; once more if the connection was lost and repeating does no harm. Raises ToolFailed.
+        """Call a tool and answer by the deadline; once more if it did not run, or if repeating does no harm.
 
-        The caller keeps its own deadline; cancelling this returns at once, whatever the peer does.
+        Raises ToolFailed with what is known: done, not done, or neither. Cancelling this returns at once.
         """
+        until_s = asyncio.get_running_loop().time() + deadline_ms / 1000
         for last in (False, True):
-            live = await self._connected()
-            outcome = await live.call(tool, arguments, deadline_ms)
-            if isinstance(outcome, ToolFailed):
-                raise outcome
-            if outcome is not None:
-                self._proven = True
-                return outcome
-            self._lose(live, "the connection was lost")
-            known = self.tools.get(tool)
-            if last or known is None or not known.repeatable:
-                break
-        raise ToolFailed(
-            "The connection was lost before there was an answer. It may or may not have been done.",
-            kind="protocol_error",
-        )
+            live = await self._connected(until_s)
+            outcome: object = None
+            try:
+                async with asyncio.timeout_at(until_s):
+                    outcome = await live.call(tool, arguments, deadline_ms)
+            except TimeoutError:
+                raise ToolFailed(self._told("The service did not answer in time.", tool), kind="timeout") from None
+            match outcome:
+                case ToolResult(text=str()):
+                    self._proven = True
+                    return outcome
+                case ToolFailed():
+                    raise outcome
+                case NeverRan():
+                    self._lose(live, "the server does not know the connection any more")
+                    if last:
+                        raise ToolFailed(f"The service cannot be reached at the moment. {NOT_DONE}", kind="http_error")
+                case ConnectionGone() | asyncio.CancelledError():
+                    self._lose(live, "the connection was lost")
+                    if last or not self._repeatable(tool):
+                        raise ToolFailed(
+                            self._told("The connection was lost before there was an answer.", tool),
+                            kind="protocol_error",
+                        )
+                case _:
+                    self._log_odd(tool, outcome)
+                    raise ToolFailed(
+                        self._told("The service gave an answer that cannot be read.", tool), kind="protocol_error"
+                    )
+        raise AssertionError("a second try returns or raises")
 
-    async def _connected(self) -> _Live:
-        wait_ms = self._times.wait_ms if self._failures < PATIENT_FAILURES else self._times.wait_dead_ms
-        if self._live is None:
+    def _repeatable(self, tool: str) -> bool:
+        known = self.tools.get(tool)
+        return known is not None and known.repeatable
+
+    def _told(self, words: str, tool: str) -> str:
+        """The words, and that the outcome is unknown where that matters."""
+        return words if self._repeatable(tool) else f"{words} {UNKNOWN}"
+
+    def _log_odd(self, tool: str, outcome: object) -> None:
+        fields: dict[str, object] = {"server": self._label, "tool": tool, "kind": type(outcome).__name__}
+        if isinstance(outcome, BaseException):
+            fields |= {"kind": type(innermost(outcome)).__name__, "place": place_of(outcome)}
+        log.error("mcp call broke", extra=fields)
+
+    async def _connected(self, until_s: float) -> Live:
+        loop = asyncio.get_running_loop()
+        patient = self._failures < PATIENT_FAILURES
+        wait_s = (self._times.wait_ms if patient else self._times.wait_dead_ms) / 1000
+        soon_s = min(until_s, loop.time() + wait_s)
+        while self._live is None:
+            starting = patient and self._starts and self._dialling
+            limit_s = until_s if starting else soon_s
+            if loop.time() >= limit_s or self._closed.is_set():
+                what = "is still starting" if starting else "cannot be reached at the moment"
+                kind = "timeout" if limit_s == until_s else "http_error"
+                raise ToolFailed(f"The service {what}. {NOT_DONE}", kind=kind)
             self._wanted.set()
+            news = self._news
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_ms / 1000):
-                    await self._up.wait()
-        if self._live is None:
-            raise ToolFailed("The service cannot be reached at the moment.", kind="http_error")
+                async with asyncio.timeout_at(limit_s):
+                    await news.wait()
         return self._live
 
-    def _lose(self, live: _Live, why: str) -> None:
-        """Give up a connection; a newer one is left alone."""
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def _lose(self, live: Live, why: str, *, drop: bool = False) -> None:
+        """Take no new calls to a connection, and end it once its calls have ended; a newer one is left alone."""
         if self._live is live:
             self._live = None
-            self._up.clear()
             self.problem = why
-            live.attempt.give_up()
+        live.attempt.give_up(drop=drop)
+
+    async def _pause(self, least_ms: int, longest_ms: int) -> None:
+        """Wait before the next attempt: not so long when a caller waits, but always for `least_ms`."""
+        for event, wait_ms in ((self._closed, least_ms), (self._wanted, max(longest_ms - least_ms, 0))):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await event.wait()
+
+    # ---- one connection
 
     async def _one_connection(self) -> None:
-        """Open a connection and stay until it is over; leave a task that will not end behind."""
-        attempt = self._attempt = _Attempt()
-        ready, end = attempt.ready, attempt.end
-        task = asyncio.create_task(self._serve(attempt), name=f"mcp {self._label}")
+        """Open a connection and stay until it takes no more calls; what is left of it ends in the background."""
+        self._wanted.clear()
+        attempt = self._newest = Attempt()
+        task = self._attempts[attempt] = self._tasks.start(self._serve(attempt), partial(self._broke, attempt))
+        task.add_done_callback(lambda task: self._attempts.pop(attempt, None))
         try:
-            await asyncio.wait(
-                {task, ready, end}, timeout=self._times.connect_ms / 1000, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not (task.done() or ready.done() or end.done()):
-                self._failed("it did not answer in time")
+            self._dialling = True
+            await self._dialled(task, attempt)
+            self._dialling = False
             self._settled.set()
-            if ready.done():
-                await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+            self._tell()
+            if attempt.ready.done():
+                await asyncio.wait({task, attempt.end}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            attempt.give_up()
-            if not ready.done():
+            self._dialling = False
+            # A program is gone before it is started again; calls over HTTP go on beside a new connection.
+            drop = self._starts or not attempt.ready.done() or self._closed.is_set()
+            attempt.give_up(drop=drop)
+            if not attempt.ready.done():
                 task.cancel()
-            await asyncio.wait({task}, timeout=self._times.goodbye_ms / 1000)
+            if drop:
+                await self._ended({task})
+
+    async def _dialled(self, task: asyncio.Task[None], attempt: Attempt) -> None:
+        """Wait until it is connected or has failed, and say in the log when it takes long."""
+        loop = asyncio.get_running_loop()
+        begin_s = loop.time()
+        limit_s = begin_s + self._times.connect_ms / 1000
+        over: set[asyncio.Future[None]] = {task, attempt.ready, attempt.end}
+        while not any(one.done() for one in over) and (left_s := limit_s - loop.time()) > 0:
+            pause_s = min(left_s, self._times.progress_ms / 1000)
+            done, _ = await asyncio.wait(over, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done and loop.time() < limit_s:
+                fields = {"server": self._label, "waited_ms": round(1000 * (loop.time() - begin_s))}
+                log.info("mcp server is still being connected", extra=fields)
+        if not any(one.done() for one in over):
+            self._failed("it did not answer in time")
+        elif task.done() and task.cancelled() and not attempt.ready.done():
+            self._failed("the connection was lost while it was being opened")
+
+    async def _ended(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Wait until connections are closed; one that will not close is left behind."""
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._times.goodbye_ms / 1000)
+        for task in tasks:
             if not task.done():
                 log.error("mcp connection would not close and was left behind", extra={"server": self._label})
-                self._left_behind.add(task)
-                task.add_done_callback(self._left_behind.discard)
                 task.cancel()
 
-    async def _serve(self, attempt: _Attempt) -> None:
-        """One connection's whole life. Whatever breaks it ends here, and the next connection is tried."""
-        try:
-            async with self._dial() as connection:
-                tools = await connection.list_tools()
-                if attempt.ready.done() or attempt.end.done():
-                    return
-                async with asyncio.TaskGroup() as tasks:
-                    await self._stay(_Live(connection, tasks, attempt), tools, tasks)
-        except Exception as error:
-            # The supervisor's own catch: an MCP connection can fail with anything, and costs only itself.
-            self._failed(_reason(error, private=attempt.ready.done()))
+    async def _serve(self, attempt: Attempt) -> None:
+        """One connection's whole life. Whatever breaks it goes to `_broke`, and the next connection is tried."""
+        async with self._dial() as connection:
+            tools = checked_tools(await connection.list_tools())
+            if attempt.end.done():
+                return
+            live = Live(connection, attempt)
+            self._arrived(live, tools)
+            try:
+                live.jobs.start(connection.listen(live.look_again.set), self._deaf)
+                live.jobs.start(self._keep_fresh(live), partial(self._stopped, live))
+                await asyncio.wait({attempt.end})
+                await live.idle(self._times.linger_ms)
+            finally:
+                self._lose(live, "the connection was lost")
+                await live.jobs.close(0)
 
-    async def _stay(self, live: _Live, tools: tuple[McpTool, ...], tasks: asyncio.TaskGroup) -> None:
-        self._arrived(live, tools)
-        live.attempt.ready.set_result(None)
-        helpers = (
-            tasks.create_task(live.connection.listen(live.look_again.set)),
-            tasks.create_task(self._keep_fresh(live)),
-        )
-        try:
-            await asyncio.wait({live.attempt.end})
-        finally:
-            self._lose(live, "the connection was lost")
-            live.drop_calls()
-            for helper in helpers:
-                helper.cancel()
-
-    async def _keep_fresh(self, live: _Live) -> None:
+    async def _keep_fresh(self, live: Live) -> None:
         """List the tools again on a hint, and now and then without one; a peer that cannot do that is lost."""
         while True:
             with suppress(TimeoutError):
@@ -272,34 +270,53 @@ class Link:
                     await live.look_again.wait()
                     await asyncio.sleep(self._times.settle_ms / 1000)
             live.look_again.clear()
-            try:
-                async with asyncio.timeout(self._times.connect_ms / 1000):
-                    tools = await live.connection.list_tools()
-            except (TimeoutError, ConnectionGone, ToolFailed):
-                self._lose(live, "it stopped answering")
-                return
+            async with asyncio.timeout(self._times.list_ms / 1000):
+                tools = checked_tools(await live.connection.list_tools())
             if self._live is live:
                 self._proven = True
-                self.tools = {tool.spec.name: tool for tool in tools}
+                self.tools = tools
 
-    def _arrived(self, live: _Live, tools: tuple[McpTool, ...]) -> None:
+    def _stopped(self, live: Live, fault: BaseException) -> None:
+        """A look at the list of tools failed. Calls go on where only the session is gone."""
+        why = fault.message if isinstance(fault, ToolFailed) else "it stopped answering"
+        self._lose(live, why, drop=not isinstance(fault, NeverRan))
+
+    def _deaf(self, fault: BaseException) -> None:
+        """Its news are heard no more; the list of tools is still looked at now and then."""
+        fields = {"server": self._label, "kind": type(innermost(fault)).__name__}
+        log.info("mcp server cannot be listened to", extra=fields)
+
+    def _arrived(self, live: Live, tools: dict[str, McpTool]) -> None:
         self._live = live
         self._failures = 0
         self.problem = None
-        self.tools = {tool.spec.name: tool for tool in tools}
-        self._up.set()
+        self.tools = tools
+        live.attempt.ready.set_result(None)
+        self._tell()
         log.info("mcp server connected", extra={"server": self._label, "tools": len(tools)})
+
+    def _broke(self, attempt: Attempt, fault: BaseException) -> None:
+        if attempt is self._newest and self._live is None:  # else it is one of which only the end is left
+            self._failed(_reason(fault, private=attempt.ready.done()))
 
     def _failed(self, why: str) -> None:
         self._failures += 1
         news = why != self.problem or self._failures <= PATIENT_FAILURES
         self.problem = why
-        if news and not self._closing:
+        if news and not self._closed.is_set():
             log.warning("mcp server not connected", extra={"server": self._label, "reason": why})
 
 
-def _reason(error: BaseException, *, private: bool) -> str:
+def _reason(fault: BaseException, *, private: bool) -> str:
     """The innermost reason, for operators. Once calls have run, only its kind: the rest may hold callers' words."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return type(error).__name__ if private else f"{type(error).__name__}: {str(error)[:200]}"
+    fault = innermost(fault)
+    if isinstance(fault, ToolFailed):
+        return fault.message
+    if isinstance(fault, ConnectionGone | NeverRan):
+        return str(fault) or "the connection was lost"
+    kind = type(fault).__name__
+    words = ""
+    if not private:
+        with Boundary(lambda broken: None):  # even `str` may be a stranger's
+            words = str(fault)[:200]
+    return f"{kind}: {words}" if words else kind

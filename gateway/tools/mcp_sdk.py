@@ -1,43 +1,43 @@
-"""The only module that imports the MCP SDK (half a second): `McpPool.start` imports it, nothing else does.
+"""Opens connections with the MCP SDK, which takes half a second to import: only `McpPool.start` imports this module.
 
-Turns the SDK's connections, results and errors into those of `gateway/tools/link.py`.
+Turns the SDK's connections, results and errors into those of `gateway/tools/connection.py`.
 Source: the packages `mcp` and `mcp_types` 2.3.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import anyio
-import httpx2
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.server.mcpserver import MCPServer
 from mcp_types import (
     CONNECTION_CLOSED,
-    INTERNAL_ERROR,
+    INVALID_PARAMS,
     INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
     REQUEST_TIMEOUT,
     CallToolResult,
-    ContentBlock,
-    EmbeddedResource,
     TextContent,
-    TextResourceContents,
     Tool,
 )
 from pydantic import ValidationError
 
+from gateway.tools.answers import told
 from gateway.tools.config import HttpServer, InProcessServer, McpServer, StdioServer
+from gateway.tools.connection import AnswerBounds, ConnectionGone, McpTool, NeverRan
 from gateway.tools.contract import ToolResult, cut
-from gateway.tools.link import ConnectionGone, McpTool
+from gateway.tools.link import NOT_DONE, UNKNOWN
+from gateway.tools.mcp_http import McpHttp
+from gateway.tools.mcp_stdio import Program, running
+from gateway.tools.messages import MAX_DESCRIPTION_BYTES, MAX_TOOLS, Fate, Mailbox
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 from sessions.setup import ToolSpec
@@ -45,32 +45,28 @@ from sessions.setup import ToolSpec
 log = logging.getLogger(__name__)
 
 MAX_PAGES = 20
-MAX_TOOLS = 256
-MAX_DESCRIPTION_BYTES = 4096
-MAX_START_LINES = 50
-MAX_LINE_BYTES = 400
-MAX_EVENT_BYTES = 4 << 20
+MAX_EVENT_BYTES = 4 << 20  # events are bounded before they come to the SDK
 RELISTEN_S = 1.0
 
 # anyio's stream errors are what a send meets when the connection goes away under it.
-_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, httpx2.TransportError)
+_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
 _ODD_ANSWERS = (ValidationError, RuntimeError)  # an answer that breaks its own schema, or asks questions back for ever
+_NEVER_BEGUN = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS})
 
 
 def quiet() -> None:
     """Silence what the SDK logs: whole messages, with callers' words in them. Links log what matters."""
-    for name in ("mcp.client", "mcp.shared", "client"):
+    for name in ("mcp", "client", "httpx2", "httpcore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class SdkConnection:
     """One open SDK client, as a link sees it."""
 
-    def __init__(self, client: Client, max_result_bytes: int, peer: _Peer) -> None:
+    def __init__(self, client: Client, peer: Peer, bounds: AnswerBounds) -> None:
         self._client = client
-        self._max_result_bytes = max_result_bytes
         self._peer = peer
+        self._bounds = bounds
 
     async def list_tools(self) -> tuple[McpTool, ...]:
         """All tools, every page, up to `MAX_TOOLS`."""
@@ -84,17 +80,16 @@ class SdkConnection:
                 if cursor is None or len(tools) >= MAX_TOOLS:
                     break
         except MCPError as error:
-            raise self._failure(error) from error
+            raise self._without_list(error) from error
         except _GONE as error:
             raise ConnectionGone from error
         except _ODD_ANSWERS as error:
-            raise ToolFailed("The list of tools cannot be read.", kind="protocol_error") from error
+            raise ToolFailed("its list of tools cannot be read", kind="protocol_error") from error
         return tuple(map(_described, tools[:MAX_TOOLS]))
 
     async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
         """Call a tool; a refusal of its own comes back as a result with `error` set."""
-        self._peer.called = True
-        self._peer.bad_status = 0
+        self._peer.called()
         # The caller's deadline cuts this off; the SDK's comes a second later and only ends what was left behind.
         limit_s = deadline_ms / 1000 + 1
         try:
@@ -104,14 +99,14 @@ class SdkConnection:
         except _GONE as error:
             raise ConnectionGone from error
         except _ODD_ANSWERS as error:
-            raise ToolFailed("The service gave an answer that cannot be read.", kind="protocol_error") from error
-        return ToolResult(
-            output_of(result, self._max_result_bytes), "tool_execution_error" if result.is_error else None, None
-        )
+            raise ToolFailed(
+                f"The service gave an answer that cannot be read. {UNKNOWN}", kind="protocol_error"
+            ) from error
+        return self._result(result)
 
     async def listen(self, look_again: Callable[[], None]) -> None:
         """Follow the server's own news, where it has any; otherwise only the end of its process."""
-        self._peer.on_death = look_again
+        self._peer.on_death(look_again)
         while True:
             try:
                 async with self._client.listen(tools_list_changed=True) as news:
@@ -127,139 +122,124 @@ class SdkConnection:
             look_again()
             await asyncio.sleep(RELISTEN_S)
 
-    def _failure(self, error: MCPError) -> ToolFailed | ConnectionGone:
-        if error.code == CONNECTION_CLOSED or (error.code == INVALID_REQUEST and error.message == "Session terminated"):
-            return ConnectionGone()
-        if error.code == REQUEST_TIMEOUT:
-            return ToolFailed("The service did not answer in time.", kind="timeout")
-        if error.code == INTERNAL_ERROR and self._peer.bad_status:
-            return ToolFailed(f"The service failed (HTTP {self._peer.bad_status}).", kind="http_error")
-        return ToolFailed(cut(f"The service refused: {error.message}", 400), kind="protocol_error")
+    def _without_list(self, error: MCPError) -> ToolFailed | ConnectionGone | NeverRan:
+        """The same as `_failure`, with a reason for operators instead of words for a model."""
+        why = self._peer.trouble or cut(error.message, 400)
+        failed = self._failure(error)
+        return ToolFailed(why, kind=failed.kind) if isinstance(failed, ToolFailed) else type(failed)(why)
+
+    def _result(self, result: CallToolResult) -> ToolResult:
+        error = "tool_execution_error" if result.is_error else None
+        if self._peer.mailbox is not None:  # it has made one text of the result
+            texts = [block.text for block in result.content if isinstance(block, TextContent)]
+            return ToolResult("\n".join(texts), error, None)
+        given = told(result.model_dump(by_alias=True, mode="json", exclude_none=True), self._bounds.result_bytes)
+        return ToolResult(given.text, error, None)
+
+    def _failure(self, error: MCPError) -> ToolFailed | ConnectionGone | NeverRan:
+        """What is known of a request without a result: by the fields that the mailbox set, or the SDK's own codes."""
+        fields = error.error.data if isinstance(error.error.data, dict) else {}
+        match fields.get("fate"):
+            case Fate.SESSION_LOST:
+                return NeverRan()
+            case Fate.GONE:
+                return ConnectionGone()
+            case Fate.NOT_DONE:
+                status = fields.get("status")
+                if status is None:  # it could not even be sent
+                    return NeverRan()
+                return ToolFailed(f"The service turned the request away (HTTP {status}). {NOT_DONE}", kind="http_error")
+            case Fate.UNKNOWN:
+                status = fields.get("status")
+                if status is not None:
+                    return ToolFailed(f"The service failed (HTTP {status}). {UNKNOWN}", kind="http_error")
+                return ToolFailed(f"The service gave an answer that cannot be read. {UNKNOWN}", kind="protocol_error")
+            case None if self._peer.mailbox is not None or error.code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
+                return _sdk_failure(error.code)
+        known = NOT_DONE if error.code in _NEVER_BEGUN else UNKNOWN
+        words = cut(error.message, 400).rstrip(" .") or "it gave no reason"
+        return ToolFailed(f"The service refused: {words}. {known}", kind="protocol_error")
 
 
-class _Peer:
-    """What is known of the far end beside its messages."""
+def _sdk_failure(code: int) -> ToolFailed | ConnectionGone:
+    """What the SDK's own codes mean; its words are for the SDK's users, and stay out."""
+    if code == CONNECTION_CLOSED:
+        return ConnectionGone()
+    if code == REQUEST_TIMEOUT:
+        return ToolFailed(f"The service did not answer in time. {UNKNOWN}", kind="timeout")
+    if code == INVALID_REQUEST:  # a redirect to another server
+        return ToolFailed(f"The service cannot be used at the moment. {NOT_DONE}", kind="http_error")
+    return ToolFailed(f"The service gave an answer that cannot be read. {UNKNOWN}", kind="protocol_error")
 
-    def __init__(self) -> None:
-        self.called = False
-        self.bad_status = 0  # the last HTTP status that was an error
-        self.on_death: Callable[[], None] = lambda: None
 
-    async def saw(self, response: httpx2.Response) -> None:
-        if response.status_code >= 400:
-            self.bad_status = response.status_code
+class Peer:
+    """What is known of the far end beside its answers. Without a mailbox it is a server object in this process."""
+
+    def __init__(
+        self, mailbox: Mailbox | None = None, *, http: McpHttp | None = None, program: Program | None = None
+    ) -> None:
+        self.mailbox = mailbox
+        self._http = http
+        self._program = program
+
+    @property
+    def trouble(self) -> str | None:
+        """What went wrong last, for operators, where more is known than the SDK says."""
+        if self._program is not None:
+            return self._program.trouble
+        return self._http.trouble if self._http is not None else None
+
+    async def settle(self) -> None:
+        """Wait a moment for what is about to be known."""
+        if self._program is not None:
+            await self._program.settle()
+
+    def called(self) -> None:
+        """A tool is called."""
+        if self._program is not None:
+            self._program.called = True
+
+    def on_death(self, tell: Callable[[], None]) -> None:
+        """Call this when the server's program seems to have ended."""
+        if self._program is not None:
+            self._program.on_death = tell
 
 
 @asynccontextmanager
-async def dial(server: McpServer, max_result_bytes: int) -> AsyncIterator[SdkConnection]:
+async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[SdkConnection]:
     """Connect to a server. Raises whatever the SDK raises, mostly in exception groups."""
-    peer = _Peer()
     async with AsyncExitStack() as stack:
+        mailbox = Mailbox(server.label, bounds.result_bytes)
         match server:
             case InProcessServer(server=target):
-                client = Client(cast(MCPServer[Any], target))
-            case HttpServer(url=url, headers=headers):
-                # No read limit: a slow tool is cut off by its caller's deadline, an event stream is silent for long.
-                http = httpx2.AsyncClient(
-                    headers=dict(headers),
-                    timeout=httpx2.Timeout(10, read=None),
-                    event_hooks={"response": [peer.saw]},
-                )
-                await stack.enter_async_context(http)
-                client = Client(streamable_http_client(url, http_client=http, max_sse_event_size=MAX_EVENT_BYTES))
+                client, peer = Client(cast(MCPServer[Any], target)), Peer()
+            case HttpServer(url=url):
+                http = await stack.enter_async_context(McpHttp(server, mailbox, bounds.answer_bytes))
+                transport = streamable_http_client(url, http_client=http, max_sse_event_size=MAX_EVENT_BYTES)
+                client, peer = Client(transport), Peer(mailbox, http=http)
             case StdioServer():
-                client = Client(_stdio(server, peer))
+                program = await stack.enter_async_context(running(server, mailbox, bounds.answer_bytes))
+                client, peer = Client(_streams(program)), Peer(mailbox, program=program)
         try:
             await stack.enter_async_context(client)
         except* MCPError as errors:
-            # The SDK hides the status of a refused connection; 401 is what an operator needs to read.
-            if peer.bad_status:
-                raise ToolFailed(f"the server answered HTTP {peer.bad_status}", kind="http_error") from errors
+            await peer.settle()
+            # The SDK hides why a connection was refused, which is what an operator needs to read.
+            if peer.trouble is not None:
+                raise ToolFailed(peer.trouble, kind="http_error") from errors
             raise
-        yield SdkConnection(client, max_result_bytes, peer)
+        # It costs 0.1 s and more of the loop, and can only hide a result that is there.
+        client.session.validate_tool_result = _unchecked  # type: ignore[method-assign]
+        yield SdkConnection(client, peer, bounds)
+
+
+async def _unchecked(name: str, result: CallToolResult) -> None:
+    """Check nothing: results have been looked at before the SDK sees them."""
 
 
 @asynccontextmanager
-async def _stdio(server: StdioServer, peer: _Peer) -> AsyncIterator[Any]:
-    """The SDK's stdio transport, with the child's stderr read by us: its end is the first sign of the child's."""
-    reading, writing = os.pipe()
-    errlog = os.fdopen(writing, "w")
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: _Stderr(server.label, peer), os.fdopen(reading, "rb", buffering=0)
-    )
-    parameters = StdioServerParameters(
-        command=server.command, args=list(server.args), env=dict(server.env), cwd=server.cwd
-    )
-    try:
-        async with stdio_client(parameters, errlog=errlog) as streams:
-            errlog.close()  # now the child holds the only end that writes
-            yield streams
-    finally:
-        errlog.close()
-        transport.close()
-
-
-class _Stderr(asyncio.Protocol):
-    """Logs what a server prints while it starts; once it has been called, its lines may hold callers' words."""
-
-    def __init__(self, label: str, peer: _Peer) -> None:
-        self._label = label
-        self._peer = peer
-        self._rest = b""
-        self._lines = 0
-
-    def data_received(self, received: bytes) -> None:
-        *lines, rest = (self._rest + received).split(b"\n")
-        self._rest = rest[:MAX_LINE_BYTES]
-        for line in lines:
-            self._lines += 1
-            if self._lines <= MAX_START_LINES and not self._peer.called:
-                text = line[:MAX_LINE_BYTES].decode(errors="replace").strip()
-                log.info("mcp server wrote to stderr", extra={"server": self._label, "line": text})
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        log.info("mcp server closed stderr", extra={"server": self._label, "lines": self._lines})
-        self._peer.on_death()
-
-
-def output_of(result: CallToolResult, max_bytes: int) -> str:
-    """What the model is given: the result's words, or, where it has facts too, both in one JSON object.
-
-    The words stand there as `sentence`, or as `error` when the tool refused; words that only repeat the facts are left
-    out. Where both together are too long, the words alone stay. Contents that are not text are named, not shown.
-    """
-    words = "\n".join(map(_words, result.content))
-    facts = result.structured_content
-    if facts is None:
-        return cut(_json({"error": words}) if result.is_error else words, max_bytes)
-    repeated = _repeats(words, facts)
-    if repeated and facts.keys() == {"result"} and not result.is_error:  # the SDK's wrapping of a bare value
-        return cut(words, max_bytes)
-    told = {} if not words or repeated else {"error" if result.is_error else "sentence": words}
-    both = _json({**told, **facts})
-    return cut(words if words and len(both.encode()) > max_bytes else both, max_bytes)
-
-
-def _words(content: ContentBlock) -> str:
-    if isinstance(content, TextContent):
-        return content.text
-    if isinstance(content, EmbeddedResource) and isinstance(content.resource, TextResourceContents):
-        return content.resource.text
-    return f"[{content.type} left out]"
-
-
-def _repeats(words: str, facts: dict[str, Any]) -> bool:
-    if words == facts.get("result"):
-        return True
-    try:
-        said = json.loads(words)
-    except (ValueError, RecursionError):
-        return False
-    return said == facts or (facts.keys() == {"result"} and said == facts["result"])
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+async def _streams(program: Program) -> AsyncIterator[Any]:
+    yield program.inbox, program.outbox
 
 
 def _described(tool: Tool) -> McpTool:

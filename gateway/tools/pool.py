@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from gateway.tools.config import McpServer
+from gateway.guard import Boundary, ForeignTasks, place_of
+from gateway.tools.config import InProcessServer, McpServer, StdioServer
+from gateway.tools.connection import MAX_ANSWER_BYTES, MAX_RESULT_BYTES, AnswerBounds, Connection
 from gateway.tools.contract import ToolResult
-from gateway.tools.link import Connection, Link, LinkTimes
+from gateway.tools.link import Link, LinkTimes
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 from sessions.setup import ToolSpec
 
-MAX_RESULT_BYTES = 16 * 1024
+log = logging.getLogger(__name__)
+
 _SDK = "gateway.tools.mcp_sdk"
 
-Dial: TypeAlias = Callable[[McpServer, int], AbstractAsyncContextManager[Connection]]
+Dial: TypeAlias = Callable[[McpServer, AnswerBounds], AbstractAsyncContextManager[Connection]]
 
 
 class McpPool:
@@ -32,13 +37,16 @@ class McpPool:
         *,
         times: LinkTimes | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
         dial: Dial | None = None,
     ) -> None:
         """`dial` opens a connection; None: the MCP SDK does, and is imported by `start`."""
         self._dial = dial
-        self._max_result_bytes = max_result_bytes
-        times = times or LinkTimes()
-        self._links = {label: Link(label, partial(self._open, server), times) for label, server in servers.items()}
+        self._bounds = AnswerBounds(max_answer_bytes, max_result_bytes)
+        self._times = times or LinkTimes()
+        self._answer_ms = {label: _answer_ms(server) for label, server in servers.items()}
+        self._links = {label: self._link(server) for label, server in servers.items()}
+        self._jobs = ForeignTasks()
 
     @property
     def servers(self) -> frozenset[str]:
@@ -55,11 +63,20 @@ class McpPool:
             self._dial = sdk.dial
 
     async def run(self) -> None:
-        """Keep every server connected until `close`; when cancelled, say goodbye to them first."""
-        await self.start()
-        async with asyncio.TaskGroup() as tasks:
-            for label, link in self._links.items():
-                tasks.create_task(link.run(), name=f"mcp link {label}")
+        """Keep every server connected until `close`; when cancelled, say goodbye to them first.
+
+        Each server has a task in no group: one that breaks costs neither the others nor the caller.
+        """
+        with Boundary(self._not_loaded):
+            await self.start()
+        jobs = {self._jobs.start(link.run()) for link in self._links.values()}
+        try:
+            if jobs:
+                await asyncio.wait(jobs)
+        finally:
+            self.close()
+            if jobs:
+                await asyncio.wait(jobs, timeout=self._times.goodbye_ms / 1000)
 
     def close(self) -> None:
         """Let `run` end: calls in flight are dropped, started servers are stopped."""
@@ -93,12 +110,23 @@ class McpPool:
         link = self._links.get(server)
         if link is None:
             raise ToolFailed(f"There is no tool server {server}.", kind="unknown_tool")
-        try:
-            async with asyncio.timeout(deadline_ms / 1000):
-                return await link.call(tool, arguments, deadline_ms)
-        except TimeoutError:
-            raise ToolFailed("The service did not answer in time.", kind="timeout") from None
+        longest_ms = self._answer_ms[server]
+        return await link.call(tool, arguments, deadline_ms if longest_ms is None else min(deadline_ms, longest_ms))
+
+    def _not_loaded(self, fault: BaseException) -> None:
+        log.error("the MCP SDK cannot be loaded", extra={"kind": type(fault).__name__, "place": place_of(fault)})
+
+    def _link(self, server: McpServer) -> Link:
+        times = self._times
+        if not isinstance(server, InProcessServer) and server.startup_ms is not None:
+            times = replace(times, connect_ms=server.startup_ms)
+        return Link(server.label, partial(self._open, server), times, starts=isinstance(server, StdioServer))
 
     def _open(self, server: McpServer) -> AbstractAsyncContextManager[Connection]:
-        assert self._dial is not None  # `run` has awaited `start`
-        return self._dial(server, self._max_result_bytes)
+        if self._dial is None:
+            raise ToolFailed("the MCP SDK cannot be loaded", kind="http_error")
+        return self._dial(server, self._bounds)
+
+
+def _answer_ms(server: McpServer) -> int | None:
+    return None if isinstance(server, InProcessServer) else server.answer_ms

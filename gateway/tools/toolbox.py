@@ -14,6 +14,7 @@ import orjson
 
 from gateway.tools.contract import ToolContext, ToolResult, cut
 from gateway.tools.functions import TOOL_NAME, FunctionTool
+from gateway.tools.schemas import fitted
 from sessions.agent import ToolGrant, ToolRule
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
@@ -90,7 +91,7 @@ class Toolbox:
         offer = self._offers.get(name)
         if offer is None:
             if self._dark:  # it may well be a tool of a server that has never told what it has
-                raise ToolFailed("The service cannot be reached at the moment.", kind="http_error")
+                raise ToolFailed("The service cannot be reached at the moment. It was not done.", kind="http_error")
             raise ToolFailed(f"There is no tool {name[:64]}.", kind="unknown_tool")
         arguments = self._parsed(name, arguments_json)
         rule = offer.rule
@@ -174,7 +175,6 @@ def _model_name(name: str) -> str:
 
 
 def _fit(offer: _Offer) -> _Offer:
-    parameters = offer.spec.parameters
-    if parameters.get("type") == "object":
-        return offer
-    return _Offer(offer.rule, ToolSpec(offer.spec.name, offer.spec.description, {**_ANY_OBJECT, **parameters}))
+    fit = fitted(offer.spec.parameters)
+    about = f"{offer.spec.description} {fit.note}".strip()
+    return _Offer(offer.rule, ToolSpec(offer.spec.name, about, fit.parameters))

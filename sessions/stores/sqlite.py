@@ -20,7 +20,7 @@ class SqliteStore:
         if path == ":memory:" and not inline:
             raise StoreFailed("a store in memory has one connection: it needs inline")
         self._clock = clock
-        self._connections = SqliteConnections(path, inline=inline, busy_ms=busy_ms)
+        self._connections = SqliteConnections(path, inline=inline, busy_ms=busy_ms, now_ms=clock.now_ms)
 
     async def open(self) -> None:
         """Open or make the file. Raises StoreFailed, which names it."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,8 @@ EXPIRED = """SELECT tenant, session_id FROM documents AS old WHERE expires_s <= 
         SELECT 1 FROM documents WHERE tenant = old.tenant AND session_id = old.session_id
         AND (expires_s IS NULL OR expires_s > :now_s))
     GROUP BY tenant, session_id ORDER BY min(expires_s) LIMIT :limit"""
+
+log = logging.getLogger("patchbay.state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def purge_expired(connection: sqlite3.Connection, now_s: float) -> int:
 
 
 def read_one(connection: sqlite3.Connection, tenant: str, session_id: str, document_id: str) -> Document:
-    """One document. Raises Missing."""
+    """One document. Raises Missing, and BadDocument where the row holds none."""
     found = connection.execute(
         "SELECT version, body FROM documents WHERE tenant = ? AND session_id = ? AND id = ?",
         (tenant, session_id, document_id),
@@ -204,7 +207,7 @@ def read_type(connection: sqlite3.Connection, tenant: str, session_id: str, docu
         "SELECT version, body FROM documents WHERE tenant = ? AND session_id = ? AND type = ? ORDER BY id",
         (tenant, session_id, document_type),
     )
-    return [_document(*found) for found in rows]
+    return _readable(rows)
 
 
 def read_live(connection: sqlite3.Connection) -> list[Document]:
@@ -212,7 +215,7 @@ def read_live(connection: sqlite3.Connection) -> list[Document]:
     rows = connection.execute(
         "SELECT version, body FROM documents WHERE type = 'session' AND state = 'live' ORDER BY started_at"
     )
-    return [_document(*found) for found in rows]
+    return _readable(rows)
 
 
 def read_page(
@@ -236,14 +239,31 @@ def read_page(
     more = len(rows) > limit
     rows = rows[:limit]
     return Page(
-        items=tuple(_document(version, body) for version, body, _, _ in rows),
+        items=tuple(_readable((version, body) for version, body, _, _ in rows)),
         next_cursor=_cursor(rows[-1][2], rows[-1][3]) if more else None,
     )
 
 
-def _document(version: int, body: bytes) -> Document:
-    document: Document = {**orjson.loads(body), "etag": str(version)}
-    return document
+def _document(version: int, body: object) -> Document:
+    """A row's document. Raises BadDocument where the row does not hold one, whoever wrote it."""
+    try:
+        found = orjson.loads(body if isinstance(body, bytes | str) else b"")
+    except orjson.JSONDecodeError as error:
+        raise BadDocument(f"row {version} of the table of documents is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadDocument(f"row {version} of the table of documents is no JSON object")
+    return {**found, "etag": str(version)}
+
+
+def _readable(rows: Iterable[tuple[int, object]]) -> list[Document]:
+    """The documents of these rows; one that cannot be read costs itself, and is told."""
+    found = []
+    for version, body in rows:
+        try:
+            found.append(_document(version, body))
+        except BadDocument as error:
+            log.error("a stored document cannot be read", extra={"reason": str(error)})
+    return found
 
 
 def _cursor(started_at: float, session_id: str) -> str:

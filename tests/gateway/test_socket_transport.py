@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.socket_transport import CORKED_MAX_BYTES, Cork, Line, cork_here
+from gateway.socket_transport import CORKED_MAX_BYTES, Cork, Line, Portions, cork_here
 
 
 class Wire(asyncio.Transport):
@@ -129,3 +129,151 @@ def test_what_is_held_for_a_line_that_is_gone_is_dropped(cork: Cork) -> None:
     line.gone()
     cork.draw()
     assert wire.writes == []
+
+
+def bounded(wire: Wire, max_unsent_bytes: int) -> tuple[Line, list[str]]:
+    told: list[str] = []
+    return Line(wire, asyncio.BufferedProtocol(), 5.0, max_unsent_bytes, lambda: told.append("overflow")), told
+
+
+def test_the_bound_counts_what_waits_whoever_wrote_it() -> None:
+    wire = Wire()
+    line, told = bounded(wire, 100)
+    wire.waiting_bytes = 100
+    line.write(b"up to the bound")
+    assert told == []
+    wire.waiting_bytes = 101
+    line.writelines([b"past ", b"it"])
+    assert told == ["overflow"]
+
+
+def test_the_bound_holds_for_what_a_cork_held(cork: Cork) -> None:
+    wire = Wire()
+    line, told = bounded(wire, 100)
+    cork.inserted = True
+    line.write(b"x" * 200)
+    assert told == []
+    wire.waiting_bytes = 200
+    cork.draw()
+    assert told == ["overflow"]
+
+
+def test_what_a_slow_peer_does_not_take_waits_in_one_piece() -> None:
+    wire = Wire()
+    line, told = bounded(wire, 5_000)
+    wire.waiting_bytes = 1_000
+    line.stall()
+    for _ in range(2_000):
+        line.write(b"\x8a\x00")
+    assert (wire.writes, line.unsent_bytes, line.get_write_buffer_size(), told) == ([], 5_000, 5_000, [])
+    line.write(b"\x8a\x00")
+    assert told == ["overflow"]
+    wire.waiting_bytes = 0
+    line.go_on()
+    assert wire.writes == [b"\x8a\x00" * 2_001]
+    line.write(b"at once again")
+    assert wire.writes[1:] == [b"at once again"]
+
+
+def test_what_waited_for_a_slow_peer_stays_before_what_a_cork_holds(cork: Cork) -> None:
+    wire = Wire()
+    line = line_on(wire)
+    line.stall()
+    line.write(b"one ")
+    cork.inserted = True
+    line.write(b"two ")
+    line.go_on()
+    line.write(b"three")
+    assert wire.writes == []
+    cork.draw()
+    assert wire.writes == [b"one two three"]
+    cork.inserted = True
+    line.stall()
+    line.write(b"four ")
+    cork.draw()
+    assert wire.writes[1:] == []
+    line.write(b"five")
+    line.go_on()
+    assert wire.writes[1:] == [b"four five"]
+
+
+def test_what_waits_for_a_slow_peer_is_sent_before_an_end() -> None:
+    wire = Wire()
+
+    def ends() -> None:
+        line = line_on(wire)
+        line.stall()
+        line.write(b"goodbye")
+        line.close()
+
+    in_a_loop(ends)
+    assert (wire.writes, wire.ended) == ([b"goodbye"], ["closed"])
+
+
+class Tap(Wire):
+    """A transport that is read, and whose TLS gives what it holds only when it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.steps.append("paused")
+
+    def resume_reading(self) -> None:
+        self.steps.append("resumed")
+
+    def _retry_ssl_read(self) -> None:
+        self.steps.append("delivered")
+
+
+def test_reading_goes_on_with_what_tls_holds() -> None:
+    tap = Tap()
+
+    async def main() -> None:
+        line = line_on(tap)
+        line.breathe()
+        assert tap.steps == ["paused"]
+        await asyncio.sleep(0)
+        assert tap.steps == ["paused", "resumed", "delivered"]
+
+    asyncio.run(main())
+
+
+def test_a_line_that_closes_while_it_breathes_is_read_to_its_end() -> None:
+    tap = Tap()
+
+    async def main() -> None:
+        line = line_on(tap)
+        line.breathe()
+        line.close()
+        await asyncio.sleep(0)
+        assert (tap.steps, tap.ended) == (["paused", "resumed"], ["closed"])
+        line.gone()
+
+    asyncio.run(main())
+
+
+def test_portions_leave_turns_between_them_and_none_of_their_bytes_behind() -> None:
+    tap = Tap()
+    taken: list[bytes] = []
+
+    async def main() -> None:
+        portions = Portions(tap, taken.append, 4)
+        portions.room[:10] = b"0123456789"
+        portions.came(10)
+        assert (taken, tap.steps) == ([b"0123"], ["paused"])
+        portions.room[:2] = b"ab"
+        portions.came(2)  # what the transport had on its way
+        await asyncio.sleep(0)
+        assert taken == [b"0123", b"4567"]
+        await asyncio.sleep(0)
+        assert (taken[2:], tap.steps) == ([b"89ab"], ["paused", "resumed"])
+        portions.room[:9] = b"cdefghijk"
+        portions.came(9)
+        portions.finish()
+        assert taken[3:] == [b"cdef", b"ghij", b"k"]
+        await asyncio.sleep(0)
+        assert len(taken) == 6
+
+    asyncio.run(main())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from call_rig import later
 from faulty_store import FaultyStore
 from store_contract import session, turn
 from virtual import run
@@ -16,6 +17,7 @@ from virtual import run
 from gateway.clock import LoopClock
 from gateway.statedetour import RETRY_MS
 from gateway.statekeeper import StateKeeper
+from gateway.statespool import NAME
 from sessions.stores.contract import Missing
 
 Test = Callable[[StateKeeper, FaultyStore], Awaitable[None]]
@@ -192,28 +194,83 @@ def test_a_store_that_hangs_is_lost_too(tmp_path: Path) -> None:
     with_keeper(tmp_path, test, write_timeout_s=2.0)
 
 
-def test_a_full_spool_loses_documents_and_says_so(tmp_path: Path) -> None:
+def test_what_a_full_spool_does_not_take_waits_in_memory(tmp_path: Path) -> None:
     async def test(keeper: StateKeeper, store: FaultyStore) -> None:
         store.broken = True
         keeper.save(turn("s1", 0))
         keeper.save(turn("s2", 0, text="x" * 300))
         await keeper.flush("default", "s1")
         await keeper.flush("default", "s2")
-        assert (keeper.counts.spooled, keeper.counts.lost) == (1, 1)
+        assert (keeper.counts.spooled, keeper.counts.lost, keeper.waiting) == (1, 0, 1)
         store.broken = False
+        await later(RETRY_MS / 1000 + 0.1)
+        assert (keeper.healthy, keeper.waiting) == (True, 0)
+        assert len(await store.query("default", "s2", "turn")) == 1
 
     with_keeper(tmp_path, test, spool_max_bytes=200)
 
 
-def test_a_spool_on_a_dead_disk_loses_documents_and_no_call(tmp_path: Path) -> None:
+def test_store_and_spool_on_one_dead_disk_lose_no_document_and_write_on_by_themselves(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+
+    async def test(keeper: StateKeeper, store: FaultyStore) -> None:
+        store.broken = True
+        for number in range(30):  # half a minute
+            for call in range(20):
+                keeper.save(turn(f"s{call}", number // 10, n=number))
+                keeper.save(live(f"s{call}", n=number))
+            await later(1)
+        for call in range(20):
+            keeper.save(session(f"s{call}"))
+        await later(1)
+        assert (keeper.counts.spooled, keeper.counts.lost, keeper.waiting) == (0, 0, 80)
+        store.broken = False
+        await later(RETRY_MS / 1000 + 0.2)
+        assert (keeper.healthy, keeper.counts.lost, keeper.waiting) == (True, 0, 0)
+        for call in range(20):
+            turns = await store.query("default", f"s{call}", "turn")
+            assert [found["n"] for found in turns] == [9, 19, 29]
+            assert (await store.get("default", f"s{call}", "session"))["state"] == "ended"
+
+    with_keeper(blocked, test)
+
+
+def test_a_server_that_ends_with_a_dead_disk_says_what_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+
+    async def test(keeper: StateKeeper, store: FaultyStore) -> None:
+        store.broken = True
+        for call in range(7):
+            keeper.save(turn(f"s{call}", 0))
+        await later(1)
+        await keeper.close()
+        assert (keeper.counts.lost, keeper.waiting) == (7, 7)
+
+    with_keeper(blocked, test)
+    lost = [record for record in caplog.records if record.message == "session documents were lost"]
+    assert getattr(lost[0], "documents") == 7  # noqa: B009
+
+
+@pytest.mark.parametrize("which", ["store", "disk"])
+def test_a_server_that_ends_right_when_one_of_both_is_back_loses_nothing(tmp_path: Path, which: str) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
 
     async def test(keeper: StateKeeper, store: FaultyStore) -> None:
         store.broken = True
         keeper.save(turn("s1", 0))
-        await keeper.flush("default", "s1")
-        assert (keeper.counts.spooled, keeper.counts.lost) == (0, 1)
+        await later(0.1)
+        if which == "store":
+            store.broken = False
+        else:
+            blocked.unlink()
+        await keeper.close()
+        assert (keeper.counts.lost, keeper.waiting) == (0, 0)
+        assert (blocked / NAME).is_file() == (which == "disk")
         store.broken = False
 
     with_keeper(blocked, test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,56 @@ def test_a_folder_that_still_holds_something_outlives_its_release(tmp_path: Path
     assert (boots.folder / "calls" / "left").exists()
 
 
+def test_what_is_not_ours_in_a_folder_of_an_earlier_start_stays_where_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = dead_boot(tmp_path, "crashed")
+    (dead / "calls" / "default").mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("keep me")
+    (tmp_path / "backup" / "old").mkdir(parents=True)
+    (tmp_path / "backup" / "old" / "letters").write_text("keep me")
+    (tmp_path / "lost+found").mkdir()
+    boots = Boots(tmp_path, "own")
+    boots.hold()
+    for folder in boots.take_dead():
+        boots.discard(folder)
+    assert not dead.exists()
+    assert (tmp_path / "backup" / "old" / "letters").exists()
+    assert (tmp_path / "notes.txt").exists()
+    places = [getattr(record, "place", "") for record in caplog.records]
+    assert places == [str(tmp_path / "backup")]
+    boots.release()
+
+
+def test_a_folder_that_was_deleted_under_a_running_start_is_held_anew(tmp_path: Path) -> None:
+    first, second = Boots(tmp_path / "boots", "first"), Boots(tmp_path / "boots", "second")
+    first.hold()
+    second.hold()
+    shutil.rmtree(tmp_path / "boots")
+    assert not second.is_running("first")
+    for boots in (first, second):
+        boots.renew()
+        boots.renew()
+    assert second.is_running("first")
+    assert second.take_dead() == []
+    first.release()
+    assert not second.is_running("first")
+    second.release()
+    assert list((tmp_path / "boots").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_anew_yet_is_tried_again(tmp_path: Path) -> None:
+    boots = Boots(tmp_path / "boots", "own")
+    boots.hold()
+    shutil.rmtree(tmp_path / "boots")
+    (tmp_path / "boots").touch()
+    boots.renew()
+    (tmp_path / "boots").unlink()
+    boots.renew()
+    assert (boots.folder / "lock").exists()
+    boots.release()
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", "x" * 200])
 def test_a_boot_needs_a_plain_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(BootFailed):
@@ -157,6 +208,106 @@ def test_what_a_dead_process_spooled_is_written_in_its_newest_version(tmp_path: 
         (turn,) = await store.query("default", "s1", "turn")
         assert turn["end_ms"] == 900
         assert not spool.waits
+        await store.close()
+        own.release()
+
+    asyncio.run(main())
+
+
+SPOILT_LINES = (
+    b"\0\0\0\n",
+    b"null\n",
+    b"7\n",
+    b"[]\n",
+    b'{"id": 3}\n',
+    b'{"id": "x", "tenant": 1}\n',
+    b"\xff\xfe\n",
+    b"{\n",
+)
+
+
+@pytest.mark.parametrize("spoilt", SPOILT_LINES, ids=repr)
+def test_a_line_of_a_spool_that_cannot_be_read_costs_itself_and_is_named(
+    tmp_path: Path, spoilt: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        own = Boots(tmp_path, "own")
+        own.hold()
+        dead = dead_boot(tmp_path, "crashed")
+        spool = StateSpool(dead, 10_000)
+        spool.append([document("s1", "crashed")])
+        with (dead / "state.jsonl").open("ab") as file:
+            file.write(spoilt)
+        spool.append([document("s2", "crashed")])
+        store = FaultyStore(HandClock())
+        await store.open()
+        ended = await recover(store, own, own.take_dead())
+        assert {record.session_id for record in ended} == {"s1", "s2"}
+        await store.close()
+        own.release()
+
+    asyncio.run(main())
+    (place,) = [getattr(record, "place", None) for record in caplog.records if "spooled" in record.message]
+    assert str(place).endswith("state.jsonl:3")
+
+
+def test_a_turn_that_cannot_be_read_costs_itself_and_not_the_end_of_its_session(tmp_path: Path) -> None:
+    async def main() -> None:
+        own = Boots(tmp_path, "own")
+        own.hold()
+        store = FaultyStore(HandClock())
+        await store.open()
+        await store.put(document("lost", "crashed"), None)
+        await store.put(turn_document("default", "lost", Turn(0, 0, end_ms=2000), ttl_s=None), None)
+        newer = {**turn_document("default", "lost", Turn(1, 0, end_ms=9000), ttl_s=None), "schema": 99}
+        await store.put(newer, None)
+        await store.put({**newer, "id": "turn_00002", "schema": 1, "entries": None}, None)
+        (ended,) = await recover(store, own, [])
+        assert (ended.summary.turns, ended.summary.duration_ms) == (1, 2000)
+        await store.close()
+        own.release()
+
+    asyncio.run(main())
+
+
+def test_a_spool_that_the_store_does_not_take_stays_for_the_next_start(tmp_path: Path) -> None:
+    async def main() -> None:
+        own = Boots(tmp_path, "own")
+        own.hold()
+        dead = dead_boot(tmp_path, "crashed")
+        spool = StateSpool(dead / "state", 10_000)
+        spool.append([document("s1", "crashed")])
+        store = FaultyStore(HandClock())
+        await store.open()
+        store.broken = True
+        for folder in own.take_dead():
+            assert await recover(store, own, [folder / "state"]) == []
+            own.discard(folder)
+        store.broken = False
+        assert spool.waits
+        for folder in own.take_dead():
+            (ended,) = await recover(store, own, [folder / "state"])
+            assert ended.session_id == "s1"
+            own.discard(folder)
+        assert not dead.exists()
+        await store.close()
+        own.release()
+
+    asyncio.run(main())
+
+
+def test_the_end_of_a_lost_session_that_the_store_does_not_take_is_saved_beside_the_calls(tmp_path: Path) -> None:
+    async def main() -> None:
+        own = Boots(tmp_path, "own")
+        own.hold()
+        store = FaultyStore(HandClock())
+        await store.open()
+        await store.put(document("lost", "crashed"), None)
+        store.broken = True
+        saved: list[Document] = []
+        (ended,) = await recover(store, own, [], saved.append)
+        assert [(found["session_id"], found["state"]) for found in saved] == [("lost", "ended")]
+        assert ended.session_id == "lost"
         await store.close()
         own.release()
 

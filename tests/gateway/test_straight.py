@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
+import pytest
 from call_rig import SETUP, NoServers, Rig, later
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from virtual import run
 
 from audio.formats import PCM16_24K
 from audio.runs import SoundStream
-from gateway.callers.realtime import STRAIGHT_MAX_BYTES, RealtimeCallerLeg
+from gateway.callers.realtime import RealtimeCallerLeg
 from gateway.callers.realtime_codec import RealtimeCallerCodec
 from gateway.callers.realtime_view import ClientView
 from gateway.callrecord import CallRecord
@@ -29,6 +30,7 @@ from gateway.ids import CountingIds
 from gateway.lane import CLOSED, MAX_FRAMES, MAX_WAIT_MS, Lane, SoundSource
 from gateway.models.openai_realtime import RealtimeModelLeg
 from gateway.models.realtime_codec import RealtimeModelCodec
+from gateway.performing import UNSENT_CANCEL_BYTES
 from gateway.realtime.scan import PLAIN, PLAIN_APPEND
 from gateway.realtime.session import AgentSide, EffectiveSession
 from gateway.recording.eventlog import EVENTS_FILE, Logged, Source, read_event_log
@@ -190,6 +192,8 @@ class Line:
             case ("truncate", heard_ms):
                 cut = {"item_id": f"item_a{self.answers}", "content_index": 0, "audio_end_ms": heard_ms}
                 self.leg.text(orjson.dumps({"type": "conversation.item.truncate", **cut}))
+            case ("cancel",):
+                self.leg.text(b'{"type":"response.cancel"}')
             case ("format", kind):
                 sound = {"audio": {"input": {"format": {"type": kind}}}}
                 self.leg.text(orjson.dumps({"type": "session.update", "session": {"type": "realtime", **sound}}))
@@ -202,7 +206,7 @@ STEPS = st.one_of(
     st.tuples(st.just("agent"), st.sampled_from([960] * 6 + [480, 959, 0])),
     st.tuples(st.just("talk"), st.integers(1, 60)),
     st.tuples(st.just("pass"), st.sampled_from([1, 19, 20, 70, 300, 1500, 9000])),
-    st.sampled_from([("answer",), ("words",), ("speech", "began"), ("speech", "ended")]),
+    st.sampled_from([("answer",), ("words",), ("speech", "began"), ("speech", "ended"), ("cancel",)]),
     st.tuples(st.just("truncate"), st.sampled_from([0, 40, 5000])),
     st.tuples(st.just("format"), st.sampled_from(["audio/pcmu", "audio/pcm"])),
 )
@@ -299,18 +303,32 @@ def test_the_lanes_are_used() -> None:
         run(whole(Path(folder)))
 
 
-def test_speech_that_the_client_does_not_take_is_sent_with_a_look_at_what_waits() -> None:
+@pytest.mark.parametrize("how", ["the client cancels", "the caller speaks", "the answer ends", "nobody takes it"])
+def test_no_speech_takes_the_lane_once_its_answer_was_cut_short_or_is_over(how: str) -> None:
     async def whole(folder: Path) -> None:
         async with calling(folder) as line:
             line.begin()
-            for frame in range(2):
+            for frame in range(6):
                 line.agent_frame(frame, 960)
+                await later(FRAME_MS / 1000)
             assert line.model is not None
             assert not line.model.lane.closed
-            line.client.unsent_bytes = STRAIGHT_MAX_BYTES + 1
+            if how == "the client cancels":
+                line.do(("cancel",), 0)
+            elif how == "the caller speaks":
+                line.do(("speech", "began"), 0)
+            elif how == "the answer ends":
+                line.end()
+            else:
+                line.client.unsent_bytes = UNSENT_CANCEL_BYTES + 1
+                line.model.lane.settle()
+            sent = len(line.client.sent)
+            assert line.model.lane.closed
             for frame in range(MAX_FRAMES):
                 line.agent_frame(frame, 960)
-            assert line.model.lane.closed
+                line.do(("words",), 0)
+            assert line.client.sent[sent:] == []
+            assert line.call.summary(0).agent_audio_ms == 6 * FRAME_MS
 
     with TemporaryDirectory() as folder:
         run(whole(Path(folder)))

@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 from peers.client_house import House, open_house
+from peers.socket_harness import WIRES, Wire
+
+
+@pytest.fixture(params=list(WIRES))
+def wire(request: pytest.FixtureRequest) -> Wire:
+    """Each way in which the sockets of a test can be carried."""
+    return WIRES[request.param]
 
 
 @pytest.fixture(scope="session")

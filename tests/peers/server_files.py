@@ -46,7 +46,6 @@ ms_per_word: 5000
 piece_ms: 200
 turns:
   - {when: {text: flood}, repeat: true, say: "WORDS"}
-  - {when: {text: deluge}, repeat: true, say: "WORDS", fault: {late_audio: 1000}}
   - {when: {text: ping}, repeat: true, say: Here.}
 otherwise: {pace: fast, say: "Pardon?"}
 """

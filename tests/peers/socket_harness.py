@@ -1,16 +1,27 @@
-"""A server of ours in this process, and bare TCP as its client, for the tests of sockets."""
+"""A server of ours in this process, and a client without a WebSocket library, for the tests of sockets.
+
+Each test of sockets runs on every `Wire`: plain TCP and TLS, each on the server's own loop and on asyncio's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import os
+import ssl
 import struct
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import aiofastnet
 import uvloop
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from gateway.auth.requests import Refusal, UpgradeRequest
 from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
@@ -18,16 +29,73 @@ from gateway.sockets import Socket
 from gateway.upgrade import Accepted, MediaRoute
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+LOOPS = {"uvloop": aiofastnet.loop_factory(uvloop.new_event_loop), "asyncio": asyncio.new_event_loop}
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]], loop: str = "uvloop") -> None:
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What a test's sockets run on: the loop on both sides, and whether with TLS."""
+
+    loop: str
+    tls: bool
+
+    def url(self, port: int, path: str = "/media", *, http: bool = False) -> str:
+        """An address of the test's server."""
+        return f"{'http' if http else 'ws'}{'s' if self.tls else ''}://127.0.0.1:{port}{path}"
+
+    @property
+    def client_tls(self) -> ssl.SSLContext | None:
+        """For clients; None without TLS."""
+        return trusting() if self.tls else None
+
+    @property
+    def server_tls(self) -> ssl.SSLContext | None:
+        """For servers of other libraries; None without TLS."""
+        return showing() if self.tls else None
+
+
+WIRES = {f"{loop}{'-tls' if tls else ''}": Wire(loop, tls) for loop in LOOPS for tls in (False, True)}
+PLAIN = WIRES["uvloop"]
+_wires = [PLAIN]  # the last is the one that the running test has
+
+
+@functools.cache
+def certificate() -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, and its key."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    cert, key = Path(folder.name) / "cert.pem", Path(folder.name) / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*made, *names, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
+
+
+@functools.cache
+def trusting() -> ssl.SSLContext:
+    """TLS for clients that trust this certificate."""
+    return ssl.create_default_context(cafile=str(certificate()[0]))
+
+
+@functools.cache
+def showing() -> ssl.SSLContext:
+    """TLS for servers that show this certificate."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(*certificate())
+    return made
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], wire: Wire = PLAIN, *, within_s: float = 10.0) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(within_s):
             await main()
 
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(bounded())
+    _wires.append(wire)
+    try:
+        with asyncio.Runner(loop_factory=LOOPS[wire.loop]) as runner:
+            runner.run(bounded())
+    finally:
+        _wires.pop()
 
 
 class Ear:
@@ -99,7 +167,15 @@ async def serving(
     async def hello() -> dict[str, str]:
         return {"hello": "there"}
 
-    given = ServerOptions(port=0, **options)
+    @app.post("/size")
+    async def size(request: Request) -> dict[str, int]:
+        await asyncio.sleep(0.02)  # so that its body waits, and is read in pieces
+        return {"bytes": len(await request.body())}
+
+    wire = _wires[-1]
+    cert, key = certificate() if wire.tls else (None, None)
+    tls = {"tls_cert": str(cert), "tls_key": str(key)} if wire.tls else {}
+    given = ServerOptions(port=0, loop=wire.loop, **tls, **options)
     server = PatchbayServer(app, routes, drain=drain or Drain(), calls=calls, options=given)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(server.serve())
@@ -151,7 +227,7 @@ _raws: list[Raw] = []  # to be cut when the server goes, as uvloop insists
 
 
 class Raw:
-    """A client that speaks bare TCP."""
+    """A client that writes its bytes itself."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -159,7 +235,7 @@ class Raw:
 
     @classmethod
     async def connect(cls, port: int) -> Raw:
-        made = cls(*await asyncio.open_connection("127.0.0.1", port))
+        made = cls(*await asyncio.open_connection("127.0.0.1", port, ssl=_wires[-1].client_tls))
         _raws.append(made)
         return made
 

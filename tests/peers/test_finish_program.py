@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
+import pytest
 import soundfile
 
 from audio.formats import PCMU_8K, AudioFrame
 from gateway.recording.blobs import FolderBlobs
 from gateway.recording.finisher import Finisher, FinishJob
+from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import TracksHeader
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 from sessions.documents import RecordingInfo, RecordingState
 from sessions.stores.contract import SessionKey
 
@@ -86,3 +90,36 @@ def test_a_finisher_that_is_cut_off_leaves_the_spool_for_the_next(tmp_path: Path
         assert made["s1"].state is RecordingState.READY
 
     asyncio.run(main())
+
+
+def test_a_program_that_is_killed_costs_no_recording(tmp_path: Path) -> None:
+    def programs() -> list[int]:
+        found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        return [pid for pid in map(int, found) if b"gateway.recording.finish" in command_of(pid)]
+
+    async def main() -> None:
+        made: dict[str, RecordingInfo] = {}
+        finisher = Finisher(FolderBlobs(tmp_path / "blobs"))
+        for number in range(4):
+            spooled(tmp_path / f"s{number}", f"s{number}")
+            finisher.submit(job(tmp_path, f"s{number}", made))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            tasks.create_task(finisher.run())
+            while not programs():
+                await asyncio.sleep(0.002)
+            os.kill(programs()[0], signal.SIGKILL)
+            while len(made) < 4:
+                await asyncio.sleep(0.01)
+            finisher.close()
+        assert [info.state for info in made.values()] == [RecordingState.READY] * 4
+
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        pytest.skip("this system does not tell of a process's children")
+    asyncio.run(main())
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import statistics
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -102,6 +104,32 @@ def test_what_is_no_json_is_not_looked_at_without_a_key(keyed: Server) -> None:
 def test_a_body_that_never_comes_is_given_up(keyed: Server) -> None:
     status, headers, error = exchange(keyed, head("Content-Length: 10", bearer(KEY)))
     assert (status, headers["connection"], error["code"]) == (408, "close", "body_timeout")
+
+
+def test_a_body_that_trickles_in_is_given_up_as_soon_as_one_that_never_comes(keyed: Server) -> None:
+    started_s = time.monotonic()
+    answer = b""
+    with socket.create_connection(("127.0.0.1", keyed.port), timeout=0.2) as line:
+        line.sendall(head("Content-Length: 1000", bearer(KEY)) + b"{")
+        while not answer and time.monotonic() - started_s < WAIT_S:
+            line.sendall(b" ")
+            with suppress(TimeoutError):
+                answer = line.recv(65536)
+    assert b" 408 " in answer.split(b"\r\n")[0]
+    assert 4.0 < time.monotonic() - started_s < 7.0
+
+
+def test_requests_on_one_kept_connection_do_not_wait_for_acknowledgements(keyed: Server) -> None:
+    took_s = []
+    with socket.create_connection(("127.0.0.1", keyed.port), timeout=WAIT_S) as line:
+        for _ in range(40):
+            started_s = time.monotonic()
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += line.recv(65536)
+            took_s.append(time.monotonic() - started_s)
+    assert statistics.median(took_s) < 0.03
 
 
 def test_an_allowed_page_mints_a_secret_by_fetch(keyed: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ import pytest
 
 from gateway.tools.config import HttpServer
 from gateway.tools.link import LinkTimes
+from gateway.tools.mcp_http import McpHttp
+from gateway.tools.messages import Mailbox
 from gateway.tools.pool import McpPool
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
@@ -223,9 +227,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, he
     [
         ("401 Unauthorized", b"", "HTTP 401"),
         ("503 Busy", b"come back", "HTTP 503"),
-        ("200 OK\r\nContent-Type: text/html", b"<html>", "MCPError"),
-        ("200 OK\r\nContent-Type: application/json", b"{{{", "MCPError"),
-        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc": "2.0", "id": 999, "result": {}}', "in time"),
+        ("200 OK\r\nContent-Type: text/html", b"<html>", "cannot be read: it is not JSON"),
+        ("200 OK\r\nContent-Type: application/json", b"{{{", "cannot be read: it is not JSON"),
+        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc": "2.0", "id": 999, "result": {}}', "ValidationError"),
     ],
 )
 def test_an_address_that_does_not_speak_mcp_is_named(head: str, body: bytes, problem: str) -> None:
@@ -241,3 +245,31 @@ def test_an_address_that_does_not_speak_mcp_is_named(head: str, body: bytes, pro
         return problems["odd"]
 
     assert problem in asyncio.run(main())
+
+
+YES = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"Yes"}]}}'
+CODINGS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "gzip": ("gzip", gzip.compress, "Yes"),
+    "deflate": ("deflate", zlib.compress, "Yes"),
+    "none": ("gzip", bytes, "it cannot be decompressed"),
+    "unknown": ("br", bytes, "it is compressed, though that was not asked for"),
+    "bomb": ("gzip", lambda answer: gzip.compress(b"data: " + b"x" * (64 << 20)), "has more than 1000000 bytes"),
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize(("kind", "event"), [("application/json", YES), ("text/event-stream", b"data: %b\n\n" % YES)])
+def test_a_compressed_answer_is_read_within_the_bound(kind: str, event: bytes, coding: str) -> None:
+    encoding, compressed, told = CODINGS[coding]
+
+    async def main() -> str:
+        body = compressed(event)
+        head = f"200 OK\r\nContent-Type: {kind}\r\nContent-Encoding: {encoding}"
+        server = await asyncio.start_server(lambda r, w: _answer(r, w, head, body), "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "book"}}
+        client = McpHttp(HttpServer("odd", url, {}), Mailbox("odd", 1000), 1_000_000)
+        async with asyncio.timeout(20), server, client, client.stream("POST", url, json=call) as response:
+            return (await response.aread()).decode()
+
+    assert told in asyncio.run(main())

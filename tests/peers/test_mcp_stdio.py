@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ for manner in sys.argv[2:]:
     if manner == "garbage": print("Welcome! {", flush=True)
     if manner == "words": print("starting up", file=sys.stderr, flush=True)
     if manner == "silent": time.sleep(60)
+    if manner == "ends": sys.exit(3)
+    if manner == "child":
+        import subprocess
+        subprocess.Popen(["sleep", "60"])  # it keeps the pipes open
     if manner == "flood":
         while True: sys.stdout.write("x" * 65536)
 from mcp.server.mcpserver import MCPServer
@@ -167,6 +172,18 @@ def test_a_server_killed_in_mid_call_costs_that_call_and_comes_back(tmp_path: Pa
     with_pool(rude, body)
 
 
+def test_a_server_whose_child_keeps_its_pipes_open_ends_with_its_own_process(tmp_path: Path) -> None:
+    rude = Rude(tmp_path, "child")
+
+    async def body(pool: McpPool) -> None:
+        assert await pool.settled(10_000) == {}
+        kind, took_s = await failure(pool, "die", 20_000)
+        assert kind == "protocol_error"
+        assert took_s < 10
+
+    with_pool(rude, body)
+
+
 def test_a_read_only_call_that_kills_its_server_is_made_once_more(tmp_path: Path) -> None:
     rude = Rude(tmp_path)
 
@@ -235,14 +252,40 @@ def test_a_slow_start_is_waited_for(tmp_path: Path) -> None:
     with_pool(rude, body, LinkTimes(connect_ms=15_000, wait_ms=15_000, first_retry_ms=50, settle_ms=20))
 
 
-@pytest.mark.parametrize("manner", ["silent", "flood"])
-def test_a_server_that_never_greets_is_stopped_and_named(tmp_path: Path, manner: str) -> None:
+def test_a_server_says_itself_how_long_it_takes_to_start(tmp_path: Path) -> None:
+    rude = Rude(tmp_path, "slow")
+    rude.config = replace(rude.config, startup_ms=20_000)
+
+    async def body(pool: McpPool) -> None:
+        async with asyncio.timeout(0.5):
+            with pytest.raises(ToolFailed, match=r"is still starting\. It was not done"):
+                await pool.call("rude", "pid", {}, 300)
+        assert int((await pool.call("rude", "pid", {}, 15_000)).text) == rude.pid
+
+    with_pool(rude, body, LinkTimes(connect_ms=1000))
+
+
+def test_a_server_that_dies_at_once_is_named_with_its_exit_code(tmp_path: Path) -> None:
+    rude = Rude(tmp_path, "ends")
+
+    async def body(pool: McpPool) -> None:
+        assert await pool.settled(10_000) == {"rude": "its program ended with code 3"}
+        with pytest.raises(ToolFailed, match="It was not done"):
+            await pool.call("rude", "pid", {}, 1000)
+
+    with_pool(rude, body, LinkTimes(connect_ms=5000))
+
+
+@pytest.mark.parametrize(
+    ("manner", "problem"), [("silent", "it did not answer in time"), ("flood", "it writes a line without an end")]
+)
+def test_a_server_that_never_greets_is_stopped_and_named(tmp_path: Path, manner: str, problem: str) -> None:
     rude = Rude(tmp_path, manner)
 
     async def body(pool: McpPool) -> None:
-        assert await pool.settled(10_000) == {"rude": "it did not answer in time"}
+        assert await pool.settled(10_000) == {"rude": problem}
 
-    with_pool(rude, body, LinkTimes(connect_ms=500, last_retry_ms=60_000, first_retry_ms=60_000))
+    with_pool(rude, body, LinkTimes(connect_ms=2000, last_retry_ms=60_000, first_retry_ms=60_000))
 
 
 def test_garbage_on_stdout_harms_no_call(tmp_path: Path) -> None:

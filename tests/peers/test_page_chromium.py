@@ -178,7 +178,7 @@ def test_late_sound_of_an_interrupted_answer_is_not_played(
         tab.page.wait_for_timeout(500)
         pressed = tab.happened("click interrupt")[0]
         done = next(index for index, event in enumerate(tab.received) if event["type"] == "response.done")
-        assert "response.output_audio.delta" in [event["type"] for event in tab.received[done:]]
+        assert "response.output_audio.delta" not in [event["type"] for event in tab.received[done:]]
         played = tab.tapped()
         after = played.samples[int((pressed + STOP_S - played.begin_s) * played.rate_hz) :]
         assert len(after) > 0.3 * played.rate_hz

@@ -155,7 +155,8 @@ def test_past_16_mib_the_socket_is_closed(tmp_path: Path) -> None:
         async with gateway_within(tmp_path, SocketLimits(goodbye_s=0.5)) as (gateway, server):
             tasks = len(asyncio.all_tasks())
             raw, session_id = await raw_call(server.bound_port, "bulk")
-            raw.send(typed("deluge"))
+            raw.send(typed("flood"))
+            raw.send(typed("x" * 250_000) * 40)  # each comes back twice
             raw.reader._transport.pause_reading()  # type: ignore[attr-defined]
             while len(gateway.board):
                 await asyncio.sleep(0.02)

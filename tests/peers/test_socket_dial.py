@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import http
-import ssl
-import subprocess
-from pathlib import Path
-from typing import Any
 
 import pytest
-from peers.socket_harness import Ear, frame, route_to, run, serving
-from websockets.asyncio.server import ServerConnection, serve
+from peers.socket_harness import Ear, Wire, frame, route_to, run, serving
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -23,7 +19,10 @@ from gateway.sockets import SocketLimits
 from sessions.errors import LegLost
 
 pytestmark = pytest.mark.sockets
-BOTH = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
+def port_of(server: Server | asyncio.Server) -> int:
+    return int(next(iter(server.sockets)).getsockname()[1])
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -31,8 +30,7 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-@BOTH
-def test_a_dialled_socket_carries_messages_both_ways(loop: str) -> None:
+def test_a_dialled_socket_carries_messages_both_ways(wire: Wire) -> None:
     async def main() -> None:
         seen: list[Request] = []
 
@@ -41,15 +39,22 @@ def test_a_dialled_socket_carries_messages_both_ways(loop: str) -> None:
             return None
 
         async with serve(
-            echo, "127.0.0.1", 0, process_request=look, subprotocols=[Subprotocol("realtime")], compression=None
+            echo,
+            "127.0.0.1",
+            0,
+            process_request=look,
+            subprotocols=[Subprotocol("realtime")],
+            compression=None,
+            ssl=wire.server_tls,
         ) as server:
-            port = server.sockets[0].getsockname()[1]
+            port = port_of(server)
             ear = Ear()
             socket = await dial(
-                f"http://127.0.0.1:{port}/v1/realtime?model=a b",
+                wire.url(port, "/v1/realtime?model=a b", http=True),
                 ear,
                 headers={"Authorization": "Bearer key"},
                 subprotocols=["realtime"],
+                ssl_context=wire.client_tls,
             )
             assert ear.socket is socket
             assert (socket.subprotocol, socket.peer, socket.closed) == ("realtime", "127.0.0.1", False)
@@ -64,83 +69,82 @@ def test_a_dialled_socket_carries_messages_both_ways(loop: str) -> None:
         assert seen[0].headers["Authorization"] == "Bearer key"
         assert seen[0].headers["Host"] == f"127.0.0.1:{port}"
 
-    run(main, loop)
+    run(main, wire)
 
 
 @pytest.mark.parametrize(
     ("status", "retryable"), [(401, False), (403, False), (404, False), (429, True), (503, True), (301, False)]
 )
-def test_a_refusal_carries_its_status_and_no_secret(status: int, retryable: bool) -> None:
+def test_a_refusal_carries_its_status_and_no_secret(status: int, retryable: bool, wire: Wire) -> None:
     async def main() -> None:
         async def refuse(connection: ServerConnection, request: Request) -> Response:
             return Response(status, http.HTTPStatus(status).phrase, Headers({"Location": "http://evil.example"}), b"x")
 
-        async with serve(echo, "127.0.0.1", 0, process_request=refuse) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with serve(echo, "127.0.0.1", 0, process_request=refuse, ssl=wire.server_tls) as server:
+            port = port_of(server)
             ear = Ear()
+            url = wire.url(port, "/p?api-key=hush")
             with pytest.raises(LegLost) as caught:
-                await dial(f"ws://127.0.0.1:{port}/p?api-key=hush", ear, headers={"api-key": "hush"})
+                await dial(url, ear, headers={"api-key": "hush"}, ssl_context=wire.client_tls)
         assert isinstance(caught.value, DialFailed)
         assert (caught.value.status, caught.value.retryable) == (status, retryable)
         assert "hush" not in str(caught.value) + caught.value.message + caught.value.public
         assert (ear.ends, ear.socket) == ([], None)
 
-    run(main)
+    run(main, wire)
 
 
-def test_our_own_refusals_are_read() -> None:
+def test_our_own_refusals_are_read(wire: Wire) -> None:
     async def main() -> None:
         async def admit(request: UpgradeRequest) -> str | Refusal:
             return Refusal(403, "no", "No.")
 
         async with serving([route_to(Ear(), admit=admit)]) as server:
             with pytest.raises(DialFailed) as caught:
-                await dial(f"ws://127.0.0.1:{server.bound_port}/media", Ear())
+                await dial(wire.url(server.bound_port), Ear(), ssl_context=wire.client_tls)
         assert caught.value.status == 403
 
-    run(main)
+    run(main, wire)
 
 
-async def _answer(answer: bytes) -> asyncio.Server:
+async def _answer(answer: bytes, wire: Wire) -> asyncio.Server:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         writer.close()
 
-    return await asyncio.start_server(talk, "127.0.0.1", 0)
+    return await asyncio.start_server(talk, "127.0.0.1", 0, ssl=wire.server_tls)
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("answer", "retryable"), [(b"", True), (b"SSH-2.0-x\r\n\r\n", False), (b"HTTP/1.1 101 Hi\r\n\r\n", False)]
 )
-def test_what_is_no_websocket_server_fails_the_dial(answer: bytes, retryable: bool, loop: str) -> None:
+def test_what_is_no_websocket_server_fails_the_dial(answer: bytes, retryable: bool, wire: Wire) -> None:
     async def main() -> None:
-        async with await _answer(answer) as server:
+        async with await _answer(answer, wire) as server:
             with pytest.raises(DialFailed) as caught:
-                await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", Ear())
+                await dial(wire.url(port_of(server)), Ear(), ssl_context=wire.client_tls)
         assert (caught.value.retryable, caught.value.status) == (retryable, None)
 
-    run(main, loop)
+    run(main, wire)
 
 
-@BOTH
-def test_nobody_there_and_nobody_answering_can_be_tried_again(loop: str) -> None:
+def test_nobody_there_and_nobody_answering_can_be_tried_again(wire: Wire) -> None:
     async def main() -> None:
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
             writer.close()
 
-        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with await asyncio.start_server(silent, "127.0.0.1", 0, ssl=wire.server_tls) as server:
+            port = port_of(server)
             with pytest.raises(DialFailed, match="in time") as caught:
-                await dial(f"ws://127.0.0.1:{port}", Ear(), timeout_s=0.1)
+                await dial(wire.url(port), Ear(), ssl_context=wire.client_tls, timeout_s=0.3)
             assert caught.value.retryable
         with pytest.raises(DialFailed, match="cannot connect") as caught:
-            await dial(f"ws://127.0.0.1:{port}", Ear())
+            await dial(wire.url(port), Ear(), ssl_context=wire.client_tls)
         assert caught.value.retryable
 
-    run(main, loop)
+    run(main, wire)
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "ws://", "ws://user:hush@x/", "ws://[hush", "nonsense hush"])
@@ -161,8 +165,7 @@ def test_a_header_cannot_smuggle_another() -> None:
     run(main)
 
 
-@BOTH
-def test_servers_that_break_the_rules_are_told(loop: str) -> None:
+def test_servers_that_break_the_rules_are_told(wire: Wire) -> None:
     complaints: list[dict[str, object]] = []  # of futures that nobody asked
 
     async def main() -> None:
@@ -178,58 +181,33 @@ def test_servers_that_break_the_rules_are_told(loop: str) -> None:
                 connection.transport.write(sent)
                 await connection.wait_closed()
 
-            async with serve(talk, "127.0.0.1", 0) as server:
+            async with serve(talk, "127.0.0.1", 0, ssl=wire.server_tls) as server:
                 ear = Ear()
-                port = server.sockets[0].getsockname()[1]
-                await dial(f"ws://127.0.0.1:{port}", ear, limits=SocketLimits(max_message_bytes=1000))
+                limits = SocketLimits(max_message_bytes=1000)
+                await dial(wire.url(port_of(server)), ear, limits=limits, ssl_context=wire.client_tls)
                 assert (await ear.end())[0] == code
                 assert ear.heard == []
 
-    run(main, loop)
+    run(main, wire)
     gc.collect()
     assert complaints == []
 
 
-def test_a_server_that_goes_away_is_reported_with_its_code() -> None:
+def test_a_server_that_goes_away_is_reported_with_its_code(wire: Wire) -> None:
     async def main() -> None:
         async def talk(connection: ServerConnection) -> None:
             await connection.close(4001, "session over")
 
-        async with serve(talk, "127.0.0.1", 0) as server:
+        async with serve(talk, "127.0.0.1", 0, ssl=wire.server_tls) as server:
             ear = Ear()
-            await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", ear)
+            await dial(wire.url(port_of(server)), ear, ssl_context=wire.client_tls)
             assert await ear.end() == (4001, "session over")
             assert len(ear.ends) == 1
 
-    run(main)
+    run(main, wire)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    subprocess.run([*command, *names, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
-    return cert, key
-
-
-@BOTH
-def test_tls_carries_the_same_on_both_sides(loop: str, certificate: tuple[Path, Path]) -> None:
-    cert, key = certificate
-
+def test_large_messages_cross_both_ways(wire: Wire) -> None:
     async def main() -> None:
         far = Ear(echo=True)
         requests: list[UpgradeRequest] = []
@@ -239,12 +217,9 @@ def test_tls_carries_the_same_on_both_sides(loop: str, certificate: tuple[Path, 
             return "admitted"
 
         limits = SocketLimits(max_message_bytes=2_000_000)
-        options: dict[str, Any] = {"tls_cert": str(cert), "tls_key": str(key), "loop": loop}
-        async with serving([route_to(far, admit=admit, limits=limits)], **options) as server:
+        async with serving([route_to(far, admit=admit, limits=limits)]) as server:
             near = Ear()
-            trusting = ssl.create_default_context(cafile=str(cert))
-            url = f"wss://127.0.0.1:{server.bound_port}/media"
-            socket = await dial(url, near, ssl_context=trusting)
+            socket = await dial(wire.url(server.bound_port), near, ssl_context=wire.client_tls)
             socket.send_binary(b"\x01" * 1_000_000)
             socket.send_text(b"short")
             await near.until(lambda: len(near.heard) == 2)
@@ -252,9 +227,19 @@ def test_tls_carries_the_same_on_both_sides(loop: str, certificate: tuple[Path, 
             socket.send_binary(b"x" * 2_000_001)
             assert (await near.end())[0] == 1009
             assert (await far.end())[0] == 1009
-            assert requests[0].secure
+            assert requests[0].secure == wire.tls
+
+    run(main, wire)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_certificate_that_nobody_vouches_for_fails_the_dial_for_good(loop: str) -> None:
+    wire = Wire(loop, tls=True)
+
+    async def main() -> None:
+        async with serving([route_to(Ear())]) as server:
             with pytest.raises(DialFailed, match="TLS") as caught:
-                await dial(url, Ear())
+                await dial(wire.url(server.bound_port), Ear())
             assert not caught.value.retryable
 
-    run(main, loop)
+    run(main, wire)

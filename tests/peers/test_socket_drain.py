@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from peers.socket_harness import Raw, frame, run, upgrade_head
+from peers.socket_harness import Raw, Wire, certificate, frame, run, upgrade_head
 
 pytestmark = pytest.mark.sockets
 
 SERVER = """
 import asyncio, sys
+import aiofastnet, uvloop
 from contextlib import asynccontextmanager
 from fastapi import FastAPI, Response
 from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
@@ -56,7 +57,9 @@ async def readyz(): return Response(status_code=503 if drain.draining else 200)
 async def port(): return server.bound_port
 
 route = MediaRoute("/media", admit, lambda a, r: Accepted(Call()), lambda a: None)
-options = ServerOptions(port=0, drain_s=float(sys.argv[1]), goodbye_s=1, loop=sys.argv[2])
+drain_s, loop, *tls = sys.argv[1:]
+cert, key = tls or (None, None)
+options = ServerOptions(port=0, drain_s=float(drain_s), goodbye_s=1, loop=loop, tls_cert=cert, tls_key=key)
 server = PatchbayServer(app, [route], drain=drain, calls=LiveCalls(done, goodbye, records), options=options)
 
 async def main():
@@ -66,7 +69,8 @@ async def main():
         print("port", server.bound_port, flush=True)
         await task
 
-with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+new_loop = asyncio.new_event_loop if loop == "asyncio" else aiofastnet.loop_factory(uvloop.new_event_loop)
+with asyncio.Runner(loop_factory=new_loop) as runner:
     runner.run(main())
 print("end", flush=True)
 """
@@ -86,9 +90,11 @@ class Process:
 
 
 @asynccontextmanager
-async def serving(drain_s: float, loop: str) -> AsyncIterator[tuple[Process, int]]:
+async def serving(drain_s: float, wire: Wire) -> AsyncIterator[tuple[Process, int]]:
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(drain_s), loop, stdout=pipe)
+    tls = map(str, certificate()) if wire.tls else ()
+    program = (sys.executable, "-c", SERVER, str(drain_s), wire.loop, *tls)
+    process = await asyncio.create_subprocess_exec(*program, stdout=pipe)
     try:
         running = Process(process)
         yield running, int((await running.line()).removeprefix("port "))
@@ -102,10 +108,12 @@ async def gone(raw: Raw) -> None:
     raw.writer.close()
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_signal_lets_the_call_finish_while_http_goes_on(loop: str) -> None:
+def test_a_signal_lets_the_call_finish_while_http_goes_on(wire: Wire) -> None:
     async def main() -> None:
-        async with serving(20, loop) as (server, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with (
+            serving(20, wire) as (server, port),
+            httpx.AsyncClient(base_url=wire.url(port, "", http=True), verify=wire.client_tls or True) as http,
+        ):
             call = await Raw.upgraded(port)
             assert (await http.get("/readyz")).status_code == 200
             server.process.send_signal(signal.SIGTERM)
@@ -124,13 +132,12 @@ def test_a_signal_lets_the_call_finish_while_http_goes_on(loop: str) -> None:
             call.writer.close()
             late.writer.close()
 
-    run(main, "asyncio")
+    run(main, Wire("asyncio", wire.tls))
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_call_that_does_not_end_hears_a_goodbye(loop: str) -> None:
+def test_a_call_that_does_not_end_hears_a_goodbye(wire: Wire) -> None:
     async def main() -> None:
-        async with serving(0.2, loop) as (server, port):
+        async with serving(0.2, wire) as (server, port):
             call = await Raw.upgraded(port)
             server.process.send_signal(signal.SIGTERM)
             assert await call.close_code() == 1001
@@ -139,13 +146,12 @@ def test_a_call_that_does_not_end_hears_a_goodbye(loop: str) -> None:
             assert await server.process.wait() == 0
             call.writer.close()
 
-    run(main, "asyncio")
+    run(main, Wire("asyncio", wire.tls))
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_second_signal_stops_at_once(loop: str) -> None:
+def test_a_second_signal_stops_at_once(wire: Wire) -> None:
     async def main() -> None:
-        async with serving(60, loop) as (server, port):
+        async with serving(60, wire) as (server, port):
             call = await Raw.upgraded(port)
             server.process.send_signal(signal.SIGINT)
             await asyncio.sleep(0.2)
@@ -155,4 +161,4 @@ def test_a_second_signal_stops_at_once(loop: str) -> None:
             assert await call.eof()
             call.writer.close()
 
-    run(main, "asyncio")
+    run(main, Wire("asyncio", wire.tls))

@@ -7,7 +7,7 @@ import time
 
 import orjson
 import pytest
-from peers.socket_harness import Ear, Raw, route_to, run, serving, upgrade_head
+from peers.socket_harness import Ear, Raw, Wire, route_to, run, serving, upgrade_head
 
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 from gateway.auth.entrance import Caller, Entrance, Quota
@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_the_refused_open_nothing(case: str) -> None:
+def test_the_refused_open_nothing(case: str, wire: Wire) -> None:
     head, expected, code = REFUSED[case]
 
     async def main() -> None:
@@ -74,10 +74,10 @@ def test_the_refused_open_nothing(case: str) -> None:
             assert b"nope" not in body
         assert house.model_legs == 0
 
-    run(main)
+    run(main, wire)
 
 
-def test_the_admitted_do_and_the_key_is_not_sent_back() -> None:
+def test_the_admitted_do_and_the_key_is_not_sent_back(wire: Wire) -> None:
     async def main() -> None:
         house = House()
         async with serving([house.route()]) as server:
@@ -92,10 +92,10 @@ def test_the_admitted_do_and_the_key_is_not_sent_back() -> None:
             late = await Raw.connect(server.bound_port)
             assert (await late.ask(upgrade_head(authorization="Bearer k-1")))[0] == 503
 
-    run(main)
+    run(main, wire)
 
 
-def test_a_drain_that_begins_during_admission_takes_it_back() -> None:
+def test_a_drain_that_begins_during_admission_takes_it_back(wire: Wire) -> None:
     async def main() -> None:
         asked, go_on = asyncio.Event(), asyncio.Event()
         back: list[str] = []
@@ -115,4 +115,4 @@ def test_a_drain_that_begins_during_admission_takes_it_back() -> None:
             assert (await raw.ask(b""))[0] == 503
         assert back == ["admitted"]
 
-    run(main)
+    run(main, wire)

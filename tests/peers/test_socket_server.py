@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import orjson
 import pytest
-from peers.socket_harness import Ear, Raw, frame, route_to, run, serving, upgrade_head
+from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving, upgrade_head
 from websockets.asyncio.client import connect
 
 from gateway.auth.requests import Refusal, UpgradeRequest
@@ -17,19 +18,19 @@ from gateway.sockets import SocketLimits
 from gateway.upgrade import Accepted
 
 pytestmark = pytest.mark.sockets
-BOTH = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 SMALL = SocketLimits(max_message_bytes=1000, max_unsent_bytes=200_000, goodbye_s=0.2)
 
 
-@BOTH
-def test_one_port_serves_http_and_media(loop: str) -> None:
+def test_one_port_serves_http_and_media(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear(echo=True)
-        async with serving([route_to(ear)]) as server, httpx.AsyncClient() as http:
-            address = f"127.0.0.1:{server.bound_port}"
-            answer = await http.get(f"http://{address}/hello")
+        async with serving([route_to(ear)]) as server, httpx.AsyncClient(verify=wire.client_tls or True) as http:
+            page = wire.url(server.bound_port, "/media", http=True)
+            answer = await http.get(wire.url(server.bound_port, "/hello", http=True))
             assert answer.json() == {"hello": "there"}
-            async with connect(f"ws://{address}/media?a=1", subprotocols=["x", "realtime"], compression=None) as ws:  # type: ignore[list-item]
+            address = wire.url(server.bound_port, "/media?a=1")
+            offered: Any = ["x", "realtime"]
+            async with connect(address, subprotocols=offered, compression=None, ssl=wire.client_tls) as ws:
                 assert ws.subprotocol == "realtime"
                 await ws.send("grüße")
                 assert await ws.recv() == "grüße"
@@ -39,14 +40,14 @@ def test_one_port_serves_http_and_media(loop: str) -> None:
                 assert await ws.recv() == b"\x00\xff" * 40_000
                 await (await ws.ping())
             assert await ear.end() == (1000, "")
-            assert (await http.get(f"http://{address}/media")).status_code == 426
-            assert (await http.post(f"http://{address}/media")).status_code == 404
+            assert (await http.get(page)).status_code == 426
+            assert (await http.post(page)).status_code == 404
         assert ear.faults == []
 
-    run(main, loop)
+    run(main, wire)
 
 
-def test_no_subprotocol_is_required() -> None:
+def test_no_subprotocol_is_required(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         async with serving([route_to(ear)]) as server:
@@ -58,7 +59,7 @@ def test_no_subprotocol_is_required() -> None:
             raw.writer.close()
             assert (await ear.end())[0] == 1006
 
-    run(main)
+    run(main, wire)
 
 
 CASES: dict[str, tuple[int, list[bytes]]] = {
@@ -83,9 +84,8 @@ CASES: dict[str, tuple[int, list[bytes]]] = {
 }
 
 
-@BOTH
 @pytest.mark.parametrize("case", CASES)
-def test_a_violation_is_answered_with_its_code(case: str, loop: str) -> None:
+def test_a_violation_is_answered_with_its_code(case: str, wire: Wire) -> None:
     code, frames = CASES[case]
 
     async def main() -> None:
@@ -100,11 +100,10 @@ def test_a_violation_is_answered_with_its_code(case: str, loop: str) -> None:
         assert ear.faults == []
         assert len(ear.ends) == 1
 
-    run(main, loop)
+    run(main, wire)
 
 
-@BOTH
-def test_a_message_past_16_mib_is_refused_by_its_head_alone(loop: str) -> None:
+def test_a_message_past_16_mib_is_refused_by_its_head_alone(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         async with serving([route_to(ear)]) as server:
@@ -117,11 +116,10 @@ def test_a_message_past_16_mib_is_refused_by_its_head_alone(loop: str) -> None:
             raw.writer.close()
             assert (await ear.end())[0] == 1009
 
-    run(main, loop)
+    run(main, wire)
 
 
-@BOTH
-def test_pings_between_fragments_are_answered(loop: str) -> None:
+def test_pings_between_fragments_are_answered(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         async with serving([route_to(ear)]) as server:
@@ -135,10 +133,10 @@ def test_pings_between_fragments_are_answered(loop: str) -> None:
             assert await raw.eof()
             assert await ear.end() == (4000, "bye")
 
-    run(main, loop)
+    run(main, wire)
 
 
-def test_a_close_of_ours_waits_for_the_answer_and_then_cuts() -> None:
+def test_a_close_of_ours_waits_for_the_answer_and_then_cuts(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         async with serving([route_to(ear, limits=SMALL)]) as server:
@@ -154,11 +152,10 @@ def test_a_close_of_ours_waits_for_the_answer_and_then_cuts() -> None:
             assert await ear.end() == (4002, "ö" * 61)
             assert ear.heard == []
 
-    run(main)
+    run(main, wire)
 
 
-@BOTH
-def test_a_fault_is_reported_and_closes_with_1011(loop: str) -> None:
+def test_a_fault_is_reported_and_closes_with_1011(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear(fail_on=b"boom")
         async with serving([route_to(ear)]) as server:
@@ -170,11 +167,10 @@ def test_a_fault_is_reported_and_closes_with_1011(loop: str) -> None:
             assert [str(fault) for fault in ear.faults] == ["the receiver failed"]
             assert ear.heard == [("text", b"boom")]
 
-    run(main, loop)
+    run(main, wire)
 
 
-@BOTH
-def test_a_peer_that_does_not_read_meets_the_ceiling(loop: str) -> None:
+def test_a_peer_that_does_not_read_meets_the_ceiling(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         async with serving([route_to(ear, limits=SMALL)]) as server:
@@ -189,12 +185,11 @@ def test_a_peer_that_does_not_read_meets_the_ceiling(loop: str) -> None:
             assert 200_000 < ear.socket.unsent_bytes < 300_000
             assert (await ear.end())[0] == 1013
 
-    run(main, loop)
+    run(main, wire)
 
 
-@BOTH
 @pytest.mark.parametrize("sizes", [(9_000, 20, 70_000, 300), (20_000, 8_000)])
-def test_messages_that_wait_to_be_sent_come_whole(loop: str, sizes: tuple[int, ...]) -> None:
+def test_messages_that_wait_to_be_sent_come_whole(wire: Wire, sizes: tuple[int, ...]) -> None:
     # Long and short ones by turns, more than the kernel takes: what waits must not change under later ones.
     async def main() -> None:
         ear = Ear()
@@ -218,10 +213,10 @@ def test_messages_that_wait_to_be_sent_come_whole(loop: str, sizes: tuple[int, .
             straight(b"and when it is gone")
             ear.socket.straight()(b"this too")
 
-    run(main, loop)
+    run(main, wire)
 
 
-def test_a_vanished_peer_is_noticed_by_pings() -> None:
+def test_a_vanished_peer_is_noticed_by_pings(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         limits = SocketLimits(ping_idle_s=0.1, ping_reply_s=0.1)
@@ -230,10 +225,10 @@ def test_a_vanished_peer_is_noticed_by_pings() -> None:
             assert (await raw.next_frame())[0] == 9
             assert await ear.end() == (1006, "the peer did not answer pings")
 
-    run(main)
+    run(main, wire)
 
 
-def test_a_refusal_is_written_as_json_and_nothing_is_opened() -> None:
+def test_a_refusal_is_written_as_json_and_nothing_is_opened(wire: Wire) -> None:
     async def main() -> None:
         opened: list[str] = []
 
@@ -265,10 +260,10 @@ def test_a_refusal_is_written_as_json_and_nothing_is_opened() -> None:
             assert b"secret" not in rest
         assert opened == []
 
-    run(main)
+    run(main, wire)
 
 
-def test_bad_handshakes_are_refused_before_admission() -> None:
+def test_bad_handshakes_are_refused_before_admission(wire: Wire) -> None:
     async def main() -> None:
         asked: list[UpgradeRequest] = []
 
@@ -295,10 +290,10 @@ def test_bad_handshakes_are_refused_before_admission() -> None:
                 raw.writer.close()
         assert asked == []
 
-    run(main)
+    run(main, wire)
 
 
-def test_a_slow_head_is_cut_off() -> None:
+def test_a_slow_head_is_cut_off(wire: Wire) -> None:
     async def main() -> None:
         async with serving([route_to(Ear())], head_timeout_s=0.1) as server:
             silent, slow = await Raw.connect(server.bound_port), await Raw.connect(server.bound_port)
@@ -306,11 +301,10 @@ def test_a_slow_head_is_cut_off() -> None:
             assert await silent.reader.read() == b""
             assert await slow.reader.read() == b""
 
-    run(main)
+    run(main, wire)
 
 
-@BOTH
-def test_a_client_that_vanishes_during_admission_gets_no_receiver(loop: str) -> None:
+def test_a_client_that_vanishes_during_admission_gets_no_receiver(wire: Wire) -> None:
     async def main() -> None:
         events: list[str] = []
         asked, go_on, given_back = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -332,16 +326,17 @@ def test_a_client_that_vanishes_during_admission_gets_no_receiver(loop: str) -> 
             raw = await Raw.connect(server.bound_port)
             raw.writer.write(upgrade_head())
             await asked.wait()
-            raw.writer.close()
-            await raw.writer.wait_closed()
+            raw.writer.transport.abort()
+            with suppress(OSError):
+                await raw.writer.wait_closed()
             go_on.set()
             await given_back.wait()
         assert events == ["abandoned"]
 
-    run(main, loop)
+    run(main, wire)
 
 
-def test_admissions_have_a_bound_and_a_deadline() -> None:
+def test_admissions_have_a_bound_and_a_deadline(wire: Wire) -> None:
     async def main() -> None:
         async def admit(request: UpgradeRequest) -> str | Refusal:
             await asyncio.Event().wait()
@@ -357,10 +352,10 @@ def test_admissions_have_a_bound_and_a_deadline() -> None:
             status, _ = await first.ask(b"")
             assert status == 503
 
-    run(main)
+    run(main, wire)
 
 
-def test_early_frames_of_an_impatient_client_are_not_lost() -> None:
+def test_early_frames_of_an_impatient_client_are_not_lost(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear()
         async with serving([route_to(ear)]) as server:
@@ -370,10 +365,10 @@ def test_early_frames_of_an_impatient_client_are_not_lost() -> None:
             await ear.until(lambda: len(ear.heard) == 2)
             assert ear.heard == [("text", b"early"), ("text", b"later")]
 
-    run(main)
+    run(main, wire)
 
 
-def test_a_burst_comes_back_whole_and_in_order_whatever_its_frames_are() -> None:
+def test_a_burst_comes_back_whole_and_in_order_whatever_its_frames_are(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear(echo=True)
         async with serving([route_to(ear)]) as server:
@@ -383,10 +378,10 @@ def test_a_burst_comes_back_whole_and_in_order_whatever_its_frames_are() -> None
             came = [await raw.next_frame() for _ in range(201)]
             assert came == [*sent, (10, b"still there?")]
 
-    run(main)
+    run(main, wire)
 
 
-def test_a_peer_that_floods_us_does_not_hold_up_another() -> None:
+def test_a_peer_that_floods_us_does_not_hold_up_another(wire: Wire) -> None:
     async def main() -> None:
         flooding, quiet = Ear(), Ear()
         quiet.heard = flooding.heard  # in the order of hearing
@@ -399,10 +394,10 @@ def test_a_peer_that_floods_us_does_not_hold_up_another() -> None:
             await flooding.until(lambda: len(flooding.heard) == 10_001)
             assert flooding.heard.index(("text", b"mine")) < 5_000
 
-    run(main)
+    run(main, wire)
 
 
-def test_answers_to_a_burst_leave_before_the_goodbye_that_follows_them() -> None:
+def test_answers_to_a_burst_leave_before_the_goodbye_that_follows_them(wire: Wire) -> None:
     async def main() -> None:
         ear = Ear(echo=True)
         async with serving([route_to(ear)]) as server:
@@ -414,10 +409,10 @@ def test_answers_to_a_burst_leave_before_the_goodbye_that_follows_them() -> None
             assert await raw.eof()
             assert await ear.end() == (1000, "")
 
-    run(main)
+    run(main, wire)
 
 
-def test_an_accept_that_fails_takes_the_admission_back() -> None:
+def test_an_accept_that_fails_takes_the_admission_back(wire: Wire) -> None:
     async def main() -> None:
         back: list[str] = []
 
@@ -429,10 +424,10 @@ def test_an_accept_that_fails_takes_the_admission_back() -> None:
             status, _ = await raw.ask(upgrade_head())
         assert (status, back) == (500, ["admitted"])
 
-    run(main)
+    run(main, wire)
 
 
-def test_a_request_is_handed_over_as_it_came() -> None:
+def test_a_request_is_handed_over_as_it_came(wire: Wire) -> None:
     async def main() -> None:
         seen: list[Any] = []
 
@@ -447,8 +442,8 @@ def test_a_request_is_handed_over_as_it_came() -> None:
             )
         request = seen[0]
         assert (request.path, request.query.get("model"), request.query.all("x")) == ("/media", "a b", ("1", "2"))
-        assert (request.peer, request.secure, request.headers.get("x-THING")) == ("127.0.0.1", False, "1")
+        assert (request.peer, request.secure, request.headers.get("x-THING")) == ("127.0.0.1", wire.tls, "1")
         assert request.subprotocols == ("realtime", "k.secret")
         assert "secret" not in repr(request)
 
-    run(main)
+    run(main, wire)

@@ -154,7 +154,11 @@ def test_an_answer_that_a_client_does_not_take_is_cancelled_at_8_mib(tmp_path: P
 
 
 def test_a_client_that_takes_nothing_at_all_is_let_go_at_16_mib(tmp_path: Path) -> None:
-    outcome = stalled("fast", tmp_path, [Verb(When(100), "stall"), Say(When(100), ASK), Verb(When(9_000), "resume")])
+    content = [{"type": "input_text", "text": "x" * 250_000}]
+    item = {"type": "message", "role": "user", "content": content}  # which comes back twice
+    more = [Say(When(5), {"type": "conversation.item.create", "item": item})] * 40
+    steps = [Verb(When(100), "stall"), Say(When(100), ASK), *more, Verb(When(9_000), "resume")]
+    outcome = stalled("fast", tmp_path, steps)
     assert outcome.client.closed == (1013, "too much is unsent")
     assert outcome.session["end_reason"] == "too_slow"
     assert outcome.legs == 1

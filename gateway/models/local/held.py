@@ -6,9 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
-import orjson
-
 from audio.formats import AudioFormat
+from gateway.realtime.reading import read_json
 from gateway.realtime.scan import scan_append
 
 MOST_HELD_MS = 300_000  # of sound; while less than this waits, a further message is taken, however long it is
@@ -49,8 +48,8 @@ def kind_of(text: bytes) -> tuple[Kind, int]:
     if len(text) > SHORT_BYTES:
         return Kind.OTHER, 0
     try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        parsed = read_json(text)
+    except ValueError:
         return Kind.OTHER, 0  # the server will say what is wrong with it, in its turn
     kind = parsed.get("type") if isinstance(parsed, dict) else None
     return _KINDS.get(kind, Kind.OTHER) if isinstance(kind, str) else Kind.OTHER, 0

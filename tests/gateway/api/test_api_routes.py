@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,13 @@ from api_world import BEARER, KEY, served
 from call_rig import later
 
 from gateway.app import Gateway
+from gateway.tools.config import InProcessServer, McpServer
+from gateway.tools.connection import AnswerBounds, McpTool
+from gateway.tools.contract import ToolResult
 from gateway.tools.function_runs import GRACE_S, MAX_OVERDUE, PROCESS
+from gateway.tools.pool import McpPool
+from sessions.errors import ToolFailed
+from sessions.ports import JsonObject
 
 
 def test_agents_are_listed_with_what_callers_need(tmp_path: Path) -> None:
@@ -22,6 +29,50 @@ def test_agents_are_listed_with_what_callers_need(tmp_path: Path) -> None:
         assert (agent["name"], agent["available"], agent["model"]) == ("one", True, "scripted/scripts/one.yaml")
 
     served(tmp_path, scenario)
+
+
+DESK = """
+description: Takes bookings.
+model: scripted/scripts/one.yaml
+instructions: Be brief.
+tools:
+  - mcp: crm
+  - {mcp: crm, allow: {find: {}}}
+  - mcp: bookings
+"""
+
+
+class Quiet:
+    """A tool server without tools."""
+
+    async def list_tools(self) -> tuple[McpTool, ...]:
+        return ()
+
+    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
+        raise AssertionError
+
+    async def listen(self, look_again: Callable[[], None]) -> None:
+        await asyncio.Event().wait()
+
+
+def test_an_agent_names_its_tool_servers_that_are_down_and_why(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[Quiet]:
+        if server.label == "crm":
+            raise ToolFailed("its program ended with code 1")
+        yield Quiet()
+
+    pool = McpPool({label: InProcessServer(label, None) for label in ("crm", "bookings")}, dial=dial)
+
+    async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
+        await pool.settled(5000)
+        agents = {agent["name"]: agent for agent in (await client.get("/api/v1/agents")).json()["agents"]}
+        assert agents["one"]["tool_servers_down"] == []
+        assert agents["desk"]["tool_servers_down"] == [{"server": "crm", "reason": "its program ended with code 1"}]
+        assert agents["desk"]["available"]
+
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {}}')
+    served(tmp_path, scenario, agents={"desk": DESK}, mcp=pool)
 
 
 def test_a_session_is_listed_read_and_deleted_and_leaves_nothing(tmp_path: Path) -> None:
@@ -120,6 +171,20 @@ def test_readiness_names_functions_that_do_not_come_back(tmp_path: Path) -> None
         assert (await client.get("/readyz")).json()["problems"] == []
 
     served(tmp_path, scenario, virtual.run)
+
+
+def test_what_models_report_is_counted_by_code(tmp_path: Path) -> None:
+    async def scenario(gateway: Gateway, client: httpx.AsyncClient) -> None:
+        assert "patchbay_model_problems_total" not in (await client.get("/metrics")).text
+        for code in ("insufficient_quota", "never_heard_of", "nor_of_this", "insufficient_quota"):
+            gateway.switchboard.model_problems.count(code)
+        figures = (await client.get("/metrics")).text.splitlines()
+        assert figures[-2:] == [
+            'patchbay_model_problems_total{code="insufficient_quota"} 2',
+            'patchbay_model_problems_total{code="other"} 2',
+        ]
+
+    served(tmp_path, scenario)
 
 
 def test_the_page_is_served_and_asks_nothing_of_other_hosts(tmp_path: Path) -> None:

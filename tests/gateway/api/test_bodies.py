@@ -9,19 +9,28 @@ from typing import Any
 import pytest
 from virtual import run
 
-from gateway.api.bodies import BODY_S, LINGER_S, BodyMiddleware
+from gateway.api.bodies import BODY_S, LINGER_S, SECONDS_WORTH_BYTES, BodyMiddleware
 from gateway.auth.http import EntranceRefused, Receive, Scope, Send, refusal_response
 
 BOUND = 100
+LARGE_BOUND = 4 * SECONDS_WORTH_BYTES
 
 
 class Client:
     """A far end that sends pieces of a body, then (unless it has hung up) nothing more; and keeps what it is told."""
 
     def __init__(
-        self, pieces: Iterable[bytes], *, whole: bool = True, headers: Mapping[str, str] | None = None
+        self,
+        pieces: Iterable[bytes],
+        *,
+        whole: bool = True,
+        headers: Mapping[str, str] | None = None,
+        every_s: float = 0.0,
+        bound: int = BOUND,
     ) -> None:
         self._pieces = list(pieces)
+        self._every_s = every_s
+        self._bound = bound
         self._whole = whole
         self._headers = headers or {}
         self.told: list[Any] = []
@@ -30,11 +39,13 @@ class Client:
 
     async def ask(self, app: Any) -> None:
         headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
-        await BodyMiddleware(app, BOUND)({"type": "http", "headers": headers}, self.receive, self.send)
+        await BodyMiddleware(app, self._bound)({"type": "http", "headers": headers}, self.receive, self.send)
 
     async def receive(self) -> dict[str, Any]:
         if self.pieces_taken == len(self._pieces):
             await asyncio.Event().wait()  # an idle line
+        if self._every_s:
+            await asyncio.sleep(self._every_s)
         piece = self._pieces[self.pieces_taken]
         self.pieces_taken += 1
         more = self.pieces_taken < len(self._pieces) or not self._whole
@@ -123,6 +134,25 @@ def test_a_body_that_does_not_come_is_refused_in_time() -> None:
 
     run(main())
     assert (client.status, client.closed) == (408, True)
+
+
+def test_a_body_that_trickles_in_gains_no_time_by_it() -> None:
+    client = Client([b"x"] * 100, headers={"content-length": "100"}, every_s=0.4)
+
+    async def main() -> None:
+        start_s = asyncio.get_running_loop().time()
+        await client.ask(reader)
+        assert client.ended_s - start_s == pytest.approx(BODY_S + LINGER_S)
+
+    run(main())
+    assert (client.status, client.closed) == (408, True)
+
+
+@pytest.mark.parametrize(("every_s", "status"), [(0.95, 200), (2.5, 408)])
+def test_a_large_body_has_more_time_as_it_grows(every_s: float, status: int) -> None:
+    pieces = [b"x" * (SECONDS_WORTH_BYTES // 2)] * 8
+    headers = {"content-length": str(LARGE_BOUND)}
+    assert asked(Client(pieces, headers=headers, every_s=every_s, bound=LARGE_BOUND)).status == status
 
 
 def test_an_answer_before_the_body_lingers_for_the_rest_of_it() -> None:

@@ -133,7 +133,7 @@ TOOLS = [{"type": "function", "name": f"f{at}", "description": "x" * 500} for at
         ({"expires_after": {"anchor": "never"}}, "invalid_value", "expires_after.anchor"),
         ("[]", "invalid_event", None),
         ("{bad", "invalid_json", None),
-        ('{"session": {"model": "\\ud800"}}', "invalid_json", None),
+        ('{"session": {"model": "\\ud800"}}', "model_not_found", "session.model"),
         ('{"expires_after": {"seconds": NaN}}', "invalid_json", None),
         (b'{"session": {"model": "\xff"}}', "invalid_json", None),
         ("[" * 30_000, "invalid_json", None),

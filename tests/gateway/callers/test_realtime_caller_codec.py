@@ -378,3 +378,23 @@ def test_a_client_declares_so_many_functions_and_no_more() -> None:
         declare(1000, 100)
     assert refused.value.param == "session.tools"
     assert not reader.session.setup().is_clients("tool_1050")
+
+
+def test_half_an_emoji_of_a_client_is_a_replacement_character_and_its_message_goes_on() -> None:
+    content = [{"type": "input_text", "text": "Hi \ud83d"}]
+    item = {"id": "mine", "type": "message", "role": "user", "content": content}
+    text = json.dumps({"type": "conversation.item.create", "item": item}).encode()
+    event = codec().read(text).event
+    assert isinstance(event, CallerText)
+    assert (event.text, event.wire is not None) == ("Hi \ufffd", True)
+    updated = codec().read(b'{"type":"session.update","session":{"type":"realtime","tracing":"\\ud83d"}}')
+    assert isinstance(updated.event, SettingsChanged)
+
+
+def test_half_an_emoji_beside_sound_costs_no_sound() -> None:
+    text = b'{"type":"input_audio_buffer.append","audio":"AAAAAA==","event_id":"\\ude00"}'
+    reader = codec()
+    assert reader.read_sound(text) is None
+    event = reader.read(text).event
+    assert isinstance(event, CallerAudio)
+    assert (event.frame.payload, event.wire) == (bytes(4), text)

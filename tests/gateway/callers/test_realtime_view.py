@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from audio.formats import PCM16_24K, AudioFrame
 from gateway.callers.realtime_view import ClientView
 from gateway.ids import CountingIds
 from gateway.models.realtime_codec import RealtimeModelCodec
 from sessions.commands import EndCall, Play, Refuse, Relay, ResponseGone, ToolEnded, ToolRunning, Truncated
-from sessions.events import AgentAudio, ModelEvent
+from sessions.errors import WireError
+from sessions.events import AgentAudio, ModelEvent, ModelLost, ModelReady
+from sessions.problems import ModelProblem
 
 SERVER_TOOLS = frozenset({"book_table"})
 
@@ -215,3 +220,85 @@ def test_speech_of_another_dialect_becomes_a_delta() -> None:
     frame = AudioFrame(b"\x01\x00", PCM16_24K, 0)
     [delta] = [orjson.loads(message) for message in view.encode(Play("resp_1", "item_1", frame, None))]
     assert (delta["type"], delta["delta"]) == ("response.output_audio.delta", "AQA=")
+
+
+def test_speech_behind_a_hidden_item_goes_on_whatever_stands_in_its_message() -> None:
+    far = Far()
+    far.starts()
+    far.calls("book_table", "item_1", 0)
+    text = (
+        b'{"type":"response.output_audio.delta","event_id":"\\ud83d","response_id":"resp_1","item_id":"item_2",'
+        b'"output_index":1,"content_index":0,"delta":"AAAA"}'
+    )
+    (seen,) = far.relays(AgentAudio("resp_1", "item_2", AudioFrame(bytes(2), PCM16_24K, 0), text))
+    assert (seen["output_index"], seen["event_id"]) == (0, "\ufffd")
+
+
+def test_a_lost_model_is_told_of_with_the_models_own_code() -> None:
+    far = Far()
+    end = EndCall("model_lost", "Lost.", "model_lost", ModelProblem("insufficient_quota", "x"))
+    (error,) = (orjson.loads(text)["error"] for text in far.view.encode(end))
+    assert (error["code"], error["model_problem"]) == ("model_lost", {"code": "insufficient_quota", "type": "x"})
+
+
+def test_half_an_emoji_in_a_tools_result_reaches_a_client_as_a_replacement_character() -> None:
+    far = Far(show_tools=True)
+    far.starts()
+    far.calls("book_table", "item_1", 0)
+    ended = ToolEnded("call_item_1", "item_1", "book_table", "{}", "full \ud83d", None)
+    seen = [orjson.loads(text) for text in far.view.encode(ended)]
+    assert "full \ufffd" in [event["item"]["output"] for event in seen if "item" in event]
+
+
+ODD = st.sampled_from([[], {}, None, 7, "i", [1], {"a": 1}, True])
+ITEMS = st.dictionaries(
+    st.sampled_from(["id", "type", "name", "call_id", "arguments", "status", "content"]),
+    ODD | st.sampled_from(["function_call", "function_call_output", "message", "book_table"]),
+)
+RESPONSES = st.sampled_from(
+    [{"id": "r"}, {"id": "r", "status": "completed", "output": [{"type": "function_call"}, 7, None]}]
+)
+TYPES = [
+    "conversation.item.added",
+    "conversation.item.deleted",
+    "conversation.item.done",
+    "conversation.item.retrieved",
+    "error",
+    "input_audio_buffer.committed",
+    "response.content_part.added",
+    "response.created",
+    "response.done",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "response.output_item.added",
+    "response.output_item.done",
+]
+KEYS = ["item", "item_id", "response_id", "call_id", "response", "error", "previous_item_id", "output_index", "delta"]
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda kind, fields: {"type": kind, **fields},
+            st.sampled_from(TYPES),
+            st.dictionaries(st.sampled_from(KEYS), ODD | ITEMS | RESPONSES | st.just("r")),
+        ),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+@example(
+    [
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.content_part.added", "response_id": "r", "item_id": []},
+    ],
+    False,
+)
+@example([{"type": "conversation.item.added", "item": {"id": "i", "call_id": []}}], False)
+def test_nothing_that_a_model_puts_into_its_messages_breaks_the_view(messages: list[Any], show_tools: bool) -> None:
+    far = Far(show_tools=show_tools)
+    for message in messages:
+        with suppress(WireError):
+            event = far.codec.decode(orjson.dumps(message))
+            if event is not None and not isinstance(event, ModelReady | ModelLost):
+                far.relays(event)

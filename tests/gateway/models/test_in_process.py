@@ -21,6 +21,7 @@ from sessions.events import (
     ModelEvent,
     ModelLost,
     ModelReady,
+    ModelRefused,
     ResponseEnded,
     ResponseRequest,
     ResponseStarted,
@@ -217,5 +218,17 @@ def test_a_closed_leg_says_nothing_more() -> None:
         assert rig.events == [ModelReady()]
         assert rig.engine.brains[0].closed
         assert leg.dropped_ms == 0
+
+    asyncio.run(main())
+
+
+def test_a_tool_that_the_engine_refuses_is_done_without() -> None:
+    async def main() -> None:
+        rig = Rig(ParrotEngine())
+        tools: list[JsonObject] = [{"type": "function"}, {"type": "function", "name": "good", "parameters": {}}]
+        setup = ModelSetup({**SETUP.session, "tools": tools}, PCM16_24K, PCM16_24K, False, True, True, None)
+        leg = await rig.connector.dial(setup, 0, lambda event: rig.deliver(event), rig.faults.append)
+        assert [type(event) for event in rig.events] == [ModelRefused, ModelReady]
+        leg.close()
 
     asyncio.run(main())

@@ -19,6 +19,7 @@ from gateway.models.openai_realtime import (
 from gateway.models.realtime_codec import RealtimeModelCodec
 from sessions.commands import CancelResponse, Configure, PassToModel, SendAudio
 from sessions.events import AgentAudio, ModelEvent, ModelLost, ModelPassed, ModelReady, Wire
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 
 SETUP = ModelSetup({"type": "realtime", "tracing": "auto"}, PCM16_24K, PCM16_24K, False, True, True, None)
@@ -127,7 +128,8 @@ def test_ten_malformed_messages_in_a_row_end_the_leg() -> None:
 def test_a_lost_connection_says_whether_to_dial_again(code: int, retryable: bool) -> None:
     rig = Rig()
     rig.leg.lost(code, "")
-    assert rig.events == [ModelLost(f"closed with {code}", retryable)]
+    problem = None if retryable else ModelProblem(f"closed_{code}", "close")
+    assert rig.events == [ModelLost(f"closed with {code}", retryable, problem)]
     rig.leg.lost(code, "")
     assert len(rig.events) == 1
 
@@ -136,7 +138,7 @@ def test_an_error_that_ends_the_session_is_a_loss_and_said_once() -> None:
     rig = Rig()
     rig.leg.text(b'{"type":"error","event_id":"e","error":{"code":"session_expired","message":"","event_id":null}}')
     rig.leg.lost(1000, "")
-    assert rig.events == [ModelLost("session_expired", retryable=True)]
+    assert rig.events == [ModelLost("session_expired", True, ModelProblem("session_expired", None))]
     assert rig.socket.closed
 
 

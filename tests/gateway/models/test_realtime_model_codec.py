@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -47,6 +48,7 @@ from sessions.events import (
 )
 from sessions.past import PastMessage, PastToolCall
 from sessions.ports import JsonObject
+from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 from sessions.usage import TokenUsage
 
@@ -180,8 +182,10 @@ def test_a_session_is_ready_when_the_model_has_confirmed_the_set_up() -> None:
             lambda wire: CallerTranscribed("i", "Hello", True, wire),
         ),
         (
-            message("conversation.item.input_audio_transcription.failed", item_id="i", error={}),
-            ModelPassed,
+            message(
+                "conversation.item.input_audio_transcription.failed", item_id="i", error={"code": "c", "type": "t"}
+            ),
+            lambda wire: ModelRefused("c", "The model refused a message.", None, wire, ModelProblem("c", "t")),
         ),
         (
             message("conversation.item.added", item={"id": "i", "type": "function_call_output", "call_id": "c"}),
@@ -346,6 +350,69 @@ def test_a_message_of_the_wrong_shape_is_malformed(text: bytes) -> None:
         new_codec().decode(text)
 
 
+# ---- halves of surrogate pairs
+
+
+def piece(delta: str, kind: str = "response.output_audio_transcript.delta", item_id: str = "item_1") -> bytes:
+    return json.dumps({"type": kind, "event_id": "e", **PLACE, "item_id": item_id, "delta": delta}).encode()
+
+
+def words_of(codec: RealtimeModelCodec, *texts: bytes) -> list[str]:
+    events = [codec.decode(text) for text in texts]
+    assert all(isinstance(event, AgentText | CallerTranscribed) for event in events)
+    return [event.text for event in events]  # type: ignore[union-attr]
+
+
+def test_half_an_emoji_in_a_models_words_is_a_replacement_character() -> None:
+    codec, text = new_codec(), piece("Hi \ude00")
+    event = codec.decode(text)
+    assert isinstance(event, AgentText)
+    assert event.wire is not None
+    assert (event.text, event.wire.text, event.wire.parsed["delta"]) == ("Hi \ufffd", text, "Hi \ufffd")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "response.output_audio_transcript.delta",
+        "response.audio_transcript.delta",
+        "response.output_text.delta",
+        "conversation.item.input_audio_transcription.delta",
+    ],
+)
+def test_an_emoji_that_was_cut_in_two_is_whole_in_the_words(kind: str) -> None:
+    codec = new_codec()
+    assert words_of(codec, piece("Hi \ud83d", kind), piece("there", kind, "item_2")) == ["Hi ", "there"]
+    assert words_of(codec, piece("\ude00!", kind), piece("?", kind)) == ["😀!", "?"]
+
+
+def test_a_half_that_is_still_missing_at_the_end_is_a_replacement_character() -> None:
+    codec = new_codec()
+    codec.decode(piece("Hi \ud83d"))
+    done = json.dumps({"type": "response.output_audio_transcript.done", **PLACE, "transcript": "Hi \ud83d"}).encode()
+    event = codec.decode(done)
+    assert isinstance(event, AgentText)
+    assert (event.text, event.whole) == ("\ufffd", True)
+    assert isinstance(codec.decode(done), ModelPassed)
+
+
+def test_no_half_gets_into_what_a_model_wants_or_refuses() -> None:
+    codec = new_codec()
+    item = {"id": "i", "type": "function_call", "name": "f", "call_id": "c", "arguments": '{"who":"\ud83d"}'}
+    wanted = codec.decode(json.dumps({"type": "response.output_item.done", "response_id": "r", "item": item}).encode())
+    assert isinstance(wanted, ToolWanted)
+    assert wanted.arguments == '{"who":"\ufffd"}'
+    said = {"type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "transcript": "\ude00"}
+    assert words_of(codec, json.dumps(said).encode()) == ["\ufffd"]
+
+
+def test_a_message_in_which_a_half_and_a_deep_nest_stand_is_malformed() -> None:
+    for depth in (100, 2_000, 50_000):
+        deep = b"[" * depth + b"]" * depth
+        with pytest.raises(WireError):
+            new_codec().decode(b'{"type":"x","half":"\\ud83d","deep":' + deep + b"}")
+
+
 # ---- errors
 
 
@@ -357,12 +424,14 @@ def refusal(code: str | None, event_id: str | None, param: str | None = None) ->
 def test_an_error_names_the_message_that_it_is_about() -> None:
     text = refusal("response_cancel_not_active", "mine")
     wire = Wire("realtime", text, orjson.loads(text))
-    assert new_codec().decode(text) == ModelRefused("response_cancel_not_active", "No.", "mine", wire)
+    problem = ModelProblem("response_cancel_not_active", "invalid_request_error")
+    assert new_codec().decode(text) == ModelRefused("response_cancel_not_active", "No.", "mine", wire, problem)
 
 
 @pytest.mark.parametrize(("code", "retryable"), [("session_expired", True), ("invalid_api_key", False)])
 def test_some_errors_are_the_end_of_the_leg(code: str, retryable: bool) -> None:
-    assert ready_codec().decode(refusal(code, None)) == ModelLost(code, retryable)
+    problem = ModelProblem(code, "invalid_request_error")
+    assert ready_codec().decode(refusal(code, None)) == ModelLost(code, retryable, problem)
 
 
 def test_a_field_that_the_service_does_not_know_is_left_out_from_then_on() -> None:
@@ -384,7 +453,7 @@ def test_a_set_up_that_cannot_be_mended_ends_the_leg() -> None:
     codec = new_codec()
     first = sent(codec, Configure(setup()))[0]
     assert codec.decode(refusal("invalid_value", first["event_id"], "session.voice")) == ModelLost(
-        "the model refused the session: invalid_value", retryable=False
+        "the model refused the session: invalid_value", False, ModelProblem("invalid_value", "invalid_request_error")
     )
 
 
@@ -579,3 +648,17 @@ def test_no_message_of_a_known_type_does_more_than_be_malformed(messages: list[d
 def test_no_bytes_do_more_than_be_malformed(text: bytes) -> None:
     with suppress(WireError):
         new_codec().decode(text)
+
+
+def test_no_half_of_an_emoji_keeps_the_model_from_being_told() -> None:
+    codec = new_codec()
+    (output,) = sent(codec, AddToolOutput("c", "a \ud83d"))
+    assert output["item"]["output"] == "a \ufffd"
+    told = sent(codec, Seed((PastMessage("i", "user", "\ude00"), PastToolCall("k", "c", "f", '{"\ud83d"}', "\ud83d"))))
+    assert [one["item"].get("output") for one in told] == [None, None, "\ufffd"]
+    assert sent(codec, Configure(setup({"instructions": "\ud83d", "\ud83d": ["\ude00"]})))[0]["session"] == {
+        "type": "realtime",
+        "instructions": "\ufffd",
+        "\ufffd": ["\ufffd"],
+    }
+    assert sent(codec, request(say="Hi \ud83d"))[0]["response"]["instructions"].endswith("Hi \ufffd")

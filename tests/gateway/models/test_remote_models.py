@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from gateway.models.openai_realtime import Endpoint
 from gateway.models.remote import RemoteModels
 from gateway.settings import load_settings
@@ -55,4 +57,17 @@ def test_only_who_goes_outside_has_tls_loaded(tmp_path: Path) -> None:
     assert asyncio.run(warmed("openai")) == {}
     assert models.ready
     assert models.endpoint(ModelChoice("openai", "m")).ssl_context is not None
+    asyncio.run(models.close())
+
+
+def test_an_identity_that_cannot_be_loaded_costs_its_models_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("azure.identity", reason="pip install patchbay[azure]")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "no such thing")  # azure-identity reads it by itself, and raises
+    models = remote(tmp_path, AZURE_OPENAI_ENDPOINT=AZURE)
+    problems = asyncio.run(models.warm({"azure"}))
+    assert "cannot be loaded (ValueError)" in problems["azure"]
+    assert "not loaded" in (models.missing("azure") or "")
+    assert models.ready
     asyncio.run(models.close())

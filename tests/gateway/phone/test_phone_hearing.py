@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from gateway.phone.hearing import Hearing
-from gateway.phone.report import CallReport, ToolRow, TurnRow
+from gateway.phone.report import CallReport, ProblemRow, ToolRow, TurnRow
 
 SECOND = base64.b64encode(b"\x01\x00" * 24_000).decode()
 
@@ -99,6 +99,38 @@ def test_tools_and_their_outcomes_stand_under_the_turn() -> None:
         line.hears(kind, item=refused)
     assert row.tools == [ToolRow("find", "{}", "two", None), ToolRow("book", "{}", None, "full")]
     assert line.told[1:] == ["tool    find {} -> two", "tool    book {} -> full"]
+
+
+def test_what_the_model_reports_is_told_by_code_and_type() -> None:
+    line = Line()
+    row = line.says("hello")
+    failure = {"type": "server_error", "code": "rate_limit_exceeded", "message": "Slow down."}
+    line.hears("response.created", response={"id": "r1"})
+    line.hears("response.done", response={"id": "r1", "status": "failed", "status_details": {"error": failure}})
+    assert row.error == "the answer failed: rate_limit_exceeded (server_error)"
+    cut = line.says("and now")
+    details = {"type": "incomplete", "reason": "content_filter"}
+    line.hears("response.created", response={"id": "r2"})
+    line.hears("response.done", response={"id": "r2", "status": "incomplete", "status_details": details})
+    assert (cut.error, cut.problem) == (
+        "the answer was cut off before a word: content_filter (incomplete)",
+        ProblemRow("content_filter", "incomplete"),
+    )
+    assert line.told[1::2] == ["problem rate_limit_exceeded (server_error)", "problem content_filter (incomplete)"]
+
+
+def test_an_error_that_ends_the_call_says_what_the_model_said() -> None:
+    line = Line()
+    why = {"code": "insufficient_quota", "type": "insufficient_quota"}
+    error = {"code": "model_lost", "type": "server_error", "message": "Lost.", "model_problem": why}
+    line.hears("error", error=error)
+    line.hears("error", error={"code": 'no "word"\n', "type": None, "message": None})
+    assert line.told[0] == "error   model_lost (server_error), insufficient_quota: Lost."
+    assert line.report.as_json()["problems"] == [
+        {"code": "model_lost", "type": "server_error"},
+        {"code": "insufficient_quota", "type": "insufficient_quota"},
+        {"code": "other", "type": None},
+    ]
 
 
 def test_faults_are_told_and_a_failed_answer_is_noted() -> None:

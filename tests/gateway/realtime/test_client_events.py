@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from audio.formats import PCM16_24K, PCMU_8K
 from gateway.realtime import client_events
-from gateway.realtime.client_events import MAX_APPEND_BYTES, MAX_PARTS, decode_append, read_client_event
+from gateway.realtime.client_events import MAX_APPEND_BYTES, decode_append, read_client_event
 from gateway.realtime.fields import MAX_TEXT_CHARS
+from gateway.realtime.reading import MAX_PARTS
 from sessions.errors import WireError
 
 PNG = "data:image/png;base64,AAAA"

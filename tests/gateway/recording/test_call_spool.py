@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audio.formats import PCM16_24K, PCMU_8K, AudioFormat, AudioFrame
+from gateway.recording.sink import Part, Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import (
     AGENT,
@@ -18,7 +19,7 @@ from gateway.recording.tracks import (
     read_index,
     stretches,
 )
-from gateway.recording.writer import Part, Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 
 HEADER = TracksHeader("default", "s1", stereo=True, keep_tracks=False)
 START_MS = 50_000
@@ -109,20 +110,20 @@ def test_the_agents_runs_are_by_item_however_fast_they_come(tmp_path: Path) -> N
     ]
 
 
-def test_sound_reaches_the_disk_each_second_and_a_crash_leaves_what_had_reached_it(tmp_path: Path) -> None:
+def test_sound_reaches_the_disk_every_two_seconds_and_a_crash_leaves_what_had_reached_it(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
-    for number in range(60):
+    for number in range(110):
         spool.caller(frame(number * 160), START_MS + number * 20)
-    assert (tmp_path / "caller.raw").stat().st_size == 51 * 160
+    assert (tmp_path / "caller.raw").stat().st_size == 101 * 160
     assert len(index_of(tmp_path)) == 1
 
 
 def test_a_quiet_call_is_written_by_its_tick(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     spool.agent(frame(0), "item_a", START_MS)
-    spool.tick(START_MS + 999)
+    spool.tick(START_MS + 1999)
     assert not tmp_path.joinpath("agent.raw").exists()
-    spool.tick(START_MS + 1000)
+    spool.tick(START_MS + 2000)
     assert tmp_path.joinpath("agent.raw").stat().st_size == 160
 
 
@@ -130,16 +131,16 @@ def test_a_block_that_was_refused_is_a_hole_and_the_recording_is_incomplete(tmp_
     disk = SlowDisk()
     spool = spool_in(tmp_path, disk)
     spool.caller(frame(0, fill=1), START_MS)
-    spool.tick(START_MS + 1000)
-    disk.full = True
-    spool.caller(frame(160, fill=2), START_MS + 1000)
-    spool.agent(frame(0, fill=3), "item_a", START_MS + 1000)
     spool.tick(START_MS + 2000)
+    disk.full = True
+    spool.caller(frame(160, fill=2), START_MS + 2000)
+    spool.agent(frame(0, fill=3), "item_a", START_MS + 2000)
+    spool.tick(START_MS + 4000)
     assert not spool.complete
     disk.full = False
-    spool.caller(frame(320, fill=4), START_MS + 2000)
-    spool.agent(frame(160, fill=5), "item_a", START_MS + 2000)
-    spool.close(START_MS + 3000)
+    spool.caller(frame(320, fill=4), START_MS + 4000)
+    spool.agent(frame(160, fill=5), "item_a", START_MS + 4000)
+    spool.close(START_MS + 6000)
     assert [(run.track, run.start_sample, run.offset_bytes) for run in index_of(tmp_path)] == [
         (CALLER, 0, 0),
         (CALLER, 320, 160),
@@ -154,10 +155,10 @@ def test_a_first_block_that_was_refused_does_not_cost_the_header(tmp_path: Path)
     disk.full = True
     spool = spool_in(tmp_path, disk)
     spool.caller(frame(0), START_MS)
-    spool.tick(START_MS + 1000)
+    spool.tick(START_MS + 2000)
     disk.full = False
-    spool.caller(frame(160), START_MS + 1000)
-    spool.close(START_MS + 2000)
+    spool.caller(frame(160), START_MS + 2000)
+    spool.close(START_MS + 4000)
     assert [run.start_sample for run in index_of(tmp_path)] == [160]
 
 

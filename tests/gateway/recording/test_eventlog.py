@@ -17,8 +17,9 @@ from gateway.recording.eventlog import (
     Source,
     read_event_log,
 )
+from gateway.recording.sink import Part, Sink
 from gateway.recording.tracks import BadSpool
-from gateway.recording.writer import Part, Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 
 HEADER = EventLogHeader("harbour", "v1", "s1", {"caller": "pcmu/8000", "agent": "pcmu/8000"})
 START_MS = 7000
@@ -103,7 +104,7 @@ def test_a_quiet_call_is_written_by_its_tick(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     log.message(Source.MODEL, "hello", START_MS)
     assert not (tmp_path / EVENTS_FILE).exists()
-    log.tick(START_MS + 1000)
+    log.tick(START_MS + 2000)
     assert len(events_of(tmp_path)) == 1
 
 
@@ -142,8 +143,8 @@ class Refusing(SpoolWriter):
 
 def test_a_disk_that_is_too_slow_makes_the_log_incomplete(tmp_path: Path) -> None:
     log = EventLog(Refusing(1), Sink(tmp_path), HEADER, with_sound=True, started_ms=START_MS)
-    log.message(Source.MODEL, "one", START_MS + 1000)
-    log.message(Source.MODEL, "two", START_MS + 2000)
+    log.message(Source.MODEL, "one", START_MS + 2000)
+    log.message(Source.MODEL, "two", START_MS + 4000)
     assert not log.complete
     assert len(events_of(tmp_path)) == 1
 
@@ -151,10 +152,10 @@ def test_a_disk_that_is_too_slow_makes_the_log_incomplete(tmp_path: Path) -> Non
 def test_a_log_without_its_header_is_given_up(tmp_path: Path) -> None:
     disk = Refusing(0)
     log = EventLog(disk, Sink(tmp_path), HEADER, with_sound=True, started_ms=START_MS)
-    log.message(Source.MODEL, "one", START_MS + 1000)
+    log.message(Source.MODEL, "one", START_MS + 2000)
     disk.blocks = 9
-    log.message(Source.MODEL, "two", START_MS + 2000)
-    log.close(START_MS + 3000)
+    log.message(Source.MODEL, "two", START_MS + 4000)
+    log.close(START_MS + 6000)
     assert not log.complete
     assert not (tmp_path / EVENTS_FILE).exists()
 

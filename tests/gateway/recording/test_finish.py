@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from audio.formats import PCM16_24K, PCMU_8K, AudioFormat, AudioFrame, Coding
 from audio.g711 import encode
 from gateway.recording.finish import finish, run_job
+from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import BadSpool, TracksHeader
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.writer import SpoolWriter
 from sessions.record import PlayedSpan
 
 

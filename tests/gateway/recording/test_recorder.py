@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import soundfile
 from call_rig import later
@@ -19,7 +21,8 @@ from gateway.recording.blobs import BlobFailed, FolderBlobs
 from gateway.recording.eventlog import LoggedMessage, LoggedSound, Source, read_event_log
 from gateway.recording.finisher import Finisher
 from gateway.recording.recorder import CallRecording, Recorder
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.sink import Sink
+from gateway.recording.writer import SpoolWriter
 from sessions.agent import ReplayPolicy
 from sessions.documents import (
     Owner,
@@ -53,11 +56,14 @@ RECORD = SessionRecord(
 
 
 class BrokenBlobs(FolderBlobs):
-    """Takes nothing while `broken`."""
+    """Takes nothing while `broken`, or while it has a `fault`."""
 
     broken = False
+    fault: BaseException | None = None
 
     async def put_file(self, tenant: str, session_id: str, name: str, path: Path) -> int:
+        if self.fault is not None:
+            raise self.fault
         if self.broken:
             raise BlobFailed("the blob store is gone")
         return await super().put_file(tenant, session_id, name, path)
@@ -225,7 +231,63 @@ def test_a_call_of_typed_words_has_no_recording(tmp_path: Path) -> None:
     in_room(tmp_path, test)
 
 
-def test_a_blob_store_that_is_gone_is_tried_twice_and_the_sound_stays_for_the_next_start(tmp_path: Path) -> None:
+def test_a_recording_waits_for_a_blob_store_that_is_gone(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        running = room.begin()
+        assert running is not None
+        talk(running, room.clock.ms)
+        await room.end(running)
+        room.blobs.broken = True
+        for _ in range(5):
+            await room.finisher.work_off()
+        assert (room.finisher.waiting, room.finisher.failed, room.saved) == (1, 0, [])
+        assert "boot/calls/acme%20corp/s1/caller.raw" in room.files()
+        room.blobs.broken = False
+        await room.finisher.work_off()
+        assert (room.info().state, room.info().complete, room.finisher.waiting) == (RecordingState.READY, True, 0)
+
+    in_room(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("fault", "waits"),
+    [
+        (OSError(errno.ENOSPC, "no space left"), True),
+        (OSError(errno.EDQUOT, "quota exceeded"), True),
+        (OSError(errno.EROFS, "read-only file system"), True),
+        (OSError(errno.EIO, "input/output error"), True),
+        (OSError(errno.EACCES, "permission denied"), True),
+        (BlobFailed("the blob store is gone"), True),
+        (BlobFailed("there is nothing to keep", passing=False), False),
+        (OSError(errno.ENAMETOOLONG, "name too long"), False),
+        (TypeError("no size"), False),
+        (SystemExit(1), False),
+    ],
+)
+def test_what_passes_is_waited_for_and_what_does_not_is_tried_twice(
+    tmp_path: Path, fault: BaseException, waits: bool
+) -> None:
+    async def test(room: Room) -> None:
+        running = room.begin()
+        assert running is not None
+        talk(running, room.clock.ms)
+        await room.end(running)
+        room.blobs.fault = fault
+        for _ in range(4):
+            await room.finisher.work_off()
+        assert (room.finisher.waiting, room.finisher.failed) == ((1, 0) if waits else (0, 1))
+        if waits:
+            room.blobs.fault = None
+            await room.finisher.work_off()
+            assert room.info().state is RecordingState.READY
+        else:
+            assert room.info() == RecordingInfo(RecordingState.FAILED, complete=False)
+            assert "boot/calls/acme%20corp/s1/caller.raw" in room.files()  # for the next start
+
+    in_room(tmp_path, test)
+
+
+def test_a_recording_that_waits_is_forgotten_with_its_session(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         running = room.begin()
         assert running is not None
@@ -233,12 +295,8 @@ def test_a_blob_store_that_is_gone_is_tried_twice_and_the_sound_stays_for_the_ne
         await room.end(running)
         room.blobs.broken = True
         await room.finisher.work_off()
-        assert room.info() == RecordingInfo(RecordingState.FAILED, complete=False)
-        assert room.finisher.failed == 1
-        assert "boot/calls/acme%20corp/s1/caller.raw" in room.files()
-        room.blobs.broken = False
         await room.recorder.forget(KEY)
-        assert room.files() == []
+        assert (room.files(), room.finisher.waiting) == ([], 0)
 
     in_room(tmp_path, test)
 
@@ -283,8 +341,9 @@ def a_dead_call(room: Room) -> Path:
     running = recorder.begin(KEY, recording=True, replay=ReplayPolicy.FULL, **about)
     assert running is not None
     talk(running, room.clock.ms)
-    assert running.spool is not None
-    running.spool.tick(room.clock.ms + 2000)
+    for part in (running.spool, running.events):
+        assert part is not None
+        part.tick(room.clock.ms + 2000)
     return dead
 
 
@@ -332,6 +391,66 @@ def test_the_spool_of_a_session_that_is_gone_is_removed(tmp_path: Path) -> None:
         await store.open()
         assert await room.recorder.adopt(store, [a_dead_call(room)]) == 0
         assert room.files() == []
+        await store.close()
+
+    in_room(tmp_path, test)
+
+
+def test_what_is_no_spool_in_the_folder_of_spools_stays_where_it_is(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        store = FaultyStore(room.clock)
+        await store.open()
+        await store.put(session_document(RECORD, ttl_s=None), None)
+        dead = a_dead_call(room)
+        strange = dead / "calls" / "strange"
+        (strange / "folder").mkdir(parents=True)
+        (strange / "folder" / "letters").write_text("keep me")
+        (strange / "file").write_text("keep me")
+        (strange / "link").symlink_to(tmp_path)
+        (dead / "calls" / "file").write_text("keep me")
+        assert await room.recorder.adopt(store, [dead]) == 1
+        await room.finisher.work_off()
+        assert room.info().state is RecordingState.READY
+        kept = {path.name for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == b"keep me"}
+        assert kept == {"letters", "file"}
+        assert len([path for path in tmp_path.rglob("file") if path.read_bytes() == b"keep me"]) == 2
+        await store.close()
+
+    in_room(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("at_ms", 10**15),
+        ("at_ms", -5),
+        ("at_ms", None),
+        ("at_ms", 1e300),
+        ("offset_bytes", -1),
+        ("offset_bytes", 2**62),
+        ("start_sample", 2**62),
+        ("format", 7),
+        ("format", "pcm16/1000000000000"),
+        ("track", "nobody"),
+        ("item_id", []),
+    ],
+)
+def test_an_index_with_a_spoilt_number_costs_no_more_than_its_recording(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    async def test(room: Room) -> None:
+        store = FaultyStore(room.clock)
+        await store.open()
+        await store.put(session_document(RECORD, ttl_s=None), None)
+        dead = a_dead_call(room)
+        (index,) = dead.rglob("tracks.jsonl")
+        head, first, *rest = index.read_bytes().splitlines()
+        index.write_bytes(b"\n".join([head, orjson.dumps({**orjson.loads(first), field: value}, default=str), *rest]))
+        async with asyncio.timeout(5):
+            assert await room.recorder.adopt(store, [dead]) == 1
+            await room.finisher.work_off()
+        assert room.finisher.waiting == 0
+        assert room.info().state in (RecordingState.READY, RecordingState.FAILED)
         await store.close()
 
     in_room(tmp_path, test)

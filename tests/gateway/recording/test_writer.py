@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from gateway.recording.writer import Sink, SpoolWriter
+from gateway.recording.sink import Sink
+from gateway.recording.writer import SpoolWriter
 
 
 def test_blocks_are_written_in_order_and_settled_means_on_the_disk(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from gateway.recording.writer import OpenFiles, Sink, SpoolWriter
+from gateway.recording.sink import OpenFiles, Sink
+from gateway.recording.writer import SpoolWriter
 
 
 def open_under(folder: Path) -> int:

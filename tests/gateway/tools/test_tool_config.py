@@ -67,7 +67,17 @@ def test_both_kinds_of_server_are_read_with_secrets_from_the_environment(tmp_pat
         ({"command": ""}, "mcpServers.s.command: must not be empty"),
         ({"command": "x", "args": "y"}, "mcpServers.s.args: must be a list"),
         ({"command": "x", "args": ["y", 2]}, "mcpServers.s.args[1]: must be a text"),
-        ({"command": "x", "timeout": 3}, "mcpServers.s.timeout: is not known here"),
+        ({"command": "x", "timeout": "3"}, "mcpServers.s.timeout: must be a number of seconds, or milliseconds above"),
+        ({"command": "x", "timeout": 0}, "mcpServers.s.timeout: must be a number"),
+        ({"command": "x", "startup_timeout_s": True}, "mcpServers.s.startup_timeout_s: must be a number of seconds"),
+        ({"command": "x", "startup_timeout_s": 601}, "mcpServers.s.startup_timeout_s: must be a number of seconds"),
+        ({"command": "x", "disabledTools": ["y"]}, "mcpServers.s.disabledTools: is not known here; an agent's file"),
+        ({"command": "x", "disabled": "yes"}, "mcpServers.s.disabled: must be true or false"),
+        ({"command": "x", "enabled": 1}, "mcpServers.s.enabled: must be true or false"),
+        ({"serverUrl": "ftp://h"}, "mcpServers.s.serverUrl: must be a URL"),
+        ({"serverUrl": "https://h", "url": "https://h"}, "mcpServers.s.serverUrl: url is given too"),
+        ({"url": "https://h", "headers": {"A b": "c"}}, "mcpServers.s.headers.A b: is no name of an HTTP header"),
+        ({"url": "https://h", "headers": {"A": "é"}}, "mcpServers.s.headers.A: must be of printable ASCII"),
         ([], "mcpServers.s: must be a JSON object"),
     ],
 )
@@ -75,6 +85,41 @@ def test_a_mistake_is_named_by_file_and_field(tmp_path: Path, server: object, na
     with pytest.raises(McpConfigError) as error:
         read(tmp_path, {"mcpServers": {"s": server}})
     assert str(error.value).startswith(f"{tmp_path / 'mcp.json'}:1: {named}")
+
+
+@pytest.mark.parametrize(
+    ("times", "startup_ms", "answer_ms"),
+    [
+        ({}, None, None),
+        ({"startup_timeout_s": 20}, 20_000, None),
+        ({"startup_timeout_s": 0.5}, 500, None),
+        ({"timeout": 5}, 60_000, 5_000),
+        ({"timeout": 3600}, 600_000, 3_600_000),
+        ({"timeout": 120_000}, 120_000, 120_000),
+        ({"timeout": 5000, "startup_timeout_s": 10}, 10_000, 5_000),
+    ],
+)
+def test_how_long_a_server_may_take(
+    tmp_path: Path, times: dict[str, float], startup_ms: int | None, answer_ms: int | None
+) -> None:
+    servers = read(tmp_path, {"mcpServers": {"p": {"command": "x", **times}, "h": {"url": "https://h", **times}}})
+    for server in servers.values():
+        assert isinstance(server, StdioServer | HttpServer)
+        assert (server.startup_ms, server.answer_ms) == (startup_ms, answer_ms)
+
+
+def test_what_other_clients_write_is_understood(tmp_path: Path) -> None:
+    servers = read(
+        tmp_path,
+        {
+            "mcpServers": {
+                "a": {"httpUrl": "https://a/mcp", "trust": True},
+                "b": {"serverUrl": "https://b/mcp", "type": "streamable_http"},
+                "off": {"command": "x", "enabled": False},
+            }
+        },
+    )
+    assert servers == {"a": HttpServer("a", "https://a/mcp", {}), "b": HttpServer("b", "https://b/mcp", {})}
 
 
 @pytest.mark.parametrize("label", ["a b", "a__b", "", "x" * 33])

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import virtual
 
+from gateway.tools.connection import ConnectionGone, McpTool, NeverRan
 from gateway.tools.contract import ToolResult
-from gateway.tools.link import ConnectionGone, Link, LinkTimes, McpTool
+from gateway.tools.link import Link, LinkTimes
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 from sessions.setup import ToolSpec
@@ -42,6 +44,10 @@ async def gone() -> ToolResult:
 
 async def refuses() -> ToolResult:
     raise ToolFailed("no", kind="protocol_error")
+
+
+async def never_ran() -> ToolResult:
+    raise NeverRan
 
 
 async def hangs() -> ToolResult:
@@ -347,3 +353,236 @@ def test_tools_stay_known_while_the_server_is_away() -> None:
         assert set(link.tools) == {"read", "write"}
 
     with_link(peer, body)
+
+
+# ---- a server that forgets its session
+
+
+def test_a_call_that_did_not_run_is_made_again_whatever_it_does() -> None:
+    peer = Peer(never_ran, fine)
+
+    async def body(link: Link) -> None:
+        assert (await link.call("write", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+    assert (peer.calls, peer.dialled) == (["write", "write"], 2)
+
+
+def test_a_call_that_never_runs_is_given_up_and_told_as_not_done() -> None:
+    peer = Peer(never_ran)
+
+    async def body(link: Link) -> None:
+        with pytest.raises(ToolFailed, match="It was not done") as failed:
+            await link.call("write", {}, 1000)
+        assert failed.value.kind == "http_error"
+
+    with_link(peer, body)
+    assert peer.calls == ["write", "write"]
+
+
+def test_calls_in_flight_go_on_when_another_finds_the_session_gone() -> None:
+    peer = Peer()
+    go_on = asyncio.Event()
+
+    async def slow() -> ToolResult:
+        await go_on.wait()
+        return ToolResult("slow", None, None)
+
+    peer.steps = [slow, never_ran, never_ran, fine]
+
+    async def body(link: Link) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(link.call("write", {}, 1000))
+            await until(lambda: peer.calls == ["write"])
+            others = [tasks.create_task(link.call("write", {}, 1000)) for _ in range(2)]
+            await asyncio.wait(others)
+            assert [other.result().text for other in others] == ["fine", "fine"]
+            assert not first.done()
+            go_on.set()
+        assert first.result().text == "slow"
+        assert link.problem is None
+
+    with_link(peer, body)
+    assert peer.dialled == 2  # for all of them
+    assert peer.open == 0
+
+
+def test_a_connection_that_lingers_is_closed_with_its_link() -> None:
+    peer = Peer(hangs, never_ran, fine)
+
+    async def body(link: Link) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(link.call("write", {}, 60_000))
+            await until(lambda: peer.calls == ["write"])
+            assert (await link.call("write", {}, 1000)).text == "fine"
+            assert peer.open == 2
+            first.cancel()
+
+    with_link(peer, body)
+    assert peer.open == 0
+
+
+# ---- a server that is slow to start, or dies
+
+
+def with_slow_start(body: Callable[[Peer, Link], Coroutine[Any, Any, None]], times: LinkTimes, start_s: float) -> None:
+    peer = Peer()
+
+    @asynccontextmanager
+    async def dial() -> AsyncIterator[Peer]:
+        await asyncio.sleep(start_s)
+        async with peer.dial() as connection:
+            yield connection
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            link = Link("peer", dial, times, starts=True)
+            running = tasks.create_task(link.run())
+            await body(peer, link)
+            link.close()
+            await running
+
+    virtual.run(main())
+
+
+def test_a_call_waits_for_a_server_that_starts_as_long_as_its_deadline_allows(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(peer: Peer, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        begin_s = loop.time()
+        with pytest.raises(ToolFailed, match=r"is still starting\. It was not done") as failed:
+            await link.call("write", {}, 8_000)
+        assert failed.value.kind == "timeout"
+        assert loop.time() - begin_s == pytest.approx(8.0)
+        assert (await link.call("write", {}, 30_000)).text == "fine"
+        assert loop.time() - begin_s == pytest.approx(20.0)
+        assert peer.dialled == 1
+
+    with caplog.at_level("INFO"):
+        with_slow_start(body, LinkTimes(), 20.0)
+    waited = [record.__dict__["waited_ms"] for record in caplog.records if "still being" in record.message]
+    assert waited == [10_000]
+
+
+def test_a_start_has_an_end() -> None:
+    async def body(peer: Peer, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        begin_s = loop.time()
+        await link.settled()
+        assert link.problem == "it did not answer in time"
+        assert loop.time() - begin_s == pytest.approx(60.0)
+
+    with_slow_start(body, LinkTimes(), 3600.0)
+
+
+def test_a_server_that_dies_at_once_is_started_more_and_more_seldom_however_many_call() -> None:
+    peer = Peer(dials=("down",))
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            link = Link("peer", peer.dial, LinkTimes(), starts=True)
+            running = tasks.create_task(link.run())
+            for _ in range(600):  # one minute of calls
+                with pytest.raises(ToolFailed, match="It was not done"):
+                    await link.call("write", {}, 100)
+            link.close()
+            await running
+
+    virtual.run(main())
+    assert 20 < peer.dialled < 40
+
+
+# ---- whatever a connection does
+
+
+class OddError(BaseException):
+    """A stranger's own, which even refuses to be shown."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def raises(error: type[BaseException]) -> Callable[[], Coroutine[Any, Any, Any]]:
+    async def step() -> Any:
+        raise error
+
+    return step
+
+
+def gives(value: object) -> Callable[[], Coroutine[Any, Any, Any]]:
+    async def step() -> Any:
+        return value
+
+    return step
+
+
+ANYTHING: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+    *map(raises, (SystemExit, KeyboardInterrupt, RecursionError, TypeError, asyncio.CancelledError, OddError)),
+    *map(gives, (None, [1], 7, {"a": 1}, b"x", "x", ToolResult(None, None, None))),  # type: ignore[arg-type]
+    raises(MemoryError),
+    raises(GeneratorExit),
+]
+
+
+@pytest.mark.parametrize("odd", ANYTHING)
+def test_a_call_that_ends_in_anything_is_told_as_unknown_and_the_next_one_works(odd: Step) -> None:
+    peer = Peer(odd, fine)
+
+    async def body(link: Link) -> None:
+        with pytest.raises(ToolFailed, match="It may or may not have been done") as failed:
+            await link.call("write", {}, 1000)
+        assert failed.value.kind == "protocol_error"
+        assert (await link.call("write", {}, 1000)).text == "fine"
+
+    with_link(peer, body)
+
+
+@pytest.mark.parametrize("odd", ANYTHING)
+@pytest.mark.parametrize("where", ["list_tools", "list_again", "listen", "dial", "goodbye"])
+def test_a_connection_that_does_anything_costs_only_itself(
+    odd: Callable[[], Coroutine[Any, Any, Any]], where: str
+) -> None:
+    peer = Peer()
+    good_list = peer.list_tools
+
+    async def odd_once() -> Any:
+        peer.list_tools = good_list  # type: ignore[method-assign]
+        return await odd()
+
+    async def odd_listen(look_again: Callable[[], None]) -> None:
+        peer.look_again = look_again
+        await odd()
+
+    @asynccontextmanager
+    async def odd_dial() -> AsyncIterator[Peer]:
+        peer.dialled += 1
+        if where == "dial" and peer.dialled == 1:
+            await odd()
+        try:
+            yield peer
+        finally:
+            if where == "goodbye":
+                await odd()
+
+    async def body(link: Link) -> None:
+        await until(lambda: link.problem is None)
+        if where == "list_again":
+            peer.list_tools = odd_once  # type: ignore[method-assign]
+            await Moment()
+            peer.look_again()
+            await until(lambda: peer.list_tools == good_list)
+        await until(lambda: link.problem is None)
+        assert (await link.call("read", {}, 1000)).text == "fine"
+
+    if where == "list_tools":
+        peer.list_tools = odd_once  # type: ignore[method-assign]
+    if where == "listen":
+        peer.listen = odd_listen  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            link = Link("peer", odd_dial, TIMES)
+            tasks.create_task(link.run())
+            await body(link)
+            link.close()
+
+    asyncio.run(main())

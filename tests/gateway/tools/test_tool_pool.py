@@ -6,7 +6,8 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,14 +17,16 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
-from gateway.tools.config import InProcessServer
+from gateway.tools.config import InProcessServer, McpServer
+from gateway.tools.connection import AnswerBounds, Connection, McpTool
 from gateway.tools.contract import ToolResult
 from gateway.tools.link import LinkTimes
 from gateway.tools.pool import McpPool
 from mcp_servers.bookings.server import build_server
 from mcp_servers.bookings.store import BookingStore
 from sessions.errors import ToolFailed
-from sessions.ports import Json
+from sessions.ports import Json, JsonObject
+from sessions.setup import ToolSpec
 
 TIMES = LinkTimes(connect_ms=2000, goodbye_ms=200, first_retry_ms=1, settle_ms=1)
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
@@ -206,3 +209,75 @@ def test_no_module_of_the_gateways_tools_imports_the_sdk() -> None:
         "sys.exit('mcp' in sys.modules or 'mcp_types' in sys.modules or 'httpx2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+class OddConnection:
+    """A server whose every answer is the same odd one."""
+
+    def __init__(self, odd: BaseException | object) -> None:
+        self._odd = odd
+
+    async def _give(self) -> Any:
+        if isinstance(self._odd, BaseException):
+            raise self._odd
+        return self._odd
+
+    async def list_tools(self) -> Any:
+        return await self._give()
+
+    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> Any:
+        return await self._give()
+
+    async def listen(self, look_again: Callable[[], None]) -> None:
+        await self._give()
+
+
+class GoodConnection(OddConnection):
+    """A server that works."""
+
+    async def list_tools(self) -> Any:
+        return (McpTool(ToolSpec("good", "", {}), False),)
+
+    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> Any:
+        return ToolResult("good", None, None)
+
+
+@pytest.mark.parametrize(
+    "odd", [SystemExit(2), RecursionError(), TypeError(), asyncio.CancelledError(), None, [1], 7, {"a": 1}, b"x"]
+)
+def test_a_server_that_answers_with_anything_costs_neither_the_pool_nor_the_others(odd: BaseException | object) -> None:
+    @asynccontextmanager
+    async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[Connection]:
+        yield OddConnection(odd) if server.label == "odd" else GoodConnection(None)
+
+    async def main() -> None:
+        servers = {label: InProcessServer(label, None) for label in ("odd", "good")}
+        pool = McpPool(servers, times=TIMES, dial=dial)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(pool.run())
+            problems = await pool.settled(1000)
+            assert set(problems) == {"odd"}
+            for _ in range(3):
+                with pytest.raises(ToolFailed, match="It was not done"):
+                    await pool.call("odd", "any", {}, 50)
+                assert (await pool.call("good", "good", {}, 1000)).text == "good"
+            assert not running.done()
+            pool.close()
+
+    asyncio.run(main())
+
+
+def test_an_sdk_that_cannot_be_loaded_costs_the_tools_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gateway.tools.mcp_sdk", None)
+
+    async def main() -> dict[str, str]:
+        pool = McpPool({"any": InProcessServer("any", None)}, times=TIMES)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(pool.run())
+            problems = await pool.settled(1000)
+            with pytest.raises(ToolFailed, match="It was not done"):
+                await pool.call("any", "any", {}, 50)
+            pool.close()
+        return problems
+
+    assert asyncio.run(main()) == {"any": "the MCP SDK cannot be loaded"}

@@ -1,0 +1,142 @@
+"""How a WebSocket ends: what follows a close frame does not count, and no end takes longer than it must."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from contextlib import suppress
+
+import pytest
+from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving, upgrade_head
+from peers.test_socket_reading import served_by
+
+from gateway.auth.requests import Refusal, UpgradeRequest
+from gateway.dial import dial
+
+pytestmark = pytest.mark.sockets
+
+CLOSE = b"\x03\xe8first"
+AFTER = {
+    "a second close": (8, b"\x0f\xa0second"),
+    "a third kind of close": (8, b""),
+    "a close that is none": (8, b"\x03"),
+    "a reserved opcode": (3, b"x"),
+    "a long ping": (9, b"x" * 126),
+    "a text": (1, b"too late"),
+    "a ping": (9, b"too late"),
+    "text that is no UTF-8": (1, b"\xff"),
+    "a large message": (2, b"x" * 70_000),
+}
+BUFFER = 16 * 1024  # of one read
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one write", "apart"])
+@pytest.mark.parametrize("after", AFTER)
+def test_what_follows_a_clients_close_does_not_count(after: str, apart: bool, wire: Wire) -> None:
+    async def main() -> None:
+        ear = Ear()
+        async with serving([route_to(ear)]) as server:
+            raw = await Raw.upgraded(server.bound_port)
+            raw.send(frame(1, b"before"), frame(8, CLOSE), *(() if apart else (frame(*AFTER[after]),)))
+            assert await raw.next_frame() == (8, CLOSE[:2])
+            if apart:
+                raw.send(frame(*AFTER[after]))
+            assert await ear.end() == (1000, "first")
+            assert ear.heard == [("text", b"before")]
+            assert ear.socket is not None
+            assert not ear.socket.ended_here
+        assert ear.faults == []
+
+    run(main, wire, within_s=4)
+
+
+@pytest.mark.parametrize("after", AFTER)
+def test_what_follows_a_servers_close_does_not_count(after: str, wire: Wire) -> None:
+    async def main() -> None:
+        ear = Ear()
+        frames = frame(8, CLOSE, masked=False), frame(*AFTER[after], masked=False)
+        async with await served_by(wire, *frames) as server:
+            socket = await dial(wire.url(server.sockets[0].getsockname()[1]), ear, ssl_context=wire.client_tls)
+            assert await ear.end() == (1000, "first")
+            assert (ear.heard, socket.ended_here) == ([], False)
+
+    run(main, wire, within_s=4)
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "end"),
+    [
+        (b"", b"\x03\xe8", (1005, "")),
+        (b"\x0f\xa0bye", b"\x0f\xa0", (4000, "bye")),
+        (b"\x03\xf5", b"\x03\xf5", (1013, "")),
+        (b"\x13\x88no", b"\x03\xea", (1002, None)),
+        (b"\x00\x00no", b"\x03\xea", (1002, None)),
+    ],
+)
+def test_the_first_of_two_closes_is_the_one_that_counts(
+    first: bytes, answer: bytes, end: tuple[int, str | None], wire: Wire
+) -> None:
+    async def main() -> None:
+        ear = Ear()
+        async with serving([route_to(ear)]) as server:
+            raw = await Raw.upgraded(server.bound_port)
+            raw.send(frame(8, first), frame(8, CLOSE))
+            opcode, payload = await raw.next_frame()
+            assert (opcode, payload[:2]) == (8, answer)
+            code, reason = await ear.end()
+            assert (code, end[1] if end[1] is None else reason) == end
+
+    run(main, wire, within_s=4)
+
+
+def test_many_closes_are_answered_once(wire: Wire) -> None:
+    async def main() -> None:
+        ear = Ear()
+        async with serving([route_to(ear)]) as server:
+            raw = await Raw.upgraded(server.bound_port)
+            raw.send(frame(8, CLOSE) * 20_000)
+            assert await raw.next_frame() == (8, CLOSE[:2])
+            assert await ear.end() == (1000, "first")
+            with suppress(ConnectionResetError, ssl.SSLError, TimeoutError):
+                async with asyncio.timeout(0.2):
+                    assert await raw.reader.read() == b""
+
+    run(main, wire, within_s=4)
+
+
+@pytest.mark.parametrize("size", [BUFFER, 2 * BUFFER, 5 * BUFFER])
+def test_a_close_at_the_end_of_a_full_read_ends_at_once(size: int, wire: Wire) -> None:
+    async def main() -> None:
+        for short in range(0, 300, 50):  # wherever the reads end
+            ear = Ear()
+            async with serving([route_to(ear)]) as server:
+                raw = await Raw.upgraded(server.bound_port)
+                started_s = time.monotonic()
+                raw.send(frame(2, b"x" * (size - short)), frame(1, b"y" * 20), frame(8, CLOSE))
+                assert await raw.next_frame() == (8, CLOSE[:2])
+                assert await raw.eof()
+                raw.writer.close()
+                assert await ear.end() == (1000, "first")
+                assert time.monotonic() - started_s < 1.0
+
+    run(main, wire, within_s=15)
+
+
+def test_a_client_that_is_refused_is_let_go_at_once(wire: Wire) -> None:
+    async def main() -> None:
+        async def admit(request: UpgradeRequest) -> str | Refusal:
+            await asyncio.sleep(0.01)
+            return Refusal(403, "no", "No.")
+
+        async with serving([route_to(Ear(), admit=admit)]) as server:
+            raw = await Raw.connect(server.bound_port)
+            assert (await raw.ask(upgrade_head()))[0] == 403
+            assert await raw.eof()
+            raw.writer.close()
+            await raw.writer.wait_closed()
+            async with asyncio.timeout(1):
+                while server.server_state.connections:
+                    await asyncio.sleep(0.01)
+
+    run(main, wire, within_s=4)
