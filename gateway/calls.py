@@ -242,6 +242,10 @@ class RunningCall:
 
     def _on_timer(self) -> None:
         now_ms = self._clock.now_ms()
+        deadline_ms = self._call.deadline_ms
+        if deadline_ms is not None and deadline_ms > now_ms:
+            self._arm()  # what the alarm was set to is off; sound that waits to be told only puts more off
+            return
         self._busy = True
         try:
             self._ways.settle()

@@ -245,6 +245,7 @@ def _failed(state: CallState, ended: ActiveResponse, now_ms: int) -> None:
 
 def _close_turn(state: CallState, turn: Turn, now_ms: int) -> None:
     state.hearing.settle(now_ms)
+    state.settle_at_ms = None if state.hearing.foresee(now_ms) else state.settle_at_ms
     if state.queue.busy or state.queue.waiting or state.tools.rounds or state.client_calls:
         return
     if state.leave_wanted and not state.leaving:
