@@ -31,7 +31,10 @@ TICK_S = 0.001
 STALL_S = 0.005
 LOOK_S = 0.002
 MOST_NAMES = 8
-GC_NAME = "garbage collection"
+WATCH_NAME = "bench-stalls"
+GC_NAME = "garbage collection"  # and of which generation
+OTHER = "another thread"
+THREADS_EVERY = 25  # looks: reading the clocks of all threads takes a while
 LOOP_ITSELF = "the loop itself, outside Python"
 CORE_TAKEN = "other processes on the server's core"
 OWN = frozenset({"gateway", "sessions", "audio", "bench"})
@@ -65,6 +68,7 @@ class Stall:
     used: Used  # until then
     loop_at: Counter[str] = field(default_factory=Counter)
     others_at: Counter[str] = field(default_factory=Counter)
+    collected: str = ""  # the generation of the garbage that was collected last
 
 
 def place_of(frame: FrameType | None, base: FrameType | None = None) -> str:
@@ -87,9 +91,9 @@ def blame(stall: Stall, length_s: float, used: Used) -> str:
     others_s = used.all_s - used.loop_s
     where = stall.loop_at.most_common(1)[0][0] if stall.loop_at else LOOP_ITSELF
     if used.gc_s > length_s / 2:
-        return GC_NAME
+        return f"{GC_NAME}{stall.collected}"
     if others_s > used.loop_s and others_s > length_s / 4:
-        return stall.others_at.most_common(1)[0][0] if stall.others_at else "another thread"
+        return stall.others_at.most_common(1)[0][0] if stall.others_at else OTHER
     if used.queued_s > length_s / 2:
         return CORE_TAKEN
     if used.all_s < length_s / 4:
@@ -110,12 +114,13 @@ class StallWatch:
         self._gc_s = self._gc_begun_s = 0.0
         self._begun_s = time.perf_counter()
         self._stall = Stall(self._begun_s, self._used())  # what would be one, if it lasted: since the last tick
+        self._threads = _thread_times()
         self._over = threading.Event()
         signal.signal(signal.SIGALRM, self._interrupts)
         signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
         gc.callbacks.append(self._collects)
         self._ticker = Ticker(loop, TICK_S, self._ticks)
-        self._looks = threading.Thread(target=self._look, name="bench-stalls", daemon=True)
+        self._looks = threading.Thread(target=self._look, name=WATCH_NAME, daemon=True)
         self._looks.start()
 
     @property
@@ -144,6 +149,8 @@ class StallWatch:
         length_s = now_s - before.begun_s
         if length_s > STALL_S:
             name = blame(before, length_s, used.since(before.used))
+            if name == OTHER:  # it ran while the second thread here had to wait
+                name = _busiest(self._threads, _thread_times()) or OTHER
             self._held.setdefault(name, []).append(length_s * 1000)
 
     def _interrupts(self, number: int, frame: FrameType | None) -> None:
@@ -152,8 +159,11 @@ class StallWatch:
             stall.loop_at[place_of(frame, self._base)] += 1
 
     def _look(self) -> None:
+        looks = 0
         while not self._over.wait(LOOK_S):
-            stall = self._stall
+            stall, looks = self._stall, looks + 1
+            if looks % THREADS_EVERY == 0:
+                self._threads = _thread_times()
             if time.perf_counter() - stall.begun_s > LOOK_S:
                 names = {thread.ident: thread.name for thread in threading.enumerate()}
                 for thread, frame in sys._current_frames().items():
@@ -166,12 +176,34 @@ class StallWatch:
             self._gc_begun_s = now_s
         else:
             self._gc_s += now_s - self._gc_begun_s
+            self._stall.collected = f" of generation {info['generation']}"
 
     def _used(self) -> Used:
         queued_s = 0.0
         if self._queue is not None:
             queued_s = int(os.pread(self._queue, 80, 0).split()[1]) / 1e9
         return Used(time.clock_gettime(self._clock), time.process_time(), self._gc_s, queued_s)
+
+
+def _thread_times() -> dict[int, float]:
+    """The seconds of the processor that each thread has used, by the system's number of it."""
+    found = {}
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/schedstat", "rb") as file:
+                found[int(task)] = int(file.read().split()[0]) / 1e9
+        except (OSError, IndexError):
+            continue  # it has just ended, or this kernel does not count
+    return found
+
+
+def _busiest(before: dict[int, float], now: dict[int, float]) -> str | None:
+    """The thread that used most since then, but for this one and the watch's own."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    used = {task: spent_s - before.get(task, 0.0) for task, spent_s in now.items()}
+    others = [task for task in used if task != threading.get_native_id() and names.get(task) != WATCH_NAME]
+    dearest = max(others, key=lambda task: used[task], default=None)
+    return None if dearest is None else f"thread {names.get(dearest, 'not of Python')}"
 
 
 def _open_or_none(path: str) -> int | None:
