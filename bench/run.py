@@ -26,7 +26,7 @@ from bench.serving import raise_file_limit
 from bench.table import markdown
 
 WARM_S = 1.5
-KNEE_STEPS = (100, 150, 180, 220, 250, 280, 320, 360, 400)
+KNEE_STEPS = (100, 180, 220, 250, 280, 320, 360)
 KNEE_ROUNDS = {RELAY: 1, PATCHBAY: 2}
 CHURN_WORKERS = 8
 READY_RUNS = 3
@@ -68,7 +68,7 @@ def measure_calls(
 ) -> list[Measured]:
     """Every server with so many calls, and the load without a server before them."""
     with bench(DIRECT, options, unison=unison) as stand:
-        direct = stand.steps([calls], min(given.seconds, 4.0), WARM_S)[0]
+        direct = stand.steps([calls], min(given.seconds, 3.0), WARM_S)[0]
     found = []
     for server in servers:
         with bench(server, options, unison=unison, watched=given.stalls > 0) as stand:
@@ -156,7 +156,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench run", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="each measurement's length (default 7, quick 4)")
+    parser.add_argument("--seconds", type=float, help="each measurement's length (default 6, quick 4)")
     parser.add_argument("--rounds", type=int, help="passes whose medians count (default 3, quick 1)")
     parser.add_argument("--quick", action="store_true", help="shorter and once: to look, not to publish")
     parser.add_argument("--check", action="store_true", help="end with code 1 when a speed to reach is missed")
@@ -176,7 +176,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument("--limit-minutes", type=float, default=30.0, help="give up after this long")
     given = parser.parse_args(arguments)
-    given.seconds = given.seconds or (4.0 if given.quick else 7.0)
+    given.seconds = given.seconds or (4.0 if given.quick else 6.0)
     given.stalls = 3.0 if given.stalls is None else given.stalls
     given.unison = max(given.calls) if given.unison is None else given.unison
     given.rounds = given.rounds or (1 if given.quick else 3)

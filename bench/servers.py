@@ -27,7 +27,7 @@ READY_S = 30.0
 SETTLE_S = 0.25
 SETTLE_SAMPLES = 8
 STALLS_FILE = "stalls.json"
-STALLS_S = 5.0
+STALLS_S = 10.0
 AGENT = """\
 name: bench
 model: openai/gpt-realtime
@@ -96,21 +96,20 @@ class Bench:
 
     def watched_steps(
         self, calls: int, seconds: float, warm_s: float, stalls_s: float
-    ) -> tuple[Step, Step, LoopLateness]:
-        """Measure one number of calls, and once more with the stall watch on. Raises BenchFailed."""
+    ) -> tuple[Step, Step, LoopLateness | None]:
+        """Measure one number of calls, and once more with the stall watch on, which may not have told in time."""
         timing = ["--seconds", str(seconds), "--warm", str(warm_s), "--stalls", str(stalls_s)]
         timeout_s = 30 + calls / 40 + seconds + warm_s + stalls_s + 6
         printed = self.load("--calls", str(calls), *timing, timeout_s=timeout_s)
         plain, watched = (step_from_json(step) for step in printed["steps"])
         return plain, watched, self._lateness()
 
-    def _lateness(self) -> LoopLateness:
-        assert self.server is not None
+    def _lateness(self) -> LoopLateness | None:
         told = self.children.folder / STALLS_FILE
         deadline = time.monotonic() + STALLS_S
         while not told.exists():
             if time.monotonic() > deadline:
-                raise self.server.fail("did not tell how late its loop was")
+                return None  # its loop is seconds late, and the round trips say so
             time.sleep(0.05)
         return lateness_from_json(json.loads(told.read_text()))
 
