@@ -176,7 +176,7 @@ def _line(rounds: Sequence[Round], server: str, calls: int, turns: str) -> Line:
             overs.append(found[server].step.round_trip_ms.p99 - found[FLOOR].step.round_trip_ms.p99)
     steps = [one.step for one in mine]
     late = [one.late for one in mine if one.late is not None]
-    watched = [one.watched.round_trip_ms.p99 for one in mine if one.watched is not None]
+    watched = [one.watched.round_trip_ms.p99 for one in mine if one.watched and one.watched.round_trip_ms.count]
     return Line(
         server=server,
         calls=calls,

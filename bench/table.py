@@ -68,7 +68,7 @@ def _stalls(lines: Sequence[Line]) -> list[str]:
             line.server,
             str(line.calls),
             line.turns,
-            f"{line.watched_p99_ms:.2f}",
+            "none came" if line.watched_p99_ms is None else f"{line.watched_p99_ms:.2f}",
             f"{line.late_p99_ms:.1f} / {line.late_worst_ms:.1f}",
             "; ".join(_held(held) for held in line.held[:NAMED]) or f"nothing for {STALL_MS} ms",
         ]

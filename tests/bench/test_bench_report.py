@@ -181,6 +181,9 @@ def test_what_held_a_loop_is_summed_over_the_rounds_and_told_with_the_round_trip
 def test_a_loop_that_nobody_held_is_told_and_one_that_was_not_watched_is_not() -> None:
     watched = Round([replace(measured("patchbay"), late=a_lateness(), watched=step())])
     assert "nothing for 5 ms" in markdown(summarise([watched], []), MACHINE, [])
+    drowned = replace(step(), round_trip_ms=spread([]))
+    watched.measured = [replace(watched.measured[0], watched=drowned)]
+    assert "none came" in markdown(summarise([watched], []), MACHINE, [])
     assert "loop late" not in markdown(summarise([beside_floor()], []), MACHINE, [])
 
 
