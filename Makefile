@@ -1,6 +1,10 @@
 # `make run` and `make test` set up all they need; everything lives in .venv.
 PYTHON ?= python3
 VENV   := .venv
+# A Python that is named for the benchmark gets an environment of its own: `make bench PYTHON=/usr/bin/python3`.
+ifeq ($(origin PYTHON) $(filter bench,$(MAKECMDGOALS)),command line bench)
+VENV   := .venv-bench
+endif
 BIN    := $(VENV)/bin
 SILERO := silero-vad==6.2.3
 PYTEST := $(BIN)/python -m pytest

@@ -99,6 +99,25 @@ class Churn:
         return self.set_ups / self.seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One thing that held a server's loop: in how many stalls, for how long together, and at the longest. In ms."""
+
+    name: str
+    stalls: int
+    total_ms: float
+    worst_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLateness:
+    """How late a tick of 1 ms was on a server's loop, and what held the loop for 5 ms or more, the most first."""
+
+    seconds: float
+    late_ms: Spread
+    held: tuple[Held, ...]
+
+
 _SPREADS = ("round_trip_ms", "slip_ms", "created_ms", "updated_ms", "first_sound_ms")
 
 
@@ -114,6 +133,12 @@ def churn_from_json(value: dict[str, Any]) -> Churn:
     return Churn(**{**value, "failed": tuple(value["failed"]), "updated_ms": Spread(**value["updated_ms"])})
 
 
-def to_json(value: Step | Churn) -> dict[str, Any]:
+def lateness_from_json(value: dict[str, Any]) -> LoopLateness:
+    """A lateness as `stalls.py` wrote it."""
+    held = tuple(Held(**one) for one in value["held"])
+    return LoopLateness(value["seconds"], Spread(**value["late_ms"]), held)
+
+
+def to_json(value: Step | Churn | LoopLateness) -> dict[str, Any]:
     """The same as plain dicts."""
     return asdict(value)

@@ -3,6 +3,8 @@
 `python -m bench load --url ws://127.0.0.1:P/v1/realtime?model=AGENT --calls 40 --seconds 10` prints JSON. Several
 numbers of calls (`--calls 180,220,260`) are steps: calls are added, none is closed between. `--churn 8` opens and
 closes calls instead. `--watch server=PID` names a process whose CPU time and memory are read at the window's two ends.
+`--stalls 5` adds one more step of so many seconds with the calls that then stand, in which the process watched as
+`server` looks for what holds its loop: its watch is switched by SIGUSR1 and SIGUSR2, and takes some CPU.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -45,6 +48,7 @@ class Options:
     stop_p99_ms: float | None = None
     watch: tuple[tuple[str, int], ...] = ()
     cores: tuple[tuple[str, int], ...] = ()
+    stalls_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ class Load:
                 limit = self._options.stop_p99_ms
                 if limit is not None and not (steps[-1].whole() and steps[-1].round_trip_ms.p99 <= limit):
                     break
+            server = dict(self._options.watch).get("server")
+            if self._options.stalls_s and server is not None:
+                os.kill(server, signal.SIGUSR1)
+                steps.append(await self._measured(self._options.calls[-1], self._options.stalls_s, []))
+                os.kill(server, signal.SIGUSR2)
         finally:
             ticker.close()
             await self._hang_up()
@@ -114,19 +123,22 @@ class Load:
         opened = len(self._standing)
         await self._open(range(opened, calls))
         await asyncio.sleep(self._options.warm_s)
+        return await self._measured(calls, self._options.seconds, self._standing[opened:])
+
+    async def _measured(self, calls: int, length_s: float, new: list[SetUp]) -> Step:
+        """Count frames for so long; `new` are the calls whose set-ups belong to this step."""
         self._window = window = Window()
         for one in self._standing:
             one.caller.window = window
         before, cores, began_s = self._cpu(), self._cores(), time.perf_counter()
         window.open()
-        await asyncio.sleep(self._options.seconds)
+        await asyncio.sleep(length_s)
         window.close()
         after, cores_after, seconds = self._cpu(), self._cores(), time.perf_counter() - began_s
         memory = {name: round(rss_mb(pid), 3) for name, pid in self._options.watch}
         deadline_s = time.perf_counter() + DRAIN_S
         while window.back < window.sent and time.perf_counter() < deadline_s:
             await asyncio.sleep(0.02)
-        new = self._standing[opened:]
         return Step(
             calls=calls,
             seconds=round(seconds, 4),
@@ -251,11 +263,21 @@ def _options(arguments: list[str]) -> tuple[Options, int]:
     parser.add_argument("--watch", action="append", default=[], metavar="NAME=PID")
     parser.add_argument("--core", action="append", default=[], metavar="NAME=NUMBER", help="tell how busy it was")
     parser.add_argument("--churn", type=int, default=0, metavar="CALLERS", help="open and close calls instead")
+    parser.add_argument("--stalls", type=float, default=0.0, metavar="SECONDS", help="a last step with a stall watch")
     given = parser.parse_args(arguments)
     watch, cores = _named(given.watch), _named(given.core)
     calls = tuple(int(number) for number in given.calls.split(","))
     options = Options(
-        given.url, given.key, calls, given.seconds, given.warm, given.open_a_second, given.stop_p99_ms, watch, cores
+        given.url,
+        given.key,
+        calls,
+        given.seconds,
+        given.warm,
+        given.open_a_second,
+        given.stop_p99_ms,
+        watch,
+        cores,
+        given.stalls,
     )
     return options, given.churn
 

@@ -1,4 +1,7 @@
-"""The stand-in model as a server: `python -m bench model --port P`, at ws://127.0.0.1:P/v1/realtime."""
+"""The stand-in model as a server: `python -m bench model --port P`, at ws://127.0.0.1:P/v1/realtime.
+
+The connections' turns end spread over their length; with `--unison` all end in the same 20 ms, every two seconds.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ import time
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse, ws_create_server
 from picows import WSUpgradeResponseWithListener as Upgraded
 
-from bench.model_events import ANSWER_FRAMES, ModelSession
+from bench.model_events import ANSWER_FRAMES, ModelSession, first_frames
 from bench.serving import raise_file_limit, run_on_uvloop, until_stopped
+from bench.stamp import FRAME_MS
 
 SESSION_S = 3600
+BEAT_S = ANSWER_FRAMES * FRAME_MS / 1000
 
 
 class ModelSocket(WSListener):
@@ -38,9 +43,19 @@ class ModelSocket(WSListener):
             transport.disconnect()  # whoever cuts messages into pieces is not measured here
 
 
-async def serve(port: int, answer_frames: int = ANSWER_FRAMES) -> asyncio.Server:
+def _beat() -> int:
+    return int(time.monotonic() / BEAT_S)
+
+
+async def serve(port: int, answer_frames: int = ANSWER_FRAMES, *, unison: bool = False) -> asyncio.Server:
     """Listen on loopback; port 0 takes a free one."""
     numbers = itertools.count(1)
+
+    def session(model: str) -> ModelSession:
+        number, until = next(numbers), int(time.time()) + SESSION_S
+        if unison:
+            return ModelSession(number, model, until, 2 * answer_frames, beat=_beat)
+        return ModelSession(number, model, until, answer_frames, first_frames(number, answer_frames))
 
     def listener(request: WSUpgradeRequest) -> WSListener | Upgraded | None:
         if request.path == b"/readyz":
@@ -48,13 +63,13 @@ async def serve(port: int, answer_frames: int = ANSWER_FRAMES) -> asyncio.Server
         if not request.path.startswith(b"/v1/realtime"):
             return None
         model = request.path.partition(b"model=")[2].partition(b"&")[0].decode() or "gpt-realtime"
-        return ModelSocket(ModelSession(next(numbers), model, int(time.time()) + SESSION_S, answer_frames))
+        return ModelSocket(session(model))
 
     return await ws_create_server(listener, "127.0.0.1", port, max_frame_size=16 << 20, backlog=1024)
 
 
-async def _main(port: int) -> None:
-    async with await serve(port):
+async def _main(port: int, unison: bool) -> None:
+    async with await serve(port, unison=unison):
         await until_stopped()
 
 
@@ -62,8 +77,9 @@ def main(arguments: list[str]) -> int:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m bench model", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--unison", action="store_true", help="let the turns of all connections end together")
     options = parser.parse_args(arguments)
     raise_file_limit()
     gc.disable()  # its pauses would be read as the server's
-    run_on_uvloop(_main(options.port))
+    run_on_uvloop(_main(options.port, options.unison))
     return 0

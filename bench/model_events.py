@@ -2,13 +2,14 @@
 
 Every `input_audio_buffer.append` is answered at once by one `response.output_audio.delta` that carries the same sound.
 Around the deltas a conversation goes on, in the order of the protocol: the caller's turn is found, taken down and
-answered; an answer ends after a fixed number of frames; the next turn starts when the next frame comes. No speech is
-reported while an answer is being given, so nothing cuts one short.
+answered; an answer ends after a fixed number of frames, or where all calls' turns are to end together at the next beat;
+the next turn starts when the next frame comes. No speech is reported while an answer is being given, so nothing cuts
+one short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ TRANSCRIPT_EVERY = 10  # frames between two pieces of the agent's transcript
 HEARD_AT = 25  # the caller's words arrive half a second into the answer, as they do in life
 WORDS = ("Certainly, ", "there ", "is ", "a ", "table ", "for ", "two ", "at ", "half past ", "seven.")
 HEARD = "Do you have a table for two this evening?"
+_GOLDEN = 0.6180339887498949  # its multiples, less their whole parts, lie evenly between 0 and 1
 _APPEND = b'"input_audio_buffer.append"'
 _AUDIO = b'"audio":"'
 
@@ -143,12 +145,33 @@ class Turn:
         }
 
 
+def first_frames(number: int, answer_frames: int) -> int:
+    """The length of a connection's first answer: with these, the turns of many connections end evenly spread."""
+    return 1 + int(number * _GOLDEN % 1 * answer_frames)
+
+
+def _no_beat() -> int:
+    return 0
+
+
 class ModelSession:
     """One connection's conversation. `number` makes its ids its own."""
 
-    def __init__(self, number: int, model: str, expires_at: int, answer_frames: int = ANSWER_FRAMES) -> None:
+    def __init__(
+        self,
+        number: int,
+        model: str,
+        expires_at: int,
+        answer_frames: int = ANSWER_FRAMES,
+        first_answer_frames: int | None = None,
+        beat: Callable[[], int] = _no_beat,
+    ) -> None:
+        """The first answer may be of another length; each ends no later than `beat` changes."""
         self._session = _session(number, model, expires_at)
         self._answer_frames = answer_frames
+        self._due_frames = first_answer_frames or answer_frames  # of the answer that is being given
+        self._beat = beat
+        self._begun_in = 0  # this beat
         self._events = 0
         self._turn = Turn(number, 0)
         self._heard_frames = 0
@@ -206,14 +229,16 @@ class ModelSession:
             out.append(self._event("response.output_audio_transcript.delta", **self._turn.place, delta=words))
         if self._answered == HEARD_AT:
             out.append(self._caller_words())
-        if self._answered >= self._answer_frames:
+        if self._answered >= self._due_frames or self._beat() != self._begun_in:
             out += self._end_answer("completed")
+            self._due_frames = self._answer_frames
         return out
 
     def _begin_answer(self) -> list[bytes]:
         """The caller's turn, told in one go before the sound that would end it, then the answer's opening."""
         self._turn = turn = replace(self._turn, number=self._turn.number + 1)
         self._answered = 0
+        self._begun_in = self._beat()
         self._speaking = True
         place, caller, spoken = turn.place, turn.caller_item, turn.asked()
         before, self._last_item = self._last_item, place["item_id"]

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.figures import Churn, Step, median
+from bench.figures import Churn, Held, LoopLateness, Step, median
 
-CPU_RATIO = 1.8
+CPU_RATIO = 2.0
 P99_OVER_FLOOR_MS = 3.0
-KNEE_CALLS = 220
+KNEE_CALLS = 250
 KNEE_P99_MS = 20.0
 MB_A_CALL = 0.3
 SET_UP_P95_MS = 15.0
@@ -22,16 +22,24 @@ READY_CPU_S = 1.0
 SHARED = 0.10  # of a core that went to somebody else's work: past it the machine was not quiet
 FULL = 0.80  # of the load's core: past it the load may be what is slow
 FLOOR, SUBJECT = "relay", "patchbay"
+SPREAD, UNISON = "spread", "unison"  # how the turns of all calls end: evenly in time, or all in the same 20 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One server with one number of calls, in one round; `direct` is the load without any server in between."""
+    """One server with one number of calls, in one round; `direct` is the load without any server in between.
+
+    `watched` is a second step with the same calls, in which the server was looked at for stalls, and `late` what came
+    of it; None where it was not.
+    """
 
     server: str
     step: Step
     direct: Step
     idle_rss_mb: float
+    turns: str = SPREAD
+    watched: Step | None = None
+    late: LoopLateness | None = None
 
     @property
     def cpu_ms(self) -> float:
@@ -62,13 +70,15 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table. The two `others` are the worst of the rounds.
+    """One line of the table. The two `others`, and the worst lateness of the loop, are the worst of the rounds.
 
-    `cpu_ratio` and `p99_over_floor_ms` are None without a floor in the run.
+    `cpu_ratio` and `p99_over_floor_ms` are None without a floor in the run, and what was seen with the stall watch on
+    is None without it: the round trip then, and how late the loop was. `held` is what held it, of all rounds.
     """
 
     server: str
     calls: int
+    turns: str
     cpu_ms: float
     cpu_ratio: float | None
     added_p50_ms: float
@@ -92,6 +102,10 @@ class Line:
     errors: int
     answers: int
     failed: tuple[str, ...]
+    watched_p99_ms: float | None
+    late_p99_ms: float | None
+    late_worst_ms: float | None
+    held: tuple[Held, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +154,33 @@ class Bound:
 
 def summarise(rounds: Sequence[Round], ready_cpu_s: Sequence[float]) -> Summary:
     """The medians of the rounds."""
-    keys = list(dict.fromkeys((one.step.calls, one.server) for part in rounds for one in part.measured))
+    keys = list(dict.fromkeys((one.turns, one.step.calls, one.server) for part in rounds for one in part.measured))
     servers = list(dict.fromkeys(name for part in rounds for name in part.churns))
     knees = list(dict.fromkeys(name for part in rounds for name in part.knees))
     return Summary(
-        [_line(rounds, server, calls) for calls, server in sorted(keys, key=lambda key: key[0])],
+        [_line(rounds, server, calls, turns) for turns, calls, server in sorted(keys, key=lambda key: key[:2])],
         [_knee(name, [part.knees[name] for part in rounds if part.knees.get(name)]) for name in knees],
         [_set_ups(name, [part.churns[name] for part in rounds if name in part.churns]) for name in servers],
         median(ready_cpu_s) if ready_cpu_s else None,
     )
 
 
-def _line(rounds: Sequence[Round], server: str, calls: int) -> Line:
-    mine = [one for part in rounds for one in part.measured if (one.server, one.step.calls) == (server, calls)]
+def _line(rounds: Sequence[Round], server: str, calls: int, turns: str) -> Line:
+    alike = [[one for one in part.measured if (one.step.calls, one.turns) == (calls, turns)] for part in rounds]
+    mine = [one for part in alike for one in part if one.server == server]
     ratios, overs = [], []
-    for part in rounds:
-        found = {one.server: one for one in part.measured if one.step.calls == calls}
+    for part in alike:
+        found = {one.server: one for one in part}
         if server in found and FLOOR in found and server != FLOOR:
             ratios.append(found[server].cpu_ms / found[FLOOR].cpu_ms)
             overs.append(found[server].step.round_trip_ms.p99 - found[FLOOR].step.round_trip_ms.p99)
     steps = [one.step for one in mine]
+    late = [one.late for one in mine if one.late is not None]
+    watched = [one.watched.round_trip_ms.p99 for one in mine if one.watched and one.watched.round_trip_ms.count]
     return Line(
         server=server,
         calls=calls,
+        turns=turns,
         cpu_ms=median([one.cpu_ms for one in mine]),
         cpu_ratio=median(ratios) if ratios else None,
         added_p50_ms=median([one.added_p50_ms for one in mine]),
@@ -186,7 +204,21 @@ def _line(rounds: Sequence[Round], server: str, calls: int) -> Line:
         errors=sum(step.errors for step in steps),
         answers=sum(step.answers for step in steps),
         failed=_once(reason for step in steps for reason in step.failed),
+        watched_p99_ms=median(watched) if watched else None,
+        late_p99_ms=median([one.late_ms.p99 for one in late]) if late else None,
+        late_worst_ms=max((one.late_ms.max for one in late), default=None),
+        held=_held(late),
     )
+
+
+def _held(late: Sequence[LoopLateness]) -> tuple[Held, ...]:
+    """What held a loop in all rounds together, the most first."""
+    found: dict[str, Held] = {}
+    for one in (held for part in late for held in part.held):
+        before = found.get(one.name, Held(one.name, 0, 0.0, 0.0))
+        stalls, total_ms = before.stalls + one.stalls, before.total_ms + one.total_ms
+        found[one.name] = Held(one.name, stalls, round(total_ms, 2), max(before.worst_ms, one.worst_ms))
+    return tuple(sorted(found.values(), key=lambda held: -held.total_ms))
 
 
 def find_knee(steps: Sequence[Step]) -> tuple[int, bool, str]:
@@ -230,7 +262,7 @@ def bounds(summary: Summary) -> list[Bound]:
     """Every speed to reach that this run can judge, met or missed."""
     found = []
     for line in summary.lines:
-        if line.server != SUBJECT:
+        if line.server != SUBJECT or line.turns != SPREAD:
             continue
         where = f"at {line.calls} calls"
         if line.cpu_ratio is not None:

@@ -17,16 +17,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.figures import Step
 from bench.processes import BenchFailed
-from bench.report import KNEE_P99_MS, Measured, Round, as_json, bounds, summarise
+from bench.python_build import this_build
+from bench.report import KNEE_P99_MS, SPREAD, UNISON, Measured, Round, as_json, bounds, summarise
 from bench.servers import DIRECT, PATCHBAY, RELAY, ROOT, Options, bench, cores
 from bench.serving import raise_file_limit
 from bench.table import markdown
 
-WARM_S = 2.0
-KNEE_STEPS = (60, 100, 140, 180, 220, 260, 300, 340, 380, 420)
+WARM_S = 1.5
+KNEE_STEPS = (100, 180, 220, 250, 280, 320, 360)
+KNEE_ROUNDS = {RELAY: 1, PATCHBAY: 2}
 CHURN_WORKERS = 8
-READY_RUNS = 5
+READY_RUNS = 3
 RESULTS = ROOT / "bench" / "results"
 DEFAULT_COMMAND = f"{shlex.quote(sys.executable)} -m gateway.cli serve"
 
@@ -37,24 +40,17 @@ def tell(text: str) -> None:
 
 
 def measure_round(given: argparse.Namespace, options: Options, number: int) -> Round:
-    """One pass. Every server is started fresh for every figure; the order turns round from one pass to the next."""
+    """One pass. Every server is started fresh for every figure; the order turns round from one pass to the next.
+
+    Unison, set-ups a second and the floor's knee are in the first pass only, Patchbay's knee in the first two.
+    """
     servers = given.servers if number % 2 == 0 else given.servers[::-1]
     result = Round()
     for calls in given.calls:
-        with bench(DIRECT, options) as stand:
-            direct = stand.steps([calls], min(given.seconds, 5.0), WARM_S)[0]
-        for server in servers:
-            with bench(server, options) as stand:
-                idle = stand.idle_rss_mb()
-                step = stand.steps([calls], given.seconds, WARM_S)[0]
-            measured = Measured(server, step, direct, idle)
-            result.measured.append(measured)
-            tell(
-                f"round {number + 1}, {server}, {calls} calls: {measured.cpu_ms:.2f} core-ms per call-second, "
-                f"added p99 {measured.added_p99_ms:.2f} ms, {step.lost} of {step.sent} frames lost"
-                + "".join(f", {reason}" for reason in step.failed)
-            )
-    if given.churn:
+        result.measured += measure_calls(given, options, calls, servers, f"round {number + 1}")
+    if given.unison and number == 0:
+        result.measured += measure_calls(given, options, given.unison, servers, "unison", unison=True)
+    if given.churn and number == 0:
         for server in servers:
             with bench(server, options) as stand:
                 stand.steps([1], 0.5, 0.3)
@@ -62,14 +58,44 @@ def measure_round(given: argparse.Namespace, options: Options, number: int) -> R
             tell(f"round {number + 1}, {server}: {churned.a_second:.0f} set-ups a second")
     if given.knee:
         for server in servers:
-            with bench(server, options) as stand:
-                stand.steps([1], 0.5, 0.3)
-                steps = stand.steps(list(given.knee_steps), given.seconds / 2, 1.0, KNEE_P99_MS)
-            result.knees[server] = steps
-            tell(
-                f"round {number + 1}, {server}: up to {steps[-1].calls} calls, p99 {steps[-1].round_trip_ms.p99:.1f} ms"
-            )
+            if number < KNEE_ROUNDS.get(server, 0):
+                result.knees[server] = measure_knee(given, options, server, f"round {number + 1}")
     return result
+
+
+def measure_calls(
+    given: argparse.Namespace, options: Options, calls: int, servers: list[str], where: str, *, unison: bool = False
+) -> list[Measured]:
+    """Every server with so many calls, and the load without a server before them."""
+    with bench(DIRECT, options, unison=unison) as stand:
+        direct = stand.steps([calls], min(given.seconds, 3.0), WARM_S)[0]
+    found = []
+    for server in servers:
+        with bench(server, options, unison=unison, watched=given.stalls > 0) as stand:
+            idle = stand.idle_rss_mb()
+            watched, late = None, None
+            if given.stalls > 0:
+                step, watched, late = stand.watched_steps(calls, given.seconds, WARM_S, given.stalls)
+            else:
+                step = stand.steps([calls], given.seconds, WARM_S)[0]
+        measured = Measured(server, step, direct, idle, UNISON if unison else SPREAD, watched, late)
+        found.append(measured)
+        tell(
+            f"{where}, {server}, {calls} calls: {measured.cpu_ms:.2f} core-ms per call-second, "
+            f"added p99 {measured.added_p99_ms:.2f} ms, {step.lost} of {step.sent} frames lost"
+            + ("" if late is None else f", loop late p99 {late.late_ms.p99:.1f}, worst {late.late_ms.max:.1f} ms")
+            + "".join(f", {reason}" for reason in step.failed)
+        )
+    return found
+
+
+def measure_knee(given: argparse.Namespace, options: Options, server: str, where: str) -> list[Step]:
+    """More and more calls, until a frame is lost or late."""
+    with bench(server, options) as stand:
+        stand.steps([1], 0.5, 0.3)
+        steps = stand.steps(list(given.knee_steps), given.seconds / 2, 1.0, KNEE_P99_MS)
+    tell(f"{where}, {server}: up to {steps[-1].calls} calls, p99 {steps[-1].round_trip_ms.p99:.1f} ms")
+    return steps
 
 
 def measure_ready(options: Options) -> list[float]:
@@ -84,6 +110,7 @@ def measure_ready(options: Options) -> list[float]:
 
 def machine(given: argparse.Namespace) -> dict[str, Any]:
     """What the figures were made on: nothing that names the machine or its owner."""
+    build = this_build()
     model = "unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -95,7 +122,8 @@ def machine(given: argparse.Namespace) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
-        "python": platform.python_version(),
+        "python": str(build),
+        "usual_python": build.usual,
         "versions": {name: importlib.metadata.version(name) for name in ("picows", "uvloop")},
         "seconds": given.seconds,
         "rounds": given.rounds,
@@ -128,11 +156,15 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench run", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="each measurement's length (default 10, quick 4)")
+    parser.add_argument("--seconds", type=float, help="each measurement's length (default 6, quick 4)")
     parser.add_argument("--rounds", type=int, help="passes whose medians count (default 3, quick 1)")
     parser.add_argument("--quick", action="store_true", help="shorter and once: to look, not to publish")
     parser.add_argument("--check", action="store_true", help="end with code 1 when a speed to reach is missed")
     parser.add_argument("--calls", type=_numbers, default=(40, 150))
+    parser.add_argument(
+        "--unison", type=int, metavar="CALLS", help="calls whose turns end together (the most of --calls; 0: none)"
+    )
+    parser.add_argument("--stalls", type=float, metavar="SECONDS", help="how long stalls are looked for (3; 0: not)")
     parser.add_argument("--knee-steps", type=_numbers, default=KNEE_STEPS)
     parser.add_argument("--servers", default=f"{RELAY},{PATCHBAY}", type=lambda text: text.split(","))
     parser.add_argument("--server-command", default=DEFAULT_COMMAND, help="what starts Patchbay")
@@ -144,7 +176,9 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument("--limit-minutes", type=float, default=30.0, help="give up after this long")
     given = parser.parse_args(arguments)
-    given.seconds = given.seconds or (4.0 if given.quick else 10.0)
+    given.seconds = given.seconds or (4.0 if given.quick else 6.0)
+    given.stalls = 3.0 if given.stalls is None else given.stalls
+    given.unison = max(given.calls) if given.unison is None else given.unison
     given.rounds = given.rounds or (1 if given.quick else 3)
     return given
 
@@ -174,6 +208,8 @@ def main(arguments: list[str]) -> int:
     stop_on_signals(given.limit_minutes * 60)
     raise_file_limit()
     options = options_from(given)
+    if not this_build().usual:
+        tell(f"Python {this_build()}: others run a faster one, see bench/README.md")
     if options.server_core == options.load_core:
         tell("one core only: server, model and load share it, and the figures say little")
     try:

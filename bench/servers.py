@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Churn, Step, churn_from_json, step_from_json
+from bench import stalls
+from bench.figures import Churn, LoopLateness, Step, churn_from_json, lateness_from_json, step_from_json
 from bench.processes import BenchFailed, Child, Children, clean_environment, free_port, rss_mb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,8 @@ DIRECT = "direct"  # no server at all: the load talks to the model
 READY_S = 30.0
 SETTLE_S = 0.25
 SETTLE_SAMPLES = 8
+STALLS_FILE = "stalls.json"
+STALLS_S = 10.0
 AGENT = """\
 name: bench
 model: openai/gpt-realtime
@@ -91,6 +94,25 @@ class Bench:
         printed = self.load("--calls", numbers, *timing, *stop, timeout_s=timeout_s)
         return [step_from_json(step) for step in printed["steps"]]
 
+    def watched_steps(
+        self, calls: int, seconds: float, warm_s: float, stalls_s: float
+    ) -> tuple[Step, Step, LoopLateness | None]:
+        """Measure one number of calls, and once more with the stall watch on, which may not have told in time."""
+        timing = ["--seconds", str(seconds), "--warm", str(warm_s), "--stalls", str(stalls_s)]
+        timeout_s = 30 + calls / 40 + seconds + warm_s + stalls_s + 6
+        printed = self.load("--calls", str(calls), *timing, timeout_s=timeout_s)
+        plain, watched = (step_from_json(step) for step in printed["steps"])
+        return plain, watched, self._lateness()
+
+    def _lateness(self) -> LoopLateness | None:
+        told = self.children.folder / STALLS_FILE
+        deadline = time.monotonic() + STALLS_S
+        while not told.exists():
+            if time.monotonic() > deadline:
+                return None  # its loop is seconds late, and the round trips say so
+            time.sleep(0.05)
+        return lateness_from_json(json.loads(told.read_text()))
+
     def churn(self, workers: int, seconds: float) -> Churn:
         """Measure set-ups a second."""
         printed = self.load("--churn", str(workers), "--seconds", str(seconds), timeout_s=seconds + 45)
@@ -109,25 +131,38 @@ class Bench:
 
 
 @contextmanager
-def bench(server: str, options: Options) -> Iterator[Bench]:
-    """Start a fresh model and a fresh server with an empty data folder; end both and drop the folder afterwards."""
+def bench(server: str, options: Options, *, unison: bool = False, watched: bool = False) -> Iterator[Bench]:
+    """Start a fresh model and a fresh server with an empty data folder; end both and drop the folder afterwards.
+
+    `unison`: the turns of all calls end together. `watched`: the server has the stall watch in it, asleep.
+    """
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         with Children(folder) as children:
             model_port = free_port()
             command = [sys.executable, "-m", "bench", "model", "--port", str(model_port)]
+            command += ["--unison"] if unison else []
             environment = clean_environment({"PYTHONPATH": str(ROOT)})
             model = children.start("model", command, options.load_core, environment)
             model.wait_ready(model_port, READY_S)
             if server == DIRECT:
                 yield Bench(options, children, model, None, _url(model_port), 0.0)
                 return
+            if watched:
+                options = _watched(options, folder)
             port = free_port()
             child = _start(server, options, children, port, model_port)
             ready_cpu_s = child.wait_ready(port, READY_S)
             yield Bench(options, children, model, child, _url(port), ready_cpu_s)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _watched(options: Options, folder: Path) -> Options:
+    """The same, with the stall watch put into the server."""
+    (folder / "sitecustomize.py").write_text(stalls.HOOK)
+    inside = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", stalls.VARIABLE: str(folder / STALLS_FILE)}
+    return replace(options, server_environment={**options.server_environment, **inside})
 
 
 def patchbay_environment(folder: Path, port: int, model_port: int, extra: dict[str, str]) -> dict[str, str]:

@@ -165,7 +165,7 @@ class CallRecord:
             started_at=facts.started_at,
             ended_at=facts.started_at + summary.duration_ms / 1000 if state is SessionState.ENDED else None,
             summary=summary,
-            latencies_ms=tuple(turn.latency_ms for turn in call.turns if turn.latency_ms is not None),
+            latencies_ms=call.latencies_ms,
             recording=running.info if running is not None else RecordingInfo(RecordingState.OFF),
             owner=facts.owner,
         )

@@ -170,7 +170,7 @@ class RunningCall:
                         model.send(sound)
                         self._busy = False
                         if self._later:
-                            self._catch_up(now_ms)
+                            self._catch_up()
                         self._look()
                     return
             self._take(event, now_ms)
@@ -190,7 +190,7 @@ class RunningCall:
                     self._hands.play(speech, now_ms)
                     self._busy = False
                     if self._later:
-                        self._catch_up(now_ms)
+                        self._catch_up()
                     self._look()
                     return
             elif type(event) is ModelPassed and not self._busy and self._leg is not None and self._call.passes(now_ms):
@@ -198,16 +198,17 @@ class RunningCall:
                 self._leg.do(Relay(event))
                 self._busy = False
                 if self._later:
-                    self._catch_up(now_ms)
+                    self._catch_up()
                 return
             self._take(event, now_ms)
         except Exception as fault:
             self._busy = False
             self.fault(fault)
 
-    def _catch_up(self, now_ms: int) -> None:
+    def _catch_up(self) -> None:
+        """Take what came meanwhile, at the time it is now: a model in this process may have spoken for 20 ms."""
         while self._later:
-            self._take(self._later.popleft(), now_ms)
+            self._take(self._later.popleft(), self._clock.now_ms())
 
     def from_tool(self, event: ToolFinished) -> None:
         """Take the result of a server-side tool."""
@@ -231,6 +232,7 @@ class RunningCall:
             while self._later:
                 quiet = False
                 self._ways.settle()
+                now_ms = self._clock.now_ms()
                 self._hands.perform(self._call.on_event(self._later.popleft(), now_ms), now_ms)
         finally:
             self._busy = False
@@ -240,13 +242,17 @@ class RunningCall:
 
     def _on_timer(self) -> None:
         now_ms = self._clock.now_ms()
+        deadline_ms = self._call.deadline_ms
+        if deadline_ms is not None and deadline_ms > now_ms:
+            self._arm()  # what the alarm was set to is off; sound that waits to be told only puts more off
+            return
         self._busy = True
         try:
             self._ways.settle()
             self._hands.perform(self._call.on_time(now_ms), now_ms)
         finally:
             self._busy = False
-        self._catch_up(now_ms)
+        self._catch_up()
         self._look()
         self._arm()
 

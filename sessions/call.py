@@ -107,6 +107,11 @@ class Call:
         """The record so far, in speech order. Not to be changed."""
         return self._state.book.turns
 
+    @property
+    def latencies_ms(self) -> tuple[int, ...]:
+        """How quick each answer to the caller was, in the order of the turns that have one."""
+        return tuple(self._state.book.latencies_ms)
+
     def mark_name(self, item_id: str) -> str:
         """What a far end that echoes marks shall call the one behind all speech of this item so far."""
         return self._state.ledger.mark_name(item_id)

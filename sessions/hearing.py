@@ -7,16 +7,19 @@ from sessions.record import Heard, Speaker
 from sessions.talk import Place, Talk
 from sessions.turns import TurnBook
 
+SOON_MS = 60  # what will have sounded by then is taken for heard: the turn is written once, and not twice
+
 
 class Hearing:
     """Keeps what the record says was heard of the agent's items up to what the ledger knows. Times are `now_ms`."""
 
-    __slots__ = ("_book", "_ledger", "_talk")
+    __slots__ = ("_book", "_foreseen", "_ledger", "_talk")
 
     def __init__(self, talk: Talk, ledger: PlaybackLedger, book: TurnBook) -> None:
         self._talk = talk
         self._ledger = ledger
         self._book = book
+        self._foreseen: dict[str, int] = {}  # items that are taken for heard, and how much of each had been sent then
 
     def settle(self, now_ms: int) -> None:
         """Bring all items that may still sound up to the ledger; a turn that changed is written again."""
@@ -26,6 +29,22 @@ class Hearing:
             item = self._ledger.find(item_id)
             if self._talk.places[item_id].said.final and (item is None or item.settled(now_ms)):
                 playing.discard(item_id)
+                self._foreseen.pop(item_id, None)
+
+    def foresee(self, now_ms: int) -> bool:
+        """Take speech that is nearly over for heard, as it will be unless the caller interrupts.
+
+        Returns whether that is all of it: then there is nothing to note when it is over.
+        """
+        whole = True
+        for item_id in self._talk.playing:
+            place, item = self._talk.places[item_id], self._ledger.find(item_id)
+            if place.said.final and item is not None and item.settled(now_ms + SOON_MS):
+                self._foreseen[item_id] = item.sent_ms
+                self._settle(place, now_ms)
+            else:
+                whole = False
+        return whole
 
     def settle_item(self, item_id: str, now_ms: int) -> None:
         """The same for one item, however old."""
@@ -53,6 +72,8 @@ class Hearing:
             heard_ms, sent_ms, label = 0, 0, Heard.ESTIMATED
         else:
             heard_ms, sent_ms, label = item.heard_ms(now_ms), item.sent_ms, item.label
+            if not item.cut and self._foreseen.get(said.item_id) == sent_ms:
+                heard_ms = sent_ms
             said.begin_ms = self._book.since_start_ms(item.begin_ms)
         heard_text = heard_prefix(said.text, heard_ms, sent_ms) if sent_ms else ""
         if (said.heard_ms, said.sent_ms, said.heard, said.heard_text) != (heard_ms, sent_ms, label, heard_text):

@@ -63,7 +63,7 @@ def _barge_in(state: CallState, now_ms: int) -> None:
             state.talk.interrupt_item(sounding.item_id)
         elif active is not None and (turn := state.answers.turn_of(active.response_id)) is not None:
             state.book.interrupt(turn)
-        state.silenced |= state.responses.keys() - state.beside
+        state.silence_all()
         state.live_item = None
         if state.rules.client_plays:
             state.ledger.interrupted(now_ms)
@@ -116,6 +116,7 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int) -> N
         state.beside.add(response_id)
         state.beside_asked.pop(next(iter(state.beside_asked), ""), None)  # they begin in the order of asking
         return
+    state.unsilenced.append(response_id)
     wish = state.queue.started(response_id, event.metadata)
     speaking.begun(state, response_id, wish)
     state.own_answer_until_ms = None
@@ -244,6 +245,7 @@ def _failed(state: CallState, ended: ActiveResponse, now_ms: int) -> None:
 
 def _close_turn(state: CallState, turn: Turn, now_ms: int) -> None:
     state.hearing.settle(now_ms)
+    state.settle_at_ms = None if state.hearing.foresee(now_ms) else state.settle_at_ms
     if state.queue.busy or state.queue.waiting or state.tools.rounds or state.client_calls:
         return
     if state.leave_wanted and not state.leaving:

@@ -206,6 +206,7 @@ class CallState:
     beside_asked: dict[str, ResponseRequest] = field(default_factory=dict)  # the same, not begun yet
     silenced: set[str] = field(default_factory=set)  # those cut short: what they still say goes no further
     cancelled_request: str | None = None  # the client cancelled what it had asked for before it began
+    unsilenced: list[str] = field(default_factory=list)  # those begun since the last barge-in, which silences them
     cancelled: str | None = None  # the response that was cancelled because nobody takes its speech
     live_item: str | None = None  # the item whose speech goes straight on
     live_response: str = ""  # the response that it belongs to
@@ -255,6 +256,11 @@ class CallState:
             turn.problem = problem
             self.book.touch(turn)
         self.out.append(NoteProblem(problem, about))
+
+    def silence_all(self) -> None:
+        """Every response begun so far is cut short; those beside the conversation are not heard anyway."""
+        self.silenced.update(self.unsilenced)
+        self.unsilenced.clear()
 
     def of_this_leg(self, item_id: str) -> bool:
         """Whether the present leg knows this item whole; one dialled later was told only what was heard of it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+
 from sessions.record import Speaker, Turn, Utterance
 from sessions.usage import TokenUsage, add_usage
 
@@ -16,6 +18,8 @@ class TurnBook:
         self.turns: list[Turn] = []
         self._answered = -1  # index of the latest turn that has an answer
         self.changed: set[int] = set()  # indices of finished turns to write again
+        self._timed: list[int] = []  # indices of the turns that have a latency
+        self.latencies_ms: list[int] = []  # theirs, in the turns' order
 
     def since_start_ms(self, now_ms: int) -> int:
         """A moment as the record has it."""
@@ -71,6 +75,9 @@ class TurnBook:
         asked = any(isinstance(entry, Utterance) and entry.speaker is Speaker.CALLER for entry in turn.entries)
         if asked and turn.latency_ms is None:
             turn.latency_ms = latency_ms
+            at = bisect(self._timed, turn.index)  # an answer may outlast its turn, and so come behind the next one's
+            self._timed.insert(at, turn.index)
+            self.latencies_ms.insert(at, latency_ms)
             self.touch(turn)
 
     def interrupt(self, turn: Turn) -> None:

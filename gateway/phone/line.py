@@ -71,8 +71,7 @@ class PhoneCall:
             except* ConnectionClosed:
                 pass  # the other side hung up: the report says so
         self.report.close_code = socket.close_code
-        caller, agent = self.tracks()
-        measure(self.report.turns, caller, agent)
+        measure(self.report.turns, self._caller, self._hearing.playback.runs)
         return self.report
 
     def hang_up(self) -> bool:
@@ -96,7 +95,7 @@ class PhoneCall:
         for number, turn in enumerate(self._turns, start=1):
             if turn.barge_in_ms is not None and number > 1:
                 await microphone.silence_until(partial(hearing.sounded_for, turn.barge_in_ms), limit_s)
-            row = TurnRow(number, turn.label, microphone.now_ms())
+            row = TurnRow(number, turn.label, microphone.spoken_ms)
             if microphone.off:
                 row.error = "the call was over"
                 self.report.turns.append(row)
@@ -104,7 +103,7 @@ class PhoneCall:
             answered = partial(floor.finished, floor.answers)
             hearing.turn_begins(row)
             await microphone.say(turn.pcm)
-            row.end_ms = microphone.now_ms()
+            row.end_ms = microphone.spoken_ms
             if number < len(self._turns) and self._turns[number].barge_in_ms is not None:
                 continue
             if not await microphone.silence_until(answered, limit_s):

@@ -1,4 +1,7 @@
-"""The caller's microphone: sound goes out in 20 ms frames in real time, silence where nothing is said."""
+"""The caller's microphone: sound goes out in 20 ms frames in real time, silence where nothing is said.
+
+A frame goes out when its last sample has been spoken, as it does from a real microphone.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,11 @@ class Microphone:
         """The time since the call began."""
         return self._clock.now_ms() - self._begin_ms
 
+    @property
+    def spoken_ms(self) -> int:
+        """Where the next frame will begin: how much has gone out."""
+        return PCM16_24K.ms_of(len(self._sent) // 2)
+
     async def say(self, pcm: bytes) -> None:
         """Send this, however long it is."""
         for frame in frames_of(pcm, FRAME_MS):
@@ -56,13 +64,15 @@ class Microphone:
                 await self._send(SILENCE)
 
     async def _send(self, pcm: bytes) -> None:
-        """Send one frame at its time: the n-th frame of the call goes out n frames after its start."""
-        self._sent += pcm
-        due_ms = PCM16_24K.ms_of(len(self._sent) // 2)
+        """Send one frame at its end: the n-th frame of the call, counted from 1, goes out n frames after its start."""
+        due_ms = PCM16_24K.ms_of((len(self._sent) + len(pcm)) // 2)
         message = {"type": "input_audio_buffer.append", "audio": pybase64.b64encode_as_string(pcm)}
+        await asyncio.sleep(max(0, due_ms - self.now_ms()) / 1000)
+        if self.off:  # the call ended while the frame was being spoken
+            return
         try:
             await self._socket.send(orjson.dumps(message).decode())
         except ConnectionClosed:
             self.off = True
             return
-        await asyncio.sleep(max(0, due_ms - self.now_ms()) / 1000)
+        self._sent += pcm

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from audio.formats import PCM16_24K, AudioFrame
+from audio.level_history import WINDOW_MS
 from audio.levels import FrameTime, LevelTrack
+from gateway.phone.playback import Played
 
 STEP_MS = 100
 
@@ -72,30 +75,41 @@ class CallReport:
         return any(turn.error for turn in self.turns) or not self.turns
 
 
-def measure(turns: list[TurnRow], caller: bytes, agent: bytes) -> None:
+def measure(turns: list[TurnRow], caller: bytes | bytearray, agent: Sequence[Played]) -> None:
     """Fill in each turn's latency: from the last audible sample of the caller to the next audible one of the agent.
 
-    Both tracks are 24 kHz PCM16 from the call's start. A barge-in has the agent's sound before it cut off, so what
-    sounds after the turn's end is the answer to it.
+    `caller` is 24 kHz PCM16 from the call's start, `agent` what was played of the agent. A barge-in has the agent's
+    sound before it cut off, so what sounds after the turn's end is the answer to it.
     """
     length_ms = PCM16_24K.ms_of(len(caller) // 2)
     for index, turn in enumerate(turns):
         if turn.end_ms is None:
             continue
-        until_ms = turns[index + 1].begin_ms if index + 1 < len(turns) else length_ms
-        ended_ms = _levels(caller, turn.begin_ms, turn.end_ms).last_audible_ms()
+        until_ms = turns[index + 1].begin_ms if index + 1 < len(turns) else max(length_ms, _end_ms(agent))
+        said = LevelTrack(PCM16_24K, FrameTime.BEGIN)
+        _feed(said, caller, 0, turn.begin_ms, min(turn.end_ms, length_ms))
+        ended_ms = said.last_audible_ms()
         if ended_ms is None:
             continue  # a silent recording: there is nothing to count from
-        audible_ms = _levels(agent, ended_ms, until_ms).first_audible_ms()
+        answer = LevelTrack(PCM16_24K, FrameTime.BEGIN)
+        for run in agent:
+            _feed(answer, run.pcm, run.begin_ms, ended_ms, until_ms)
+        audible_ms = answer.first_audible_ms(ended_ms)
         if audible_ms is not None:
             turn.latency_ms = audible_ms - ended_ms
 
 
-def _levels(pcm: bytes, from_ms: int, until_ms: int) -> LevelTrack:
-    """The levels of one stretch; a stretch past two minutes keeps its end."""
-    track = LevelTrack(PCM16_24K, FrameTime.BEGIN)
-    until_ms = min(until_ms, PCM16_24K.ms_of(len(pcm) // 2))
-    for at_ms in range(from_ms, until_ms, STEP_MS):
-        payload = pcm[PCM16_24K.bytes_for_ms(at_ms) : PCM16_24K.bytes_for_ms(min(at_ms + STEP_MS, until_ms))]
-        track.feed(AudioFrame(payload, PCM16_24K, at_ms * 24), at_ms)
-    return track
+def _feed(track: LevelTrack, pcm: bytes | bytearray, begin_ms: int, from_ms: int, until_ms: int) -> None:
+    """Give a track what of this sound lies between two moments; of a stretch past two minutes it keeps the end.
+
+    Levels are taken from the sound's own beginning on, as the gateway takes them, so that both find the same moment.
+    """
+    first_ms = max(0, from_ms - begin_ms) // WINDOW_MS * WINDOW_MS
+    last_ms = min(until_ms - begin_ms, PCM16_24K.ms_of(len(pcm) // 2))
+    for at_ms in range(first_ms, last_ms, STEP_MS):
+        payload = pcm[PCM16_24K.bytes_for_ms(at_ms) : PCM16_24K.bytes_for_ms(min(at_ms + STEP_MS, last_ms))]
+        track.feed(AudioFrame(bytes(payload), PCM16_24K, at_ms * 24), begin_ms + at_ms)
+
+
+def _end_ms(agent: Sequence[Played]) -> int:
+    return max((run.begin_ms + PCM16_24K.ms_of(len(run.pcm) // 2) for run in agent), default=0)

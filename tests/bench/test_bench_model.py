@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from bench import stamp
 from bench.caller import SESSION_UPDATE
-from bench.model_events import ModelSession
+from bench.model_events import ModelSession, first_frames
 
 TAIL = stamp.speech_tails()[0]
 OPENING = [
@@ -121,6 +122,31 @@ def test_a_short_answer_still_hears_the_caller() -> None:
     seen = kinds(talk(a_session(answer_frames=5), 5))
     assert seen.count("conversation.item.input_audio_transcription.completed") == 1
     assert seen[-1] == "response.done"
+
+
+@pytest.mark.parametrize("opened_apart_frames", [0, 1])  # together, or one each 20 ms
+def test_the_turns_of_many_calls_end_spread_over_their_length(opened_apart_frames: int) -> None:
+    ends = Counter((number * opened_apart_frames + first_frames(number, 100)) % 100 for number in range(1, 151))
+    assert len(ends) >= 90
+    assert max(ends.values()) <= 3
+
+
+def test_a_first_answer_of_another_length_is_followed_by_whole_ones() -> None:
+    session = ModelSession(3, "m", 1_900_000_000, answer_frames=10, first_answer_frames=4)
+    ended = [frame for frame in range(30) if "response.done" in kinds(say(session, append(frame)))]
+    assert ended == [3, 13, 23]
+
+
+def test_turns_in_unison_end_with_the_first_frame_after_the_beat() -> None:
+    beats = [0]
+    sessions = [ModelSession(number, "m", 1_900_000_000, 200, beat=lambda: beats[0]) for number in range(1, 4)]
+    for session in sessions:
+        talk(session, 7 * sessions.index(session) + 1)
+    beats[0] = 1
+    for session in sessions:
+        assert "response.done" in kinds(say(session, append(50)))
+        assert "response.created" in kinds(say(session, append(51)))
+        assert "response.done" not in kinds(talk(session, 20))
 
 
 def test_a_session_update_is_merged_into_the_whole_session() -> None:

@@ -8,8 +8,21 @@ from typing import Any
 
 import pytest
 
-from bench.figures import Churn, Spread, Step, churn_from_json, median, percentile, spread, step_from_json, to_json
-from bench.report import Bound, Measured, Round, as_json, bounds, find_knee, summarise
+from bench.figures import (
+    Churn,
+    Held,
+    LoopLateness,
+    Spread,
+    Step,
+    churn_from_json,
+    lateness_from_json,
+    median,
+    percentile,
+    spread,
+    step_from_json,
+    to_json,
+)
+from bench.report import UNISON, Bound, Measured, Round, as_json, bounds, find_knee, summarise
 from bench.table import markdown, table
 
 MACHINE: dict[str, Any] = {
@@ -59,6 +72,10 @@ def measured(server: str, **changed: Any) -> Measured:
     return Measured(server, step(**changed), DIRECT, idle_rss_mb=42.0)
 
 
+def a_lateness(*held: tuple[str, int, float, float]) -> LoopLateness:
+    return LoopLateness(3.0, at(0.1, 4.0), tuple(Held(*one) for one in held))
+
+
 def missed(*rounds: Round, ready: tuple[float, ...] = ()) -> list[str]:
     return [bound.name for bound in bounds(summarise(rounds, ready)) if not bound.met]
 
@@ -92,6 +109,8 @@ def test_figures_survive_json() -> None:
     told = replace(STEP, failed=("2 x OSError: refused",))
     assert step_from_json(json.loads(json.dumps(to_json(told)))) == told
     assert churn_from_json(json.loads(json.dumps(to_json(CHURN)))) == CHURN
+    late = a_lateness(("gateway.calls:take", 2, 30.0, 20.0))
+    assert lateness_from_json(json.loads(json.dumps(to_json(late)))) == late
 
 
 @pytest.mark.parametrize("flaw", [{"lost": 1}, {"doubled": 1}, {"crossed": 1}, {"failed": ("1 x dropped",)}])
@@ -128,6 +147,46 @@ def test_a_ratio_is_taken_inside_its_round() -> None:
     assert lines["relay"].cpu_ratio is None
 
 
+def test_turns_in_unison_are_a_row_of_their_own_and_no_bound() -> None:
+    part = beside_floor()
+    part.measured += [replace(one, turns=UNISON) for one in beside_floor(p99_ms=300.0, cpu_s=9.0).measured]
+    summary = summarise([part], [])
+    assert [(line.server, line.turns) for line in summary.lines] == [
+        ("relay", "spread"),
+        ("patchbay", "spread"),
+        ("relay", "unison"),
+        ("patchbay", "unison"),
+    ]
+    assert summary.lines[1].cpu_ratio == pytest.approx(1.0)
+    assert summary.lines[3].cpu_ratio == pytest.approx(9.0)
+    assert all(bound.met for bound in bounds(summary))
+    assert len(bounds(summary)) == len(bounds(summarise([beside_floor()], [])))
+    assert "| patchbay | 40    | unison |" in markdown(summary, MACHINE, [])
+
+
+def test_what_held_a_loop_is_summed_over_the_rounds_and_told_with_the_round_trip_seen_then() -> None:
+    first = a_lateness(("recorder:write", 3, 60.0, 30.0), ("gc", 1, 10.0, 10.0))
+    second = a_lateness(("gc", 2, 90.0, 50.0))
+    rounds = [
+        Round([replace(measured("patchbay"), late=late, watched=step(p99_ms=9.0))])
+        for late in (first, second, a_lateness())
+    ]
+    summary = summarise(rounds, [])
+    line = summary.lines[0]
+    assert line.held == (Held("gc", 3, 100.0, 50.0), Held("recorder:write", 3, 60.0, 30.0))
+    assert (line.late_p99_ms, line.late_worst_ms, line.watched_p99_ms) == (4.0, 4.0, 9.0)
+    assert "gc: 3 x, 100 ms, worst 50; recorder:write: 3 x, 60 ms, worst 30" in markdown(summary, MACHINE, [])
+
+
+def test_a_loop_that_nobody_held_is_told_and_one_that_was_not_watched_is_not() -> None:
+    watched = Round([replace(measured("patchbay"), late=a_lateness(), watched=step())])
+    assert "nothing for 5 ms" in markdown(summarise([watched], []), MACHINE, [])
+    drowned = replace(step(), round_trip_ms=spread([]))
+    watched.measured = [replace(watched.measured[0], watched=drowned)]
+    assert "none came" in markdown(summarise([watched], []), MACHINE, [])
+    assert "loop late" not in markdown(summarise([beside_floor()], []), MACHINE, [])
+
+
 def test_lost_frames_of_every_round_are_told() -> None:
     summary = summarise([beside_floor(), beside_floor(lost=3), beside_floor()], [])
     assert [line.lost for line in summary.lines if line.server == "patchbay"] == [3]
@@ -135,14 +194,14 @@ def test_lost_frames_of_every_round_are_told() -> None:
 
 def test_a_run_within_every_bound_misses_none() -> None:
     part = beside_floor()
-    part.knees["patchbay"] = [step(calls=180), step(calls=220), step(calls=260, p99_ms=30.0)]
+    part.knees["patchbay"] = [step(calls=220), step(calls=250), step(calls=280, p99_ms=30.0)]
     assert missed(part, ready=(0.8, 0.9, 1.4)) == []
 
 
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"cpu_s": 1.81}, "CPU at 40 calls"),
+        ({"cpu_s": 2.01}, "CPU at 40 calls"),
         ({"p99_ms": 3.6}, "p99 at 40 calls"),
         ({"rss_mb": {"server": 54.1}}, "memory at 40 calls"),
         ({"updated_ms": at(10.0, 21.0)}, "set-up at 40 calls"),
@@ -156,7 +215,7 @@ def test_each_bound_is_missed_by_name(changed: dict[str, Any], name: str) -> Non
 
 
 def test_bounds_themselves_are_still_met() -> None:
-    assert missed(beside_floor(cpu_s=1.8, p99_ms=3.5, rss_mb={"server": 54.0})) == []
+    assert missed(beside_floor(cpu_s=2.0, p99_ms=3.5, rss_mb={"server": 54.0})) == []
 
 
 def test_a_slow_start_is_missed_by_its_median() -> None:
@@ -239,5 +298,5 @@ def test_the_json_holds_the_rounds_it_was_made_from() -> None:
 
 
 def test_a_bound_says_what_was_asked_and_seen() -> None:
-    found = bounds(summarise([beside_floor(cpu_s=2.0)], []))
-    assert found[0] == Bound("CPU at 40 calls", "<= 1.8 x floor", "2.00 x", met=False)
+    found = bounds(summarise([beside_floor(cpu_s=2.2)], []))
+    assert found[0] == Bound("CPU at 40 calls", "<= 2.0 x floor", "2.20 x", met=False)

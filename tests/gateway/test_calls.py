@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from call_rig import DEADLINE_MS, Rig, hosted, later
-from virtual import run
+from virtual import VirtualLoop, run
 
 from audio.formats import PCM16_24K, AudioFrame
 from gateway.performing import UNSENT_CANCEL_BYTES, UNSENT_CHECK_FRAMES
@@ -27,6 +27,8 @@ from sessions.events import (
     Outcome,
     ResponseEnded,
     ResponseStarted,
+    SpeechEnded,
+    SpeechStarted,
     ToolWanted,
 )
 from sessions.ports import JsonObject
@@ -359,6 +361,46 @@ def test_an_event_that_comes_of_a_command_waits_its_turn(tmp_path: Path) -> None
         rig.running.from_caller(CallerAudio(FRAME, None))
         assert len(rig.phone.told) == 2
         assert rig.running.call.turns[0].outcome == "completed"
+
+    playing(tmp_path, main)
+
+
+def test_speech_that_a_model_takes_long_to_make_begins_when_it_is_sent(tmp_path: Path) -> None:
+    """A model in this process answers inside `send`, and the making of the sound takes its time."""
+
+    async def main(rig: Rig) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        send = rig.model.send
+
+        def answers_at_once(command: Any) -> None:
+            send(command)
+            if isinstance(command, SendAudio) and not rig.phone.told:
+                answer_begins(rig)
+                loop.jump(0.016)
+                rig.model.deliver(AgentAudio("resp_1", "item_1", FRAME, None))
+
+        rig.model.send = answers_at_once  # type: ignore[method-assign]
+        asked_ms = rig.clock.now_ms()
+        rig.running.from_caller(CallerAudio(FRAME, None))
+        assert [span.begin_ms - asked_ms for span in rig.running.call.played(rig.clock.now_ms())] == [16]
+
+    playing(tmp_path, main)
+
+
+def test_an_alarm_whose_reason_is_gone_asks_nothing_of_the_call(tmp_path: Path) -> None:
+    """A model that answers by itself has 1.5 s to begin; it did, and the alarm rings in mid-answer."""
+
+    async def main(rig: Rig) -> None:
+        rig.model.deliver(SpeechStarted("item_1", 0, None))
+        rig.model.deliver(SpeechEnded("item_1", 0, None))
+        answer_begins(rig)
+        asked = rig.running.call.deadline_ms
+        assert asked is not None
+        await rig.pass_s(2)
+        assert rig.running.call.deadline_ms == asked
+        await rig.pass_s((asked - rig.clock.now_ms()) / 1000 + 1)
+        assert rig.model.dials == 2  # it stalled, and that was noticed in time
 
     playing(tmp_path, main)
 

@@ -8,6 +8,7 @@ from call_driver import (
     create,
     ends,
     finished,
+    heard,
     hears,
     hung_up,
     kinds,
@@ -149,6 +150,39 @@ def test_a_turn_is_written_again_when_its_speech_has_been_heard() -> None:
     assert call.item("agent_1").heard_text == ""
     assert saved(call.wait(3_000)) == [0]
     assert call.item("agent_1").heard_text == "All of this will be heard."
+
+
+def test_a_turn_whose_speech_is_as_good_as_over_with_its_answer_is_written_once() -> None:
+    call = Driver()
+    call(hears(), heard(), begins(), *says("All of this will be heard.", 2_000))
+    call.wait(1_960)
+    assert saved(call(ends())) == [0]
+    assert call.item("agent_1").heard_text == "All of this will be heard."
+    assert saved(call.wait(5_000)) == []
+
+
+def test_a_caller_who_interrupts_the_last_of_it_has_it_written_again() -> None:
+    call = Driver()
+    call(hears(), heard(), begins(), *says("All of this will be heard.", 2_000))
+    call.wait(1_960)
+    call(ends())
+    call.wait(10)
+    assert saved(call(hears("caller_2"))) == [0]
+    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard_text) == (1_970, "All of this will be")
+
+
+def test_nothing_is_due_in_mid_answer_for_what_the_answer_itself_says() -> None:
+    call = Driver()
+    call(begins(), *says("First.", 2_000))
+    call.wait(1_500)
+    call(ends(), begins("resp_2"), sounds(100, "resp_2", "agent_2"))
+    call.wait(450)
+    for _ in range(100):  # one frame after another, as it is spoken
+        call(sounds(100, "resp_2", "agent_2"))
+        call.wait(100)
+    first, second = call.item("agent_1"), call.item("agent_2")
+    assert first.heard_ms == 2_000
+    assert second.sent_ms == 200  # as it was when the first was over; the rest is noted when the second is
 
 
 def test_speech_of_an_answer_that_was_never_begun_is_written_too() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessions.hearing import Hearing, heard_prefix
+from sessions.hearing import SOON_MS, Hearing, heard_prefix
 from sessions.playback import PlaybackLedger
 from sessions.record import Heard, Utterance
 from sessions.room import WordRoom
@@ -44,6 +44,56 @@ def test_what_was_heard_follows_the_ledger_until_it_is_played() -> None:
     record.hearing.settle(2_000)
     assert (said.heard_ms, said.heard_text, said.final) == (1_000, "one two three four", True)
     assert record.talk.playing == set()
+
+
+def over_at(ms: int) -> Record:
+    """A record whose answer is over, with sound up to this moment."""
+    record = Record()
+    record.says("one two three four")
+    record.sounds(ms)
+    record.answers.ended("r1", "completed", None)
+    record.book.end(ms)
+    record.hearing.settle(0)
+    record.book.changed.clear()
+    return record
+
+
+def test_speech_that_is_nearly_over_is_taken_for_heard_and_need_not_be_written_again() -> None:
+    record = over_at(1_000)
+    assert record.hearing.foresee(1_000 - SOON_MS)
+    assert (record.said.heard_ms, record.said.heard_text) == (1_000, "one two three four")
+    record.book.changed.clear()
+    for now_ms in (1_000 - SOON_MS, 999, 2_000):
+        record.hearing.settle(now_ms)
+        assert (record.said.heard_ms, record.book.changed) == (1_000, set())
+    assert record.talk.playing == set()
+
+
+def test_an_interruption_takes_back_what_was_taken_for_heard() -> None:
+    record = over_at(1_000)
+    assert record.hearing.foresee(950)
+    record.ledger.interrupted(960)
+    record.hearing.settle(960)
+    assert (record.said.heard_ms, record.said.heard_text) == (960, "one two three")
+    assert record.book.changed == {0}
+
+
+def test_more_sound_takes_back_what_was_taken_for_heard() -> None:
+    record = over_at(1_000)
+    assert record.hearing.foresee(950)
+    record.sounds(500)
+    record.hearing.settle(970)
+    assert (record.said.sent_ms, record.said.heard_ms) == (1_500, 970)
+
+
+def test_speech_that_goes_on_for_longer_is_not_taken_for_heard_and_neither_are_words_to_come() -> None:
+    record = over_at(1_000)
+    assert not record.hearing.foresee(1_000 - SOON_MS - 1)
+    assert record.said.heard_ms == 0
+    unfinished = Record()
+    unfinished.says("one two")
+    unfinished.sounds(1_000)
+    assert not unfinished.hearing.foresee(1_000)
 
 
 def test_an_item_that_was_settled_long_ago_is_settled_again_when_asked() -> None:

@@ -73,6 +73,16 @@ def test_a_change_to_a_finished_turn_is_written() -> None:
     assert (taken(book), turn.latency_ms) == ({0}, 700)
 
 
+def test_latencies_stand_in_the_order_of_their_turns_whichever_came_first() -> None:
+    book = TurnBook(START_MS)
+    turns = [book.begin(600 + index) for index in range(4)]
+    for turn in turns:
+        turn.entries.append(said(Speaker.CALLER))
+    for index, latency_ms in ((0, 300), (2, 500), (1, 400), (2, 999), (3, 600)):
+        book.answered_after(turns[index], latency_ms)
+    assert book.latencies_ms == [300, 400, 500, 600] == [turn.latency_ms for turn in book.turns]
+
+
 def test_a_turn_in_which_the_caller_said_nothing_has_no_latency() -> None:
     turn, book, _ = finished_turn()
     turn.entries.append(said(Speaker.AGENT))

@@ -1,4 +1,4 @@
-"""The microphone: every frame at its time, silence until something happens, and an end when the call is over."""
+"""The microphone: every frame when it has been spoken, silence until something happens, and an end with the call."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ class Wire:
         self.begun_ms = self.clock.now_ms()
         self.came: list[tuple[int, bytes]] = []
         self.closes_after = 1_000
+        self.stalls_s = 0.0
 
     async def send(self, text: str) -> None:
+        stall_s, self.stalls_s = self.stalls_s, 0.0
+        await asyncio.sleep(stall_s)
         if len(self.came) >= self.closes_after:
             raise ConnectionClosedOK(None, None)
         message = orjson.loads(text)
@@ -43,11 +46,11 @@ def with_microphone(test: Callable[[Microphone, Wire, bytearray], Awaitable[None
     run(main())
 
 
-def test_sound_goes_out_in_real_time_and_its_last_frame_is_filled_up() -> None:
+def test_a_frame_goes_out_when_its_last_sample_has_been_spoken_and_the_last_one_is_filled_up() -> None:
     async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
         await microphone.say(SPOKEN)
         await microphone.silence_for(40)
-        assert [at_ms for at_ms, _ in wire.came] == [0, 20, 40, 60, 80]
+        assert [at_ms for at_ms, _ in wire.came] == [20, 40, 60, 80, 100]
         assert microphone.now_ms() == 100
         assert sent == b"".join(pcm for _, pcm in wire.came) == SPOKEN + bytes(480) + 2 * SILENCE
 
@@ -64,6 +67,29 @@ def test_silence_is_sent_until_something_happens_or_for_so_long() -> None:
     with_microphone(test)
 
 
+def test_what_was_sent_by_any_moment_is_what_was_spoken_until_then() -> None:
+    async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
+        speaking = asyncio.create_task(microphone.say(SPOKEN))
+        lengths_ms = []
+        for at_ms in (1, 19, 21, 39, 41, 59, 61):
+            await asyncio.sleep((at_ms - microphone.now_ms()) / 1000)
+            assert microphone.spoken_ms * 48 == len(sent)
+            lengths_ms.append((at_ms, microphone.spoken_ms))
+        assert lengths_ms == [(1, 0), (19, 0), (21, 20), (39, 20), (41, 40), (59, 40), (61, 60)]
+        await speaking
+
+    with_microphone(test)
+
+
+def test_a_frame_that_was_late_is_made_up_for_at_once_and_the_schedule_stays() -> None:
+    async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
+        wire.stalls_s = 0.050  # the network takes the first frame so late
+        await microphone.silence_for(120)
+        assert [at_ms for at_ms, _ in wire.came] == [70, 70, 70, 80, 100, 120]
+
+    with_microphone(test)
+
+
 def test_a_call_that_is_over_takes_no_more_sound() -> None:
     async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
         wire.closes_after = 1
@@ -71,6 +97,17 @@ def test_a_call_that_is_over_takes_no_more_sound() -> None:
         assert microphone.off
         await microphone.silence_for(100)
         assert not await microphone.silence_until(lambda now_ms: False, limit_s=1)
-        assert (len(wire.came), microphone.now_ms()) == (1, 20)
+        assert (len(wire.came), len(sent), microphone.now_ms()) == (1, 960, 40)
+
+    with_microphone(test)
+
+
+def test_a_call_that_ends_while_a_frame_is_spoken_does_not_get_that_frame() -> None:
+    async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
+        speaking = asyncio.create_task(microphone.say(SPOKEN))
+        await asyncio.sleep(0.030)
+        microphone.off = True
+        await speaking
+        assert (len(wire.came), len(sent)) == (1, 960)
 
     with_microphone(test)
