@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ async def later(seconds: float) -> None:
         await due
     finally:
         timer.cancel()
+
+
+class _Turn:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def turn() -> None:
+    """Let everything else that is ready run once."""
+    await _Turn()
 
 
 class Phone:

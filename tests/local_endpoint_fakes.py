@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-
-class OddError(BaseException):
-    """A library's own, that is no Exception."""
-
-
-ANYTHING: list[Callable[[], BaseException]] = [
-    lambda: SystemExit(2),
-    lambda: KeyboardInterrupt(),
-    lambda: GeneratorExit(),
-    lambda: asyncio.CancelledError(),
-    lambda: RecursionError(),
-    lambda: MemoryError(),
-    lambda: TypeError("what the caller said"),
-    lambda: AttributeError("text"),
-    lambda: OddError(),
-    lambda: BaseExceptionGroup("several", [SystemExit(1)]),
-    lambda: TimeoutError(),
-    lambda: OSError(),
-]
+from call_rig import later
 
 
 @dataclass
@@ -72,12 +53,12 @@ class FakeClient:
     async def iter_bytes(self, size: int | None = None) -> AsyncIterator[bytes]:
         """The answer's body."""
         for piece in self.pieces:
-            await asyncio.sleep(self.gap_s)
+            await later(self.gap_s)
             yield piece
         if self.raises is not None:
             raise self.raises()
         if self.stays_open:
-            await asyncio.sleep(10_000)
+            await later(10_000)
 
     async def close(self) -> None:
         """Of the client itself."""

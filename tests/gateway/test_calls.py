@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anything import OddError
 from call_rig import DEADLINE_MS, Rig, hosted, later
 from virtual import VirtualLoop, run
 
@@ -221,10 +222,6 @@ def test_a_tool_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
 
     rig = playing(tmp_path, main, tools=tools(hangs))
     assert rig.board.broken == 0
-
-
-class OddError(BaseException):
-    """A library's own, that is no Exception."""
 
 
 @pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError, RecursionError, TypeError, OddError])

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 
 import pytest
 import virtual
+from anything import ANYTHING
 from call_rig import later
 
 from gateway.guard import Boundary, ForeignTasks, Guard, innermost, place_of
@@ -24,23 +25,6 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
         virtual.run(test(*args, **kwargs))
 
     return run
-
-
-class OddError(BaseException):
-    """A library's own, that is no Exception."""
-
-
-ANYTHING: list[Callable[[], BaseException]] = [
-    lambda: SystemExit(2),
-    lambda: KeyboardInterrupt(),
-    lambda: GeneratorExit(),
-    lambda: asyncio.CancelledError(),
-    lambda: RecursionError(),
-    lambda: MemoryError(),
-    lambda: TypeError("words"),
-    lambda: OddError(),
-    lambda: BaseExceptionGroup("several", [SystemExit(1)]),
-]
 
 
 def test_a_guard_reports_exceptions_and_lets_exits_pass() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from call_rig import turn
 
 from gateway.socket_transport import CORKED_MAX_BYTES, Cork, Line, Portions, cork_here
 
@@ -234,7 +235,7 @@ def test_reading_goes_on_with_what_tls_holds() -> None:
         line = line_on(tap)
         line.breathe()
         assert tap.steps == ["paused"]
-        await asyncio.sleep(0)
+        await turn()
         assert tap.steps == ["paused", "resumed", "delivered"]
 
     asyncio.run(main())
@@ -247,7 +248,7 @@ def test_a_line_that_closes_while_it_breathes_is_read_to_its_end() -> None:
         line = line_on(tap)
         line.breathe()
         line.close()
-        await asyncio.sleep(0)
+        await turn()
         assert (tap.steps, tap.ended) == (["paused", "resumed"], ["closed"])
         line.gone()
 
@@ -265,15 +266,15 @@ def test_portions_leave_turns_between_them_and_none_of_their_bytes_behind() -> N
         assert (taken, tap.steps) == ([b"0123"], ["paused"])
         portions.room[:2] = b"ab"
         portions.came(2)  # what the transport had on its way
-        await asyncio.sleep(0)
+        await turn()
         assert taken == [b"0123", b"4567"]
-        await asyncio.sleep(0)
+        await turn()
         assert (taken[2:], tap.steps) == ([b"89ab"], ["paused", "resumed"])
         portions.room[:9] = b"cdefghijk"
         portions.came(9)
         portions.finish()
         assert taken[3:] == [b"cdef", b"ghij", b"k"]
-        await asyncio.sleep(0)
+        await turn()
         assert len(taken) == 6
 
     asyncio.run(main())

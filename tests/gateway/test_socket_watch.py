@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import asyncio
 import os
 
+from call_rig import later
 from virtual import run
 
 from gateway.socket_watch import LOOK_S, Watch
@@ -17,11 +17,11 @@ def test_a_line_that_has_ended_is_read_again_and_one_that_lives_is_not() -> None
         watch = Watch()
         watch.add(ended[1], lambda: read_again.append("ended"))
         watch.add(living[1], lambda: read_again.append("living"))
-        await asyncio.sleep(LOOK_S * 1.5)
+        await later(LOOK_S * 1.5)
         assert read_again == ["ended"]
         watch.remove(ended[1])
         watch.remove(ended[1])
-        await asyncio.sleep(LOOK_S)
+        await later(LOOK_S)
         assert read_again == ["ended"]
 
     try:
@@ -40,9 +40,9 @@ def test_the_watch_rests_while_there_is_nothing_to_look_after() -> None:
         watch = Watch()
         watch.add(ended[1], lambda: read_again.append("first"))
         watch.remove(ended[1])
-        await asyncio.sleep(LOOK_S * 3)
+        await later(LOOK_S * 3)
         watch.add(ended[1], lambda: read_again.append("second"))
-        await asyncio.sleep(LOOK_S * 1.5)
+        await later(LOOK_S * 1.5)
         assert read_again == ["second"]
 
     try:

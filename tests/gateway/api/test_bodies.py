@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
+from call_rig import later
 from virtual import run
 
 from gateway.api.bodies import BODY_S, LINGER_S, SECONDS_WORTH_BYTES, BodyMiddleware
@@ -45,7 +46,7 @@ class Client:
         if self.pieces_taken == len(self._pieces):
             await asyncio.Event().wait()  # an idle line
         if self._every_s:
-            await asyncio.sleep(self._every_s)
+            await later(self._every_s)
         piece = self._pieces[self.pieces_taken]
         self.pieces_taken += 1
         more = self.pieces_taken < len(self._pieces) or not self._whole

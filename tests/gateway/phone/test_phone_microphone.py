@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
+from call_rig import later
 from virtual import run
 from websockets.exceptions import ConnectionClosedOK
 
@@ -29,7 +30,7 @@ class Wire:
 
     async def send(self, text: str) -> None:
         stall_s, self.stalls_s = self.stalls_s, 0.0
-        await asyncio.sleep(stall_s)
+        await later(stall_s)
         if len(self.came) >= self.closes_after:
             raise ConnectionClosedOK(None, None)
         message = orjson.loads(text)
@@ -69,10 +70,10 @@ def test_silence_is_sent_until_something_happens_or_for_so_long() -> None:
 
 def test_what_was_sent_by_any_moment_is_what_was_spoken_until_then() -> None:
     async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
-        speaking = asyncio.create_task(microphone.say(SPOKEN))
+        speaking = asyncio.Task(microphone.say(SPOKEN))
         lengths_ms = []
         for at_ms in (1, 19, 21, 39, 41, 59, 61):
-            await asyncio.sleep((at_ms - microphone.now_ms()) / 1000)
+            await later((at_ms - microphone.now_ms()) / 1000)
             assert microphone.spoken_ms * 48 == len(sent)
             lengths_ms.append((at_ms, microphone.spoken_ms))
         assert lengths_ms == [(1, 0), (19, 0), (21, 20), (39, 20), (41, 40), (59, 40), (61, 60)]
@@ -104,8 +105,8 @@ def test_a_call_that_is_over_takes_no_more_sound() -> None:
 
 def test_a_call_that_ends_while_a_frame_is_spoken_does_not_get_that_frame() -> None:
     async def test(microphone: Microphone, wire: Wire, sent: bytearray) -> None:
-        speaking = asyncio.create_task(microphone.say(SPOKEN))
-        await asyncio.sleep(0.030)
+        speaking = asyncio.Task(microphone.say(SPOKEN))
+        await later(0.030)
         microphone.off = True
         await speaking
         assert (len(wire.came), len(sent)) == (1, 960)

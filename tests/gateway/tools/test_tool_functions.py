@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
+from anything import OddError
 from pydantic import AfterValidator, BaseModel, Field
 
 from gateway.tools.contract import ToolContext, ToolResult
@@ -197,10 +198,6 @@ def test_a_function_refuses_in_its_own_words(plain: bool) -> None:
 
     with pytest.raises(ToolFailed, match="out of soup"):
         run(from_function(look if plain else look_async))
-
-
-class OddError(BaseException):
-    """A library's own, that is no Exception."""
 
 
 RAISED: list[type[BaseException]] = [

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import virtual
+from anything import ANYTHING
+from call_rig import later
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_endpoint_fakes import ANYTHING, END, FakeClient, delta, events
+from local_endpoint_fakes import END, FakeClient, delta, events
 
 from audio.formats import PCM16_24K, PCMU_8K, AudioFormat
 from gateway.guard import ForeignTasks
@@ -42,7 +44,7 @@ async def until_done(part: Any, most_s: float = 200.0) -> float:
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     while not part.done:
-        await asyncio.sleep(0.02)
+        await later(0.02)
         assert loop.time() - began_s < most_s
     return loop.time() - began_s
 
@@ -58,7 +60,7 @@ async def answered(client: FakeClient) -> tuple[str, list[WantedCall], float, Ch
     began_s = loop.time()
     while not thought.done:
         sentences += thought.take()
-        await asyncio.sleep(0.02)
+        await later(0.02)
         assert loop.time() - began_s < 200
     sentences += thought.take()
     assert thought.take() == []
@@ -84,7 +86,7 @@ async def spoken(client: FakeClient, format: AudioFormat = PCM16_24K) -> tuple[b
         payload += sound.take()
         if sound.done:
             break
-        await asyncio.sleep(0.02)
+        await later(0.02)
         assert loop.time() - began_s < 200
     assert await foreign.close(1.0) == 0
     return payload, loop.time() - began_s
@@ -94,7 +96,7 @@ async def spoken(client: FakeClient, format: AudioFormat = PCM16_24K) -> tuple[b
 @pytest.mark.parametrize("at_once", [True, False])
 def test_anything_raised_costs_the_answer_only(make: Callable[[], BaseException], at_once: bool) -> None:
     async def main() -> None:
-        beside = asyncio.create_task(asyncio.sleep(1))
+        beside = asyncio.Task(later(1))
         pieces = [] if at_once else events(delta(content="Well. I th"))
         text, calls, _, mind = await answered(FakeClient(pieces, make, at_once))
         assert (text, calls) == (APOLOGY if at_once else f"Well. I th {APOLOGY}", [])
@@ -136,8 +138,8 @@ def test_an_answer_is_spoken_and_remembered() -> None:
         text, calls, _, mind = await answered(client)
         assert (text, calls) == ("One. Two. \U0001f600", [])
         mind.answer([Typed("And?")])
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await later(0)
+        await later(0)
         assert client.asked[1]["messages"][2] == {"role": "assistant", "content": " One. Two. \U0001f600"}
         assert client.closed >= 1
 
@@ -319,17 +321,17 @@ def test_a_dropped_answer_is_stopped() -> None:
         client = FakeClient(stays_open=True)
         thought = ChatMind(ENDPOINT, client, foreign.start).answer([Typed("Hello")])
         sound = RemoteMouth(ENDPOINT, client, foreign.start, OwnVoice()).begin("Hello.", PCM16_24K)
-        await asyncio.sleep(1)
+        await later(1)
         thought.drop()
         sound.drop()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await later(0)
+        await later(0)
         assert len(foreign) == 0
         assert client.closed == 2
         early = ChatMind(ENDPOINT, client, foreign.start).answer([Typed("Hello")])
         early.drop()  # before its first step
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await later(0)
+        await later(0)
         assert len(foreign) == 0
         assert early.done
 
@@ -339,7 +341,7 @@ def test_a_dropped_answer_is_stopped() -> None:
 def test_a_sound_that_stands_in_is_stopped_too() -> None:
     async def main() -> None:
         sound = RemoteMouth(ENDPOINT, FakeClient([], OSError), ForeignTasks().start, OwnVoice()).begin("x", PCM16_24K)
-        await asyncio.sleep(1)
+        await later(1)
         assert sound.take() == b"o"
         sound.drop()
         assert sound.done

@@ -11,7 +11,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from local_endpoint_fakes import ANYTHING
+from anything import ANYTHING
+from call_rig import later
 from local_world import front_desk_offline, parts_or_skip
 
 from gateway.ids import CountingIds
@@ -177,7 +178,7 @@ class FakeEngine:
         self.closed += 1
         while self.hangs:
             with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.02)
+                await later(0.02)
         self.unlearn()
 
 
