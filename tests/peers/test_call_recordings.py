@@ -24,6 +24,8 @@ from audio.formats import PCM16_24K, AudioFrame
 from audio.levels import FrameTime, LevelTrack
 from audio.wav import read_wav
 
+pytestmark = pytest.mark.timed
+
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 ASTERISK = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 needs_recordings = pytest.mark.skipif(

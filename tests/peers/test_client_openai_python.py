@@ -8,7 +8,7 @@ import pytest
 from peers.client_calls import TALKS, Talk, check_call, check_order, check_types, hold_call, needs_python
 from peers.client_house import House
 
-pytestmark = pytest.mark.openai_sdk
+pytestmark = [pytest.mark.openai_sdk, pytest.mark.timed]
 
 
 @pytest.mark.parametrize("talk", TALKS, ids=lambda talk: talk.agent)

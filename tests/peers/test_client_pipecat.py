@@ -8,7 +8,7 @@ import pytest
 from peers.client_calls import TALKS, Talk, check_call, hold_call, needs_python
 from peers.client_house import House
 
-pytestmark = pytest.mark.pipecat
+pytestmark = [pytest.mark.pipecat, pytest.mark.timed]
 
 
 @pytest.mark.parametrize("talk", TALKS, ids=lambda talk: talk.agent)

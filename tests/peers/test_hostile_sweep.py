@@ -38,7 +38,7 @@ from peers.hostile_house import Healthy, hostile_world
 from peers.hostile_table import Case, Says, World, judge
 
 pytest.importorskip("openai", reason="needs openai: pip install 'patchbay[openai]'")
-pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets]
+pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets, pytest.mark.timed]
 
 AT_ONCE = int(os.environ.get("PATCHBAY_SWEEP_AT_ONCE", "10"))  # hostile calls
 LONGEST_GAP_MS = 100

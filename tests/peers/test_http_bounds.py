@@ -14,7 +14,7 @@ import pytest
 from peers.server_files import KEY
 from peers.server_house import Server, serving
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 PATH = "/v1/realtime/client_secrets"
 PIECE = b"1," * 32_768  # 64 KiB

@@ -33,7 +33,7 @@ from peers.endpoint_house import (
 
 from gateway.models.local.chat import APOLOGY
 
-pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets]
+pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets, pytest.mark.timed]
 
 CHAT, SPEECH, TRANSCRIPTION = frozenset({"chat"}), frozenset({"speech"}), frozenset({"transcription"})
 LOOKUP: JsonObject = {

@@ -20,7 +20,7 @@ from peers.endpoint_house import Body, deltas, hostile
 
 from gateway.models.local.chat import APOLOGY
 
-pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets]
+pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets, pytest.mark.timed]
 
 AGENT = """
 model: local/offline

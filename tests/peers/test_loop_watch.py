@@ -12,6 +12,8 @@ import pytest
 from gateway import loop_watch
 from gateway.loop_watch import LoopWatch
 
+pytestmark = pytest.mark.timed
+
 
 def block() -> None:
     """Hold the loop without using the processor."""

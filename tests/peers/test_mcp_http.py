@@ -26,7 +26,7 @@ from gateway.tools.pool import McpPool
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 ROOT = Path(__file__).parents[2]
 TIMES = LinkTimes(connect_ms=3000, wait_ms=5000, first_retry_ms=50, last_retry_ms=200, settle_ms=20)
 EVENING: JsonObject = {"date": "tomorrow", "time": "7 pm", "party_size": 2}

@@ -22,7 +22,7 @@ from gateway.tools.mcp_sdk import quiet
 from gateway.tools.pool import McpPool
 from sessions.errors import ToolFailed
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 ODD = Path(__file__).parent / "odd_mcp.py"
 TIMES = LinkTimes(connect_ms=8000, wait_ms=5000, first_retry_ms=50, settle_ms=20)
 TRANSPORTS = ("stdio", "json", "sse")

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page, Playwright, WebSocketRoute
 
 missing = chromium_missing()
-pytestmark = [pytest.mark.chromium, pytest.mark.skipif(missing is not None, reason=f"needs {missing}")]
+pytestmark = [
+    pytest.mark.chromium,
+    pytest.mark.skipif(missing is not None, reason=f"needs {missing}"),
+    pytest.mark.timed,
+]
 
 KEY = "page-key-of-no-worth"
 STOP_S = 0.1  # from the page's learning of an interruption to the last audible sample

@@ -13,7 +13,7 @@ from replay_file import load_replay
 from replay_player import Outcome
 from replay_sockets import ModelHouse, SocketWorld, serving, socket_world
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 NAMES = ("booking", "barge-in-reported", "model-drops-once", "tool-fails")
 MODELS = ("in process", "over a socket")

@@ -11,7 +11,7 @@ import pytest
 from peers.server_callers import Caller, all_of, calling, refused, run, soon
 from peers.server_house import Server, serving
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 STORY = "Once upon a time a xylophone lived by the sea and played all day."
 

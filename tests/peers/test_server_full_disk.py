@@ -22,7 +22,7 @@ from peers.server_callers import Caller, calling, run
 from peers.server_house import Server, serving
 from peers.small_disk import Disk, small_disk
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 OUTAGE_S = float(os.environ.get("PATCHBAY_OUTAGE_S", "6"))
 CALLS = 20

@@ -14,7 +14,7 @@ from peers.server_callers import Caller, all_of, calling, run, soon
 from peers.server_house import Server, serving, start, stop
 from websockets.exceptions import ConnectionClosed
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 KEPT_S = 0.25
 CALLS = 6

@@ -25,7 +25,7 @@ from gateway.app import Gateway
 from gateway.sockets import SocketLimits
 from sessions.documents import SESSION_ID
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 MIB = 1 << 20
 NOTICED_S = QUICK.ping_idle_s + QUICK.ping_reply_s + QUICK.goodbye_s + 1.0

@@ -19,7 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from gateway.dial import dial
 from gateway.server import PatchbayServer
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 MANY = 600
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # how a TLS handshake begins

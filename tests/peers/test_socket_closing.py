@@ -14,7 +14,7 @@ from peers.test_socket_reading import served_by
 from gateway.auth.requests import Refusal, UpgradeRequest
 from gateway.dial import dial
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 CLOSE = b"\x03\xe8first"
 AFTER = {

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from peers.socket_harness import Raw, Wire, certificate, frame, run, upgrade_head
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 SERVER = """
 import asyncio, sys

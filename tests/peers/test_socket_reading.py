@@ -15,7 +15,7 @@ from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving, 
 from gateway.auth.requests import Refusal, UpgradeRequest
 from gateway.dial import dial
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 SIZES = pytest.mark.parametrize("size", [16_384, 25_000, 100_000, 300_000])
 LARGE = 300_000

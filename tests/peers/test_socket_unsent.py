@@ -17,7 +17,7 @@ from peers.test_socket_reading import blocking, head_of_101
 from gateway.dial import dial
 from gateway.sockets import SocketLimits
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 MIB = 1 << 20
 PAYLOADS = pytest.mark.parametrize("payload", [b"", b"x" * 125], ids=["empty", "long"])

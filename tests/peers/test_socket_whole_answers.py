@@ -18,7 +18,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from gateway.dial import dial
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 SIZES = (1_000, 16_000, 16_384, 17_000, 25_000, 64_000, 65_536, 100_000, 300_000)
 ANSWERS = 150

@@ -10,10 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.boots import Boots
 from gateway.clock import SystemClock
 from gateway.staterecovery import recover
 from sessions.stores.sqlite import SqliteStore
+
+pytestmark = pytest.mark.timed
 
 ROOT = Path(__file__).parents[2]
 BUSY_CALLS = 40
