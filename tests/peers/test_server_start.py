@@ -1,4 +1,4 @@
-"""A server that cannot have its port, and one whose parts break: both end, and say so."""
+"""A server that cannot have its port ends and says so; one whose parts break goes on and says so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from peers.server_house import environment
 from gateway.app import Gateway, Overrides
 from gateway.binding import bound
 from gateway.clock import SystemClock
+from gateway.guard import AGAIN_S
 from gateway.ids import CountingIds
 from gateway.settings import Settings
 
@@ -55,7 +57,9 @@ def test_a_port_is_held_from_the_moment_it_is_bound() -> None:
         one.close()
 
 
-def test_a_part_that_breaks_takes_the_server_with_it(tmp_path: Path) -> None:
+def test_a_part_that_breaks_begins_anew_and_the_server_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     furnish(tmp_path)
     settings = Settings(
         data_dir=tmp_path / "data",
@@ -63,20 +67,29 @@ def test_a_part_that_breaks_takes_the_server_with_it(tmp_path: Path) -> None:
         plugins_dir=tmp_path / "plugins",
         mcp_config=tmp_path / "none",
     )
+    began: list[float] = []
 
-    class Broken:
-        """A recorder's queue that fails as nothing of ours should."""
-
-        async def run(self) -> None:
-            await asyncio.sleep(0.3)
-            raise RuntimeError("ours")
+    async def broken() -> None:
+        began.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.1)
+        raise SystemExit(4)
 
     async def main() -> Gateway:
         gateway = Gateway(settings, SystemClock(), CountingIds(), Overrides(inline=True))
-        gateway.finisher.run = Broken().run  # type: ignore[method-assign]
+        gateway.finisher.run = broken  # type: ignore[method-assign]
         server = gateway.server()
-        async with asyncio.timeout(10):
+
+        async def stop_later() -> None:
+            while len(began) < 3:
+                await asyncio.sleep(0.05)
+            server.stop()
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            tasks.create_task(stop_later())
             await server.serve(bound("127.0.0.1", 0, "HERE"))
         return gateway
 
-    assert asyncio.run(main()).fault is not None
+    assert asyncio.run(main()).fault is None
+    assert all(later - earlier >= AGAIN_S for earlier, later in pairwise(began))
+    told = [line for line in caplog.records if line.message == "a job beside the calls broke and begins anew"]
+    assert [(line.__dict__["job"], line.__dict__["kind"]) for line in told][:2] == [("recordings", "SystemExit")] * 2
