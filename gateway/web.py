@@ -167,14 +167,7 @@ def _probes(app: FastAPI, gateway: Served) -> None:
         "/readyz",
         tags=["probes"],
         response_model=shapes.Readiness,
-        responses=_example({"status": "ready", "problems": []})
-        | {
-            503: {
-                "model": shapes.Readiness,
-                **_example({"status": "draining", "problems": []})[200],
-                "description": "No calls now",
-            }
-        },
+        responses=_example({"status": "ready", "problems": []}) | {503: _no_calls()},
     )
     async def readyz() -> JSONResponse:
         """New calls are taken."""
@@ -196,6 +189,7 @@ def _probes(app: FastAPI, gateway: Served) -> None:
             "patchbay_calls_broken_total": board.broken,
             "patchbay_model_legs_opened_total": switchboard.model_legs_opened,
             "patchbay_store_healthy": int(gateway.keeper.healthy),
+            "patchbay_documents_waiting": gateway.keeper.waiting,
             "patchbay_documents_spooled_total": gateway.keeper.counts.spooled,
             "patchbay_documents_lost_total": gateway.keeper.counts.lost,
         }
