@@ -159,7 +159,7 @@ class PatchbayServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._gate.open(tasks)
+            self._gate.open()
             try:
                 await super().serve(sockets)
             finally:

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.auth.requests import Refusal, UpgradeRequest, read_request
-from gateway.guard import Guard
+from gateway.guard import Boundary, ForeignTasks
 from gateway.half_open import HalfOpen, HalfOpenConnection
 from gateway.socket_protocol import adopt
 from gateway.socket_transport import read_on
@@ -92,12 +92,13 @@ class Gate:
         self.admit_timeout_s = admit_timeout_s
         self.head_timeout_s = head_timeout_s
         self.sockets: weakref.WeakSet[PicowsSocket] = weakref.WeakSet()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._opened = False
+        self._tasks = ForeignTasks()
         self._admitting: set[asyncio.Task[None]] = set()
 
-    def open(self, tasks: asyncio.TaskGroup) -> None:
-        """Admit in tasks of this group from now on."""
-        self._tasks = tasks
+    def open(self) -> None:
+        """Admit from now on, each in a task of its own."""
+        self._opened = True
 
     def shut(self) -> None:
         """Stop deciding, and cut the sockets that are left."""
@@ -108,14 +109,14 @@ class Gate:
 
     def turn_away(self) -> Refusal | None:
         """Why no upgrade at all is taken now."""
-        if self._tasks is None or self.draining():
+        if not self._opened or self.draining():
             return _DRAINING
         return _BUSY if len(self._admitting) >= self.max_upgrades else None
 
     def start(self, admission: Callable[[], Any]) -> asyncio.Task[None]:
         """Run one admission. Only after `turn_away` said None."""
-        assert self._tasks is not None
-        task = self._tasks.create_task(admission())
+        assert self._opened
+        task = self._tasks.start(admission(), _log_admission)
         self._admitting.add(task)
         task.add_done_callback(self._admitting.discard)
         return task
@@ -281,7 +282,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     async def _admit(self, route: MediaRoute[Any], request: UpgradeRequest, key: str) -> None:
         answer: Any = _FAILED
-        with Guard(_log_admission):
+        with Boundary(_log_admission):
             try:
                 async with asyncio.timeout(self._gate.admit_timeout_s):
                     answer = await route.admit(request)
@@ -293,12 +294,12 @@ class GatewayProtocol(HttpToolsProtocol):
         accepted: Accepted | None = None
         gone = self.transport.is_closing() or _has_hung_up(self.transport)
         if not gone and not self._gate.draining():
-            with Guard(_log_admission):
+            with Boundary(_log_admission):
                 accepted = route.accept(answer, request)
         if accepted is not None:
             self._hand_over(route, accepted, request, key)
             return
-        with Guard(_log_admission):
+        with Boundary(_log_admission):
             route.abandon(answer)
         self._refuse(_DRAINING if self._gate.draining() else _FAILED)
 
