@@ -19,6 +19,7 @@ from typing import BinaryIO
 from audio.formats import AudioFormat, Coding
 from audio.g711 import check_whole_samples
 from audio.wav_parts import FLOAT, PCM, PCMA, PCMU, WavFormat, find_parts
+from audio.whole_file import MAX_SOUND_BYTES, read_whole
 
 TAGS = {PCM: Coding.PCM16, PCMA: Coding.PCMA, PCMU: Coding.PCMU}
 MAX_DATA_BYTES = 0xFFFF_FF00
@@ -48,15 +49,16 @@ def read_wav(source: str | Path | bytes) -> tuple[AudioFormat, list[bytes]]:
     return sound.format, sound.channels
 
 
-def read_sound(source: str | Path | bytes) -> WavSound:
+def read_sound(source: str | Path | bytes, most_bytes: int = MAX_SOUND_BYTES) -> WavSound:
     """Read a file, or a file's bytes. G.711 stays as it is, all else becomes PCM16. There may be no samples in it.
 
-    Raises WavError for what is not such a file, and OSError where it cannot be opened.
+    Raises WavError for what is not such a file, and OSError where it cannot be opened, is no plain file, or has more
+    than `most_bytes`.
     """
     if isinstance(source, bytes):
         name, content = "WAV bytes", source
     else:
-        name, content = str(source), Path(source).read_bytes()
+        name, content = str(source), read_whole(Path(source), most_bytes)
     try:
         parts = find_parts(content)
     except ValueError as error:

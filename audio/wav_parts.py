@@ -17,6 +17,7 @@ UNKNOWN_LENGTH = 0x7FFF_F000
 MOST_BYTES = 1 << 62  # a length of 64 bits that nobody has filled in is above
 HIGHEST_RATE_HZ = 384_000
 MOST_CHANNELS = 64
+MOST_PARTS = 1000  # a recording has some ten; each is looked at again for each part without a length
 
 _MEDIA_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of every sub-format that stands for a plain tag
 _KINDS = frozenset(
@@ -37,6 +38,7 @@ _KINDS = frozenset(
     }
 )
 _ENCODINGS = {2: "Microsoft ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x50: "MPEG", 0x55: "MP3", 0xFF: "AAC"}
+_TOO_MANY = f"has more than {MOST_PARTS} parts; save it anew"
 _READ = "read are PCM of 8 to 32 bits, floating point, mu-law and A-law, so save it as 16-bit PCM"
 _OTHERS = (
     (b"OggS", "an Ogg file"),
@@ -80,7 +82,9 @@ def find_parts(content: bytes) -> WavParts:
     found: WavFormat | None = None
     long_bytes: int | None = None  # the sound's length in 64 bits
     at = 12
-    while at + 8 <= len(content):
+    for _ in range(MOST_PARTS):
+        if at + 8 > len(content):
+            break
         kind, size = struct.unpack_from("<4sI", content, at)
         body = at + 8
         if kind == b"data":
@@ -97,6 +101,8 @@ def find_parts(content: bytes) -> WavParts:
         elif kind == b"ds64" and size >= 16:
             (long_bytes,) = struct.unpack_from("<Q", content, body + 8)
         at = _behind(content, body + size)
+    else:
+        raise ValueError(_TOO_MANY)
     raise ValueError("holds no sound" if found else "has no format, so it cannot be played")
 
 
@@ -111,7 +117,7 @@ def _sound(content: bytes, body: int, size: int, long_bytes: int | None) -> tupl
     if announced <= there:
         behind = _behind(content, body + announced)
         left_bytes = len(content) - behind
-        strange = left_bytes > 0 and not _are_parts(content, behind) and any(content[behind:])
+        strange = left_bytes > 0 and not _are_parts(content, behind) and not _is_blank(content, behind)
         return content[body : body + announced], f"{left_bytes} bytes behind its sound are not read" if strange else ""
     if there == 0:
         return None
@@ -121,13 +127,23 @@ def _sound(content: bytes, body: int, size: int, long_bytes: int | None) -> tupl
 
 
 def _are_parts(content: bytes, at: int) -> bool:
-    """Whether from here to its end, which may be here, a file is a row of parts; sound is none."""
-    while at + 8 <= len(content):
+    """Whether from here to its end, which may be here, a file is a row of parts; sound is none.
+
+    Raises ValueError for a row without end.
+    """
+    for _ in range(MOST_PARTS):
+        if at + 8 > len(content):
+            return at >= len(content) or _is_blank(content, at)
         kind, size = struct.unpack_from("<4sI", content, at)
         if not _is_name(kind) or (at + 8 + size > len(content) and kind not in _KINDS):
             return False
         at = _behind(content, at + 8 + size)
-    return at >= len(content) or not any(content[at:])
+    raise ValueError(_TOO_MANY)
+
+
+def _is_blank(content: bytes, at: int) -> bool:
+    """Whether all bytes from here on are 0: by comparing, since to look at each of many would hold up other threads."""
+    return content[at:] == bytes(max(len(content) - at, 0))
 
 
 def _behind(content: bytes, end: int) -> int:

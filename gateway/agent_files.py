@@ -13,12 +13,12 @@ from math import isfinite
 from pathlib import Path
 from typing import NoReturn
 
+from audio.whole_file import MAX_TEXT_BYTES, read_whole
 from gateway.agent_yaml import YamlDocument, YamlFault, read_yaml
 from gateway.realtime import owners
 from sessions.agent import Agent, Limits, ModelChoice, ReplayPolicy, ToolGrant, ToolRule, TurnDetection
 from sessions.ports import Json, JsonObject
 
-MAX_FILE_BYTES = 1 << 20
 AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MODEL_KINDS = ("local", "scripted", "openai", "azure")
 MODEL_KINDS_TO_COME = ("voice-live", "gpt-live")
@@ -76,11 +76,9 @@ def all_of(*checks: Callable[[Agent], None]) -> Callable[[Agent], None]:
 def load_agent(path: Path, check: Callable[[Agent], None]) -> Agent:
     """Read and check one file. `check` may raise AgentProblem. Raises AgentFileError."""
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path, MAX_TEXT_BYTES)
     except OSError as error:
         raise AgentFileError(path, 1, "", f"cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise AgentFileError(path, 1, "", f"has {len(raw)} bytes; at most {MAX_FILE_BYTES} are taken")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,9 +10,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from audio.whole_file import Stamp, stamp_of
 from gateway.agent_files import AgentFileError, AgentFilesError, AgentProblem, fill_instructions, load_agent
+from gateway.guard import Boundary, innermost, place_of
 from sessions.agent import Agent
 from sessions.ports import Clock
 
@@ -30,13 +33,13 @@ def agent_paths(folder: Path) -> list[Path]:
     where = folder.absolute()
     if not folder.is_dir():
         raise NoAgents(f"agents are looked for in {where}, which is not a folder; make it, or set PATCHBAY_AGENTS_DIR")
-    # A link that leads nowhere is a file that cannot be read, which is told: else its agent would just be missing.
-    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
-    files = sorted(path for path in entries if path.is_file() or (path.is_symlink() and not path.exists()))
-    for path in files:
+    # What is called so and is no file, or a link to none, cannot be read, and that is told: else its agent would just
+    # be missing.
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for path in entries:
         if path.suffix.lower() in (".yml", ".yaml") and path.suffix != ".yaml":
             raise AgentFileError(path, 1, "", f"an agent's file ends in .yaml; call it {path.stem}.yaml")
-    found = [path for path in files if path.suffix == ".yaml"]
+    found = [path for path in entries if path.suffix == ".yaml"]
     if not found:
         raise NoAgents(f"there is no agent in {where}; put a file such as front-desk.yaml there (docs/agents.md)")
     return found
@@ -48,14 +51,11 @@ def render_instructions(agent: Agent, *, today: datetime, caller_number: str) ->
     return fill_instructions(agent.instructions, {"today": date, "caller.number": caller_number or "unknown"})
 
 
-_Stamp = tuple[int, int]  # when the file was changed, in ns, and its bytes
-
-
 @dataclass(slots=True)
 class _Entry:
     path: Path
     agent: Agent
-    stamp: _Stamp | None  # None: the file was gone
+    stamp: Stamp | None  # None: the file was gone
     coming: Agent | None = None  # a newer version, until it is ready
 
 
@@ -86,7 +86,7 @@ class AgentBook:
         self._entries: dict[str, _Entry] = {}
         faults: list[AgentFileError] = []
         for path in agent_paths(folder):
-            stamp = _stamp(path)  # before the reading: a change in between is seen at the next look
+            stamp = stamp_of(path)  # before the reading: a change in between is seen at the next look
             try:
                 self._entries[path.stem] = _Entry(path, load_agent(path, check), stamp)
             except AgentFileError as fault:
@@ -118,7 +118,7 @@ class AgentBook:
         return [*self.all(), *coming]
 
     async def look(self) -> None:
-        """See which files have changed, once a second at most, and read those in a thread: 10 to 20 ms for each.
+        """See which files have changed, once a second at most, and read those, all in threads: 10 to 20 ms for each.
 
         A file that has become bad, or is gone, leaves its agent as it was; `problems` then says so.
         """
@@ -126,16 +126,17 @@ class AgentBook:
         if now_ms - self._looked_ms < LOOK_AGAIN_MS:
             return
         self._looked_ms = now_ms
+        stamps = await asyncio.to_thread(self._stamps)
         for name, entry in self._entries.items():
-            before, entry.stamp = entry.stamp, None
-            try:
-                entry.stamp = _stamp(entry.path)
-                if entry.stamp != before:
+            before, entry.stamp = entry.stamp, stamps[name]
+            if entry.stamp is None or entry.stamp != before:
+                with Boundary(partial(self._broke, name, entry.path)):
                     read = await asyncio.to_thread(load_agent, entry.path, self._check)
                     entry.coming = read if read.version != entry.agent.version else None
                     self._problems.pop(name, None)
-            except AgentFileError as error:
-                self._keep_old(name, str(error))
+
+    def _stamps(self) -> dict[str, Stamp | None]:
+        return {name: stamp_of(entry.path) for name, entry in self._entries.items()}
 
     def _current(self, name: str, entry: _Entry) -> Agent:
         if entry.coming is not None:
@@ -147,15 +148,12 @@ class AgentBook:
                 entry.coming = None
         return entry.agent
 
+    def _broke(self, name: str, path: Path, fault: BaseException) -> None:
+        """One file that cannot be used, for whatever reason, leaves the others as they are."""
+        cause = f"{path}: cannot be used: {type(innermost(fault)).__name__} {place_of(fault)}"
+        self._keep_old(name, str(fault) if isinstance(fault, AgentFileError) else cause)
+
     def _keep_old(self, name: str, problem: str) -> None:
         if self._problems.get(name) != problem:
             log.warning("an agent's file cannot be used; its last good version is", extra={"problem": problem})
         self._problems[name] = problem
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise AgentFileError(path, 1, "", f"cannot be read: {error.strerror}") from error
-    return found.st_mtime_ns, found.st_size

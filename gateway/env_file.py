@@ -14,6 +14,8 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
+from audio.whole_file import MAX_TEXT_BYTES, read_whole
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # others' names may have dots and dashes
 _OURS = re.compile(r"PATCHBAY_", re.IGNORECASE)
 _OURS_WITHIN = re.compile(r"PATCHBAY_\w+\s*[=:]", re.IGNORECASE)
@@ -39,7 +41,7 @@ class EnvLine:
 def read_env_file(path: Path) -> list[EnvLine]:
     """The file's assignments and faults in order; none where there is no file. Raises EnvFileFault."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_whole(path, MAX_TEXT_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise EnvFileFault("is not UTF-8 text; save it as such") from error
     except FileNotFoundError as error:

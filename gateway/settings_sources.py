@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio.whole_file import MAX_TEXT_BYTES, read_whole
 from gateway.agent_yaml import YamlFault, read_yaml
 from gateway.env_file import EnvFileFault, read_env_file
 from gateway.settings_names import (
@@ -134,7 +135,7 @@ def _take(name: str, value: str, place: str, source: Source, fields: Collection[
 
 def _read_yaml_file(path: Path, source: Source, fields: Collection[str]) -> None:
     try:
-        document = read_yaml(path.read_text("utf-8-sig"))
+        document = read_yaml(read_whole(path, MAX_TEXT_BYTES).decode("utf-8-sig"))
     except FileNotFoundError as error:
         if path.is_symlink():
             raise SourceFault(f"{path}: is a link that leads nowhere; mend it, or take it away") from error

@@ -37,8 +37,10 @@ async def keep_warm(agents: AgentBook, registry: ModelRegistry, mcp: McpPool, wa
     warmed.set()
     while True:  # an agent whose file has changed may need what no agent needed before
         await asyncio.sleep(WARM_EVERY_S)
-        with Boundary(partial(_log_fault, "an agent cannot be made ready")):
+        with Boundary(partial(_log_fault, "changed files cannot be read")):
             await agents.look()
+            await registry.look(agents.needed())
+        with Boundary(partial(_log_fault, "an agent cannot be made ready")):
             await registry.warm(agents.needed())
 
 

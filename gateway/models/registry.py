@@ -128,6 +128,10 @@ class ModelRegistry:
         assert engine is not None
         return engine
 
+    async def look(self, agents: list[Agent]) -> None:
+        """Read again, in threads, the scripts of these agents whose files have changed."""
+        await self._scripts.look({agent.model.name for agent in agents if agent.model.kind == "scripted"})
+
     async def warm(self, agents: list[Agent]) -> dict[str, str]:
         """Load what these agents need, in threads; what could not be loaded, and why, by kind.
 

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
-import yaml
+from yaml import SafeLoader, ScalarNode
+from yaml.constructor import SafeConstructor
 
-from audio.formats import PCM16_24K, PCMU_8K, AudioFormat
+from audio.formats import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
 from audio.mono import to_mono
 from audio.wav import read_sound
+from audio.whole_file import MAX_TEXT_BYTES, read_whole
+from gateway.agent_yaml import LOADER, MAX_DIGITS, Scalar, YamlDocument, YamlFault, read_yaml
 from gateway.models.scripted_shape import (
     FAST,
     NO_FAULTS,
@@ -36,7 +40,9 @@ from sessions.usage import TokenUsage
 log = logging.getLogger(__name__)
 
 MAX_MS = 600_000
-MAX_DEPTH = 32
+MAX_RECORDING_BYTES = 1 << 24  # nearly six minutes of PCM16 at 24 kHz
+_CONSTRUCTOR = SafeConstructor()
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 Read = TypeVar("Read")
 
@@ -52,7 +58,7 @@ class ScriptError(ValueError):
 
 def load_script(path: Path) -> Script:
     """Read a script and the recordings it names. Raises ScriptError, or OSError where the file cannot be read."""
-    content = path.read_bytes()
+    content = read_whole(path, MAX_TEXT_BYTES)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -63,58 +69,43 @@ def load_script(path: Path) -> Script:
 def read_script(text: str, name: str, folder: Path) -> Script:
     """Read a script's text. `name` is for errors, `folder` is where its recordings lie. Raises ScriptError."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ScriptError(name, 1 if mark is None else mark.line + 1, "", problem) from error
-    except RecursionError as error:
-        raise ScriptError(name, 1, "", "is nested too deeply") from error
-    source = _Source(name, folder)
-    return _script(source, {} if node is None else source.value(node, ""), Path(name).stem)
+        # JSON may write an emoji as two escapes, each half a sign. libyaml refuses those, PyYAML's own parser does not.
+        document = read_yaml(text, _scalar, SafeLoader if _SURROGATE.search(text) else LOADER)
+    except YamlFault as fault:
+        raise ScriptError(name, fault.line, fault.field, fault.message) from fault
+    value = cast("Value", document.value)
+    return _script(_Source(name, folder, document), {} if value is None else value, Path(name).stem)
+
+
+def _scalar(scalar: Scalar) -> str | int | float | bool | None:
+    """A value by YAML 1.1, but for dates, which are text. Raises ValueError."""
+    text = scalar.text
+    if scalar.tag == "null":
+        return None
+    if scalar.tag == "bool" and text.lower() in SafeConstructor.bool_values:
+        return SafeConstructor.bool_values[text.lower()]
+    if scalar.tag not in ("bool", "int", "float"):
+        return text
+    try:
+        if scalar.tag == "bool" or len(text) > MAX_DIGITS:
+            raise ValueError
+        node = ScalarNode(scalar.tag, text)
+        return _CONSTRUCTOR.construct_yaml_int(node) if scalar.tag == "int" else _CONSTRUCTOR.construct_yaml_float(node)
+    except (ValueError, IndexError, OverflowError) as error:
+        raise ValueError("is not a plain value") from error
 
 
 class _Source:
     """The file being read: where each field stands, for the errors."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, document: YamlDocument) -> None:
         self.name = name
         self.folder = folder
-        self._lines: dict[str, int] = {"": 1}
-        self._numbers: dict[str, str] = {}  # as they are written, by their field
-        self._loader = yaml.SafeLoader("")
-
-    def value(self, node: yaml.Node, path: str, depth: int = 0) -> Value:
-        """The plain value of a node; notes the lines of all fields in it."""
-        self._lines.setdefault(path, node.start_mark.line + 1)
-        if depth > MAX_DEPTH:
-            raise self.error(path, "nested too deeply")
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(inner, f"{path}[{at}]", depth + 1) for at, inner in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            try:
-                scalar = self._loader.construct_object(node)
-            except (yaml.YAMLError, ValueError, OverflowError) as error:
-                raise self.error(path, "is not a plain value") from error
-            if isinstance(scalar, int | float) and not isinstance(scalar, bool):
-                self._numbers[path] = node.value
-            return scalar if isinstance(scalar, str | int | float | bool | None) else str(node.value)
-        found: dict[str, Value] = {}
-        for key_node, inner in node.value:
-            key = str(key_node.value)
-            here = f"{path}.{key}" if path else key
-            self._lines[here] = key_node.start_mark.line + 1
-            if key in found:
-                raise self.error(here, "stands here a second time")
-            found[key] = self.value(inner, here, depth + 1)
-        return found
+        self._document = document
 
     def error(self, path: str, problem: str) -> ScriptError:
         """An error about a field."""
-        known = path
-        while known not in self._lines:
-            known = known.rpartition(".")[0]
-        return ScriptError(self.name, self._lines[known], path, problem)
+        return ScriptError(self.name, self._document.line_of(path), path, problem)
 
     def table(self, value: Value, path: str, allowed: frozenset[str]) -> dict[str, Value]:
         """A mapping with no other keys than those allowed."""
@@ -137,7 +128,7 @@ class _Source:
         """A string; numbers are taken as they are written."""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.error(path, "must be a text")
-        return well_formed(value) if isinstance(value, str) else self._numbers[path]
+        return well_formed(value) if isinstance(value, str) else self._document.written[path]
 
     def flag(self, value: Value, path: str) -> bool:
         """A boolean."""
@@ -313,7 +304,7 @@ def _trouble(source: _Source, value: Value, path: str) -> Trouble:
 def _recording(source: _Source, value: Value, path: str) -> Recording:
     name = source.text(value, path)
     try:
-        sound = read_sound(source.folder / name)
+        sound = read_sound(source.folder / name, MAX_RECORDING_BYTES)
         mono = to_mono(sound.format, sound.channels)
         _check_rate(mono.format)
     except (OSError, ValueError) as error:  # WavError is one; so is a name that no file can have
@@ -323,7 +314,17 @@ def _recording(source: _Source, value: Value, path: str) -> Recording:
     for remark in filter(None, (sound.remark, mono.remark)):
         told = {"script": source.name, "field": path, "recording": name, "remark": remark}
         log.warning("a script's recording is not used as it is", extra=told)
-    return Recording(mono.format, mono.payload)
+    recording = Recording(mono.format, mono.payload)
+    _convert(recording)
+    return recording
+
+
+def _convert(recording: Recording) -> None:
+    """Into what most calls use, while no call waits for it. Imported here as below."""
+    from gateway.models.scripted_sound import recorded
+
+    for wanted in (PCM16_24K, PCMU_8K, PCMA_8K):
+        recorded(recording, wanted)
 
 
 def _check_rate(format: AudioFormat) -> None:

@@ -1,10 +1,15 @@
-"""The scripts of a process: read again when a file changes, and kept for when a change turns out bad."""
+"""The scripts of a process: looked at beside the calls, and kept for when a change turns out bad."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
+from audio.whole_file import Stamp, stamp_of
+from gateway.guard import Boundary, innermost, place_of
 from gateway.models.scripted_file import ScriptError, load_script
 from gateway.models.scripted_shape import Script
 
@@ -12,26 +17,51 @@ log = logging.getLogger(__name__)
 
 
 class ScriptLibrary:
-    """Has each script as its file is now."""
+    """Has each script in the newest version of its file that could be used."""
 
     def __init__(self, folder: Path) -> None:
         """Names of scripts are paths from `folder`."""
         self._folder = folder
-        self._known: dict[Path, tuple[int, Script]] = {}  # with the file's time of change
+        self._known: dict[str, Script] = {}
+        self._stamps: dict[str, Stamp | None] = {}  # of each file when it was last read, well or not
+        self._bad: set[str] = set()  # whose files could not be used when they were last read
+        self._problems: dict[str, str] = {}  # as the log has told them
 
     def read(self, name: str) -> Script:
-        """The script as its file is now. Raises ScriptError, or OSError where the file cannot be read."""
+        """The script as its file is now; not for the loop. Raises ScriptError, or OSError where it cannot be read."""
         path = self._folder / name
-        changed_ns = path.stat().st_mtime_ns
-        known = self._known.get(path)
-        if known is None or known[0] != changed_ns:
-            known = self._known[path] = (changed_ns, load_script(path))
-        return known[1]
+        stamp = stamp_of(path)  # before the reading: a change in between is seen at the next look
+        if name not in self._known or name in self._bad or stamp is None or self._stamps.get(name) != stamp:
+            self._stamps[name] = stamp
+            self._bad.add(name)
+            self._known[name] = load_script(path)
+            self._bad.discard(name)
+            self._problems.pop(name, None)
+        return self._known[name]
 
     def for_call(self, name: str) -> Script:
-        """The same of a script that has been read once; where that fails now, its last good version."""
-        try:
-            return self.read(name)
-        except (ScriptError, OSError) as error:
-            log.warning("a script turned bad; its last good version is used", extra={"why": str(error)})
-            return self._known[self._folder / name][1]
+        """The last good version of a script that has been read once. It reads no file."""
+        return self._known[name]
+
+    async def look(self, names: Collection[str]) -> None:
+        """Read in a thread those of these scripts whose files have changed.
+
+        A file that has become bad, or is gone, leaves its script as it was, and the log tells why.
+        """
+        wanted = [name for name in names if name in self._known]
+        if not wanted:
+            return
+        for name in await asyncio.to_thread(self._changed, wanted):
+            with Boundary(partial(self._keep_old, name)):
+                await asyncio.to_thread(self.read, name)
+
+    def _changed(self, names: Collection[str]) -> list[str]:
+        stamps = ((name, stamp_of(self._folder / name)) for name in names)
+        return [name for name, stamp in stamps if stamp is None or stamp != self._stamps.get(name)]
+
+    def _keep_old(self, name: str, fault: BaseException) -> None:
+        known = isinstance(fault, ScriptError | OSError)
+        problem = str(fault) if known else f"{type(innermost(fault)).__name__} {place_of(fault)}"
+        if self._problems.get(name) != problem:
+            log.warning("a script turned bad; its last good version is used", extra={"why": problem})
+        self._problems[name] = problem

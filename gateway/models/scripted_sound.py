@@ -19,6 +19,8 @@ PITCH_HZ = 140
 HIGHEST_HZ = 3400  # so that telephone formats carry all of it
 PEAK = 9000  # about -16 dB of full scale at its loudest, some -24 on average
 
+PIECE_MS = 10_000  # of a recording, converted at once
+
 WINDOW_MS = 10
 START_MS = 60  # of sound above the gate before it counts as speech
 
@@ -42,11 +44,16 @@ def word(ms: int, format: AudioFormat) -> bytes:
     return payload if format.coding is Coding.PCM16 else encode(payload, format.coding)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=96)
 def recorded(recording: Recording, format: AudioFormat) -> bytes:
-    """A recording in the format wanted."""
-    frame = AudioFrame(recording.payload, recording.format, 0)
-    return Converter(recording.format, format).convert(frame).payload
+    """A recording in the format wanted. In pieces: one long conversion would hold up the threads of the calls."""
+    converter, source = Converter(recording.format, format), recording.format
+    step = source.bytes_for_ms(PIECE_MS)
+    pieces = []
+    for begin in range(0, len(recording.payload), step):
+        frame = AudioFrame(recording.payload[begin : begin + step], source, begin // source.sample_bytes)
+        pieces.append(converter.convert(frame).payload)
+    return b"".join(pieces)
 
 
 class Heard(Enum):

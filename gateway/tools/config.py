@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from audio.whole_file import MAX_TEXT_BYTES, read_whole
 from gateway.agent_yaml import YamlFault, read_yaml
 from gateway.urls import read_url
 from sessions.ports import Json
@@ -23,7 +24,6 @@ from sessions.ports import Json
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_MAX_FILE_BYTES = 1 << 20
 _TIME_KEYS = frozenset({"startup_timeout_s", "timeout"})
 _STDIO_KEYS = frozenset({"command", "args", "env", "cwd"}) | _TIME_KEYS
 _HTTP_KEYS = frozenset({"url", "headers"}) | _TIME_KEYS
@@ -89,20 +89,31 @@ McpServer: TypeAlias = StdioServer | HttpServer | InProcessServer
 def load_mcp_config(path: Path, environ: Mapping[str, str]) -> dict[str, McpServer]:
     """Every enabled server of the file by its label; none where there is no file. Raises McpConfigError."""
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path, MAX_TEXT_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise McpConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise McpConfigError(f"{path}: is larger than {_MAX_FILE_BYTES} bytes")
     try:
         document = json.loads(raw)
     except json.JSONDecodeError as error:
         raise McpConfigError(f"{path}:{error.lineno}: is not JSON: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise McpConfigError(f"{path}: is not JSON in UTF-8") from error
+    except RecursionError as error:
+        raise McpConfigError(f"{path}:{_fault_line(raw)}: is nested too deeply") from error
+    except ValueError as error:  # Python reads no whole number of more than 4,300 digits
+        raise McpConfigError(f"{path}: holds a number of too many digits") from error
     return _Reader(path, raw.decode("utf-8", "replace"), environ).servers(document)
+
+
+def _fault_line(raw: bytes) -> int:
+    """Where what nests too deeply does so: JSON is YAML, nearly, and its reader knows lines."""
+    try:
+        read_yaml(raw.decode("utf-8", "replace"))
+    except YamlFault as fault:
+        return fault.line
+    return 1
 
 
 class _Reader:

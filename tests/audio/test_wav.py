@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import wave
 from pathlib import Path
@@ -291,3 +292,23 @@ def test_recorded_files_of_other_makers_are_read() -> None:
     assert (format, len(channels)) == (AudioFormat(Coding.PCMU, 8000), 2)
     assert len(channels[0]) / 8000 == pytest.approx(70.9, abs=0.1)
     assert found["hello_world.wav"][0] == PCM16_24K
+
+
+def test_a_file_of_countless_parts_is_refused_at_once() -> None:
+    for parts in (chunk(b"JUNK", b"") * 1_000_000, chunk(b"data", b"") * 100_000):
+        with pytest.raises(WavError, match="more than 1000 parts"):
+            read_sound(riff(fmt(), parts))
+
+
+def test_a_pipe_a_folder_and_a_file_beyond_the_bound_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(OSError, match=r"pipe\.wav is a named pipe"):
+        read_sound(tmp_path / "pipe.wav")
+    with pytest.raises(OSError, match="is a folder"):
+        read_sound(tmp_path)
+    (tmp_path / "a.wav").touch()
+    os.truncate(tmp_path / "a.wav", 2 << 30)
+    with pytest.raises(OSError, match=r"a\.wav has 2147483648 bytes; at most 268435456 are read"):
+        read_sound(tmp_path / "a.wav")
+    with pytest.raises(OSError, match="at most 100 are read"):
+        read_sound(tmp_path / "a.wav", 100)

@@ -236,3 +236,52 @@ def test_a_link_that_leads_nowhere_is_no_agent_that_is_just_missing(tmp_path: Pa
     (tmp_path / "sales.yaml").symlink_to(tmp_path / "moved.yaml")
     with pytest.raises(AgentFileError, match=r"sales\.yaml.*cannot be read"):
         AgentBook(tmp_path, accept, HandClock())
+
+
+def test_a_file_that_becomes_no_plain_file_leaves_its_agent_and_the_look_at_the_others(tmp_path: Path) -> None:
+    clock = HandClock()
+    path = write(tmp_path, "a", "model: openai/x\nvoice: ash\n")
+    write(tmp_path, "b", "model: openai/x\nvoice: ash\n")
+    book = AgentBook(tmp_path, accept, clock)
+    path.unlink()
+    os.mkfifo(path)
+    write(tmp_path, "b", "model: openai/x\nvoice: ivy\n", at_s=2000)
+    look(book, clock, 1000)
+    assert (voice_of(book, "a"), voice_of(book, "b")) == ("ash", "ivy")
+    assert book.problems == {"a": f"{path}:1: cannot be read: is a named pipe; put a plain file there"}
+    path.unlink()
+    path.touch()
+    os.truncate(path, 2 << 30)
+    look(book, clock, 2000)
+    assert "has 2147483648 bytes; at most 1048576 are read" in book.problems["a"]
+    path.write_text("model: openai/x\na: " + "[" * 100_000)
+    look(book, clock, 3000)
+    assert book.problems == {"a": f"{path}:2: a{'[0]' * 32}: is nested more than 32 deep"}
+
+
+def test_a_check_that_breaks_leaves_the_look_at_the_others(tmp_path: Path) -> None:
+    def check(agent: Agent) -> None:
+        if agent.voice == "oak":
+            raise RecursionError
+
+    clock = HandClock()
+    for name in ("a", "b"):
+        write(tmp_path, name, "model: openai/x\nvoice: ash\n")
+    book = AgentBook(tmp_path, check, clock)
+    write(tmp_path, "a", "model: openai/x\nvoice: oak\n", at_s=2000)
+    write(tmp_path, "b", "model: openai/x\nvoice: ivy\n", at_s=2000)
+    look(book, clock, 1000)
+    assert (voice_of(book, "a"), voice_of(book, "b")) == ("ash", "ivy")
+    assert book.problems["a"].startswith(f"{tmp_path}/a.yaml: cannot be used: RecursionError")
+
+
+def test_what_is_called_like_an_agents_file_and_is_none_stops_the_start(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: openai/x\n")
+    os.mkfifo(tmp_path / "b.yaml")
+    (tmp_path / "c.yaml").mkdir()
+    with pytest.raises(AgentFilesError) as caught:
+        AgentBook(tmp_path, accept, HandClock())
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/b.yaml:1: cannot be read: is a named pipe; put a plain file there",
+        f"{tmp_path}/c.yaml:1: cannot be read: is a folder; put a plain file there",
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -314,6 +315,23 @@ def test_files_that_are_not_text_are_refused(tmp_path: Path) -> None:
     assert "is not UTF-8" in refused(tmp_path, {})
     (tmp_path / "patchbay.yaml").write_bytes(b"port: \xff")
     assert "patchbay.yaml: is not UTF-8" in refused(tmp_path, {})
+
+
+def test_what_is_no_plain_file_or_too_large_is_refused(tmp_path: Path) -> None:
+    for name in (".env", "patchbay.yaml"):
+        path = tmp_path / name
+        os.mkfifo(path)
+        assert refused(tmp_path, {}) == f"{path}: cannot be read: is a named pipe; put a plain file there"
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert refused(tmp_path, {}) == f"{path}: cannot be read: is a device; put a plain file there"
+        path.unlink()
+        path.touch()
+        os.truncate(path, 2 << 30)
+        assert "cannot be read: has 2147483648 bytes; at most 1048576 are read" in refused(tmp_path, {})
+        path.unlink()
+    (tmp_path / "patchbay.yaml").write_text("# here\nport: " + "[" * 100_000)
+    assert refused(tmp_path, {}).startswith(f"{tmp_path}/patchbay.yaml:2: ")
 
 
 def test_an_empty_yaml_file_sets_nothing(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_file_of_keys_that_is_no_file_stops_the_start(tmp_path: Path) -> None:
         assert f"{tmp_path}/{name}: is a link that leads nowhere" in is_shut(tmp_path)
         (tmp_path / name).unlink()
         (tmp_path / name).mkdir()
-        assert f"{tmp_path}/{name}: cannot be read: Is a directory" in is_shut(tmp_path)
+        assert f"{tmp_path}/{name}: cannot be read: is a folder; put a plain file there" in is_shut(tmp_path)
         (tmp_path / name).rmdir()
         (tmp_path / name).symlink_to(tmp_path / name)
         assert f"{tmp_path}/{name}: cannot be read: Too many levels" in is_shut(tmp_path)

@@ -20,6 +20,7 @@ _SLOT_KEYS = frozenset(["type", "from", "to", "values", "answers", "changes", "c
 _RULE_KEYS = frozenset(
     ["name", "phrases", "say", "before", "needs", "confirm", "call", "on_error", "retry", "offer", "action"],
 )
+MAX_SLOTS = 100  # a slot for numbers can have ten thousand phrases
 _BEFORE = ("um", "well", "okay", "hi", "hello")
 _AFTER = ("please", "thanks", "thank you")
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -40,6 +41,8 @@ def compile_dialogue(offline: JsonObject) -> Dialogue:
     """Make a dialogue of an agent file's `offline:` section. Raises DialogueError."""
     _known(offline, _KEYS, "")
     specs = _object(offline.get("slots", {}), "slots")
+    if len(specs) > MAX_SLOTS:
+        raise DialogueError("slots", f"has {len(specs)} slots; at most {MAX_SLOTS} are taken")
     slots = {name: _slot(name, _object(spec, f"slots.{name}")) for name, spec in specs.items()}
     uses = {name: _slot_use(name, _object(spec, f"slots.{name}"), slots) for name, spec in specs.items()}
     asks = {name: _text(spec, "ask", f"slots.{name}", "") for name, spec in specs.items() if isinstance(spec, Mapping)}

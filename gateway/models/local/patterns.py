@@ -13,6 +13,9 @@ from typing import TypeAlias
 from gateway.models.local.words import CONTRACTIONS
 from sessions.ports import Json
 
+MAX_PIECES = 200  # words, slots and brackets; matching them takes a stack as deep as that
+MAX_DEPTH = 16  # of brackets
+
 
 class PatternError(ValueError):
     """A phrase that cannot be read; the message says where."""
@@ -96,6 +99,7 @@ def _may_be_empty(node: Node) -> bool:
 
 def _pieces(pattern: str) -> list[str]:
     pieces: list[str] = []
+    depth = 0
     for match in _TOKEN.finditer(pattern.rstrip()):
         if match[4] is not None:
             raise PatternError(
@@ -103,6 +107,10 @@ def _pieces(pattern: str) -> list[str]:
                 "with {slot}, [optional] and (this | that)"
             )
         pieces.append(match[1] or match[2] or match[3])
+        depth += (pieces[-1] in "[(") - (pieces[-1] in "])")
+        if len(pieces) > MAX_PIECES or depth > MAX_DEPTH:
+            told = f"more than {MAX_PIECES} words and signs, or brackets more than {MAX_DEPTH} deep"
+            raise PatternError(f"the phrase that begins with {pattern[:40]!r} has {told}; make several of it")
     return pieces
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def test_a_script_is_checked_with_its_agent(tmp_path: Path) -> None:
         assert caught.value.field == "model"
 
 
-def test_a_changed_script_holds_for_the_next_call_and_a_bad_one_for_none(tmp_path: Path) -> None:
+def test_a_script_that_turns_bad_takes_no_call_away(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text("refuse: [429]\n")
     known = registry(tmp_path)
@@ -78,9 +80,14 @@ def test_a_changed_script_holds_for_the_next_call_and_a_bad_one_for_none(tmp_pat
     known.check(scripted)
     assert isinstance(known.connector(scripted), InProcessConnector)
     path.write_text("turns: 7\n")
+    asyncio.run(known.look([scripted]))
     assert isinstance(known.connector(scripted), InProcessConnector)
     path.unlink()
+    os.mkfifo(path)  # whoever opened it would wait for ever
     assert isinstance(known.connector(scripted), InProcessConnector)
+    asyncio.run(known.look([scripted]))
+    with pytest.raises(AgentProblem, match="its script cannot be read: is a named pipe; put a plain file there"):
+        known.check(scripted)
 
 
 @pytest.mark.parametrize("name", ["ofline", "Offline", "offline/2", "llama"])

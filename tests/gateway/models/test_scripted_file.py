@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_an_empty_file_is_a_script_named_after_it(tmp_path: Path) -> None:
         ("usage: {input_text: true}", 1, "usage.input_text"),
         ("turns:\n  - calls:\n      - {name: f, arguments: {a: [.nan]}}", 3, "turns[0].calls[0].arguments: holds"),
         ("turns:\n  - calls:\n      - {name: f, arguments: .inf}", 3, "turns[0].calls[0].arguments: holds"),
-        ("turns:\n  - say: a\n    say: b", 3, "turns[0].say: stands here a second time"),
+        ("turns:\n  - say: a\n    say: b", 3, "turns[0].say: stands here twice, first in line 2"),
         ("turns: " + "[" * 5000, 1, ""),
         ("turns:\n  - repeat: 1", 2, "turns[0].repeat"),
         ("turns:\n  - after_ms: -1", 2, "turns[0].after_ms"),
@@ -116,7 +117,14 @@ def test_an_empty_file_is_a_script_named_after_it(tmp_path: Path) -> None:
         ("refuse: [200]", 1, "refuse[0]"),
         ("usage: {tokens: 1}", 1, "usage.tokens"),
         ("turns: &a\n  - *a", 1, "turns"),
-        ("model: !!int x", 1, "model"),
+        ("model: !!int x", 1, "model: is not a plain value"),
+        ("model: !!bool maybe", 1, "model: is not a plain value"),
+        ("after_ms: !!int ''", 1, "after_ms: is not a plain value"),
+        ("after_ms: !!float ''", 1, "after_ms: is not a plain value"),
+        ("after_ms: 1" + ":1" * 300_000, 1, "after_ms: must be a whole number"),
+        ("model: !!python/object/apply:sys.exit [3]", 1, "model: the tag"),
+        ("model: x\nturns: [" + "{say: a}, " * 60_000 + "]", 2, "more than 50000 values"),
+        ("turns:\n" + "".join(" " * at + "- \n" for at in range(1, 60)), 34, "turns[0]"),
     ],
 )
 def test_an_error_names_file_line_and_field(text: str, line: int, field: str, tmp_path: Path) -> None:
@@ -150,7 +158,14 @@ def test_a_recording_without_sound_stops_the_start(tmp_path: Path) -> None:
     assert "save it with 24000 samples a second" in refused(tmp_path)
     path.unlink()
     path.mkdir()
-    assert "Is a directory" in refused(tmp_path)
+    assert f"cannot be read: {path} is a folder; put a plain file there" in refused(tmp_path)
+    path.rmdir()
+    os.mkfifo(path)
+    assert f"cannot be read: {path} is a named pipe; put a plain file there" in refused(tmp_path)
+    path.unlink()
+    path.touch()
+    os.truncate(path, 2 << 30)
+    assert "has 2147483648 bytes; at most 16777216 are read" in refused(tmp_path)
 
 
 def test_a_recording_whose_recorder_was_killed_is_played(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -138,12 +139,21 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, named: st
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    for content in (b"\xff\xfe{}", b"[" * 200_000, b" " * (1 << 20) + b"{}"):
+    for content in (b"\xff\xfe{}", b"[" * 200_000, b"9" * 5000):
         (tmp_path / "mcp.json").write_bytes(content)
-        with pytest.raises(McpConfigError, match=r"mcp\.json(:1)?: is"):
+        with pytest.raises(McpConfigError, match=r"mcp\.json(:1)?: (is|holds a number)"):
             load_mcp_config(tmp_path / "mcp.json", {})
-    with pytest.raises(McpConfigError, match="cannot be read"):
+    (tmp_path / "mcp.json").write_bytes(b"\n" + b"[" * 200_000)
+    with pytest.raises(McpConfigError, match=r"mcp\.json:2: is nested too deeply"):
+        load_mcp_config(tmp_path / "mcp.json", {})
+    (tmp_path / "mcp.json").write_bytes(b" " * (1 << 20) + b"{}")
+    with pytest.raises(McpConfigError, match=r"mcp\.json: cannot be read: has 1048578 bytes; at most"):
+        load_mcp_config(tmp_path / "mcp.json", {})
+    with pytest.raises(McpConfigError, match="cannot be read: is a folder; put a plain file there"):
         load_mcp_config(tmp_path, {})
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(McpConfigError, match="cannot be read: is a named pipe; put a plain file there"):
+        load_mcp_config(tmp_path / "pipe", {})
 
 
 def test_the_demonstration_file_is_good() -> None:

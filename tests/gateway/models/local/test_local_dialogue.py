@@ -121,3 +121,18 @@ def test_the_demo_agent_stays_as_it_was_read() -> None:
     before = front_desk_offline()
     compile_dialogue(before)
     assert before == front_desk_offline()
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["(" * 100_000, "a " + "[" * 17 + "b" + "]" * 17, "a " + "[b] " * 67, "a " * 201],
+)
+def test_a_phrase_that_nests_deeply_or_never_ends_is_refused(phrase: str) -> None:
+    with pytest.raises(DialogueError, match=r"rules\.0\.phrases\.0: .* brackets more than 16 deep"):
+        compile_dialogue({"rules": [{"name": "a", "phrases": [phrase], "say": "b"}]})
+
+
+def test_more_slots_than_anybody_asks_for_are_refused() -> None:
+    slots = {"a" * (at + 1): {"type": "number", "to": 9999} for at in range(101)}
+    with pytest.raises(DialogueError, match="slots: has 101 slots; at most 100"):
+        compile_dialogue({"slots": slots, "rules": [{"name": "a", "phrases": ["b"], "say": "c"}]})
