@@ -74,24 +74,27 @@ def read_script(text: str, name: str, folder: Path) -> Script:
     except YamlFault as fault:
         raise ScriptError(name, fault.line, fault.field, fault.message) from fault
     value = cast("Value", document.value)
-    return _script(_Source(name, folder, document), {} if value is None else value, Path(name).stem)
+    return _script(_Source(name, folder, document), value if document.lines else {}, Path(name).stem)  # without: empty
 
 
 def _scalar(scalar: Scalar) -> str | int | float | bool | None:
-    """A value by YAML 1.1, but for dates, which are text. Raises ValueError."""
+    """A value by YAML 1.1, but for dates, which stay text. Raises ValueError."""
     text = scalar.text
     if scalar.tag == "null":
         return None
     if scalar.tag == "bool" and text.lower() in SafeConstructor.bool_values:
         return SafeConstructor.bool_values[text.lower()]
-    if scalar.tag not in ("bool", "int", "float"):
+    if scalar.tag not in ("bool", "int", "float", "timestamp"):
         return text
     try:
         if scalar.tag == "bool" or len(text) > MAX_DIGITS:
             raise ValueError
         node = ScalarNode(scalar.tag, text)
+        if scalar.tag == "timestamp":
+            _CONSTRUCTOR.construct_yaml_timestamp(node)  # only a day that there is
+            return text
         return _CONSTRUCTOR.construct_yaml_int(node) if scalar.tag == "int" else _CONSTRUCTOR.construct_yaml_float(node)
-    except (ValueError, IndexError, OverflowError) as error:
+    except (ValueError, IndexError, OverflowError, AttributeError) as error:  # PyYAML's, each for texts of some kind
         raise ValueError("is not a plain value") from error
 
 

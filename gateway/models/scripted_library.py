@@ -34,7 +34,7 @@ class ScriptLibrary:
         if name not in self._known or name in self._bad or stamp is None or self._stamps.get(name) != stamp:
             self._stamps[name] = stamp
             self._bad.add(name)
-            self._known[name] = load_script(path)
+            self._known[name] = self._load(path, name in self._known)
             self._bad.discard(name)
             self._problems.pop(name, None)
         return self._known[name]
@@ -42,6 +42,12 @@ class ScriptLibrary:
     def for_call(self, name: str) -> Script:
         """The last good version of a script that has been read once. It reads no file."""
         return self._known[name]
+
+    def _load(self, path: Path, again: bool) -> Script:
+        if again and path.is_file() and path.stat().st_size == 0:
+            told = "is empty, as while it is being written; a script that says nothing is written {}"
+            raise ScriptError(str(path), 1, "", told)
+        return load_script(path)
 
     async def look(self, names: Collection[str]) -> None:
         """Read in a thread those of these scripts whose files have changed.

@@ -20,6 +20,8 @@ turns:
   - {when: {text: ping}, repeat: true, say: Pong., audio: NAME.wav}
 otherwise: {say: "Pardon?"}
 """
+# A good script, in which a sign that cannot be sent becomes another.
+HALF_AN_EMOJI = b'turns: [{when: {text: ping}, repeat: true, say: Pong.}]\notherwise: {say: "\\ud83d"}\n'
 LOOKED_S = 2.5  # the files are looked at once a second
 
 Spoil = Callable[[Path], None]
@@ -107,7 +109,7 @@ WAV: dict[str, Spoil] = {
 
 TARGETS: dict[str, dict[str, Spoil]] = {
     "agent's file": {**ANY, **YAML},
-    "script": {**ANY, **YAML},
+    "script": {**ANY, **YAML, "half an emoji": _bytes(HALF_AN_EMOJI)},
     "script's sound": {**ANY, **WAV},
 }
 # Name of the agent: which of its files is spoilt, and how.

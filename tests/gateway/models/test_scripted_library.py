@@ -95,3 +95,15 @@ def test_a_script_that_becomes_no_plain_file_leaves_its_last_good_version(
     write(path, "model: two", 2)
     look(library)
     assert library.for_call("a.yaml").model == "two"
+
+
+def test_a_file_that_is_emptied_before_it_is_written_leaves_the_last_good_version(tmp_path: Path) -> None:
+    library = known(tmp_path)
+    write(tmp_path / "a.yaml", "", 2)
+    look(library)
+    with pytest.raises(ScriptError, match="line 1: is empty, as while it is being written"):
+        library.read("a.yaml")
+    assert library.for_call("a.yaml").model == "one"
+    write(tmp_path / "a.yaml", "{}", 3)
+    look(library)
+    assert library.for_call("a.yaml").model == "a"
