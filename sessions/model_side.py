@@ -133,8 +133,18 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int) -> N
         answering.put_back(state, wish)
 
 
+def _unannounced(state: CallState, response_id: str, now_ms: int) -> None:
+    """News of a response that nobody saw begin, while one is asked for: it is that one, and begins here."""
+    if response_id in state.responses or state.queue.active is not None:
+        return
+    if state.queue.asked is not None or state.beside_asked:
+        beside = state.queue.asked is None
+        response_started(state, ResponseStarted(response_id, out_of_band=beside, metadata=None, wire=None), now_ms)
+
+
 def item_started(state: CallState, event: ItemStarted, now_ms: int) -> None:
     """A response opened an item."""
+    _unannounced(state, event.response_id, now_ms)
     state.progress_ms = now_ms
     state.item_generation[event.item_id] = state.generation
     if event.kind is ItemKind.MESSAGE and not speaking.is_cut(state, event.response_id):
@@ -144,6 +154,7 @@ def item_started(state: CallState, event: ItemStarted, now_ms: int) -> None:
 
 def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
     """The model calls a function: one of the agent's is run here, any other is the client's."""
+    _unannounced(state, event.response_id, now_ms)
     state.progress_ms = now_ms
     if event.response_id in state.beside:
         # Beside the conversation nothing is run for the agent: the model could not be given the result.
@@ -204,6 +215,7 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
     response_id = event.response_id
     if state.responses.get(response_id) is False:
         return  # told twice
+    _unannounced(state, response_id, now_ms)
     state.responses[response_id] = False
     ended = state.queue.ended(response_id)
     turn = state.answers.turn_of(response_id)

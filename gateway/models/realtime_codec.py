@@ -15,11 +15,13 @@ import pybase64
 from audio.runs import FrameRun
 from gateway.models.realtime_calls import CallNames, UsedNames
 from gateway.models.realtime_endings import ending
-from gateway.models.realtime_reading import BETA_NAMES, read_server_event, text_of, whole_of
+from gateway.models.realtime_mending import MENDED, mended
+from gateway.models.realtime_reading import BETA_NAMES, MAX_WHOLE, read_server_event, text_of
 from gateway.models.realtime_settings import ModelSettings
 from gateway.models.realtime_speech import ModelSpeech, named_format
 from gateway.models.realtime_writing import OWN_PREFIX, Writer
 from gateway.models.sound_positions import SoundPositions
+from gateway.realtime import fields
 from gateway.realtime.reading import check_depth, has_halves, read_halves, read_object
 from gateway.realtime.scan import DELTA_TYPE, PLAIN_APPEND
 from sessions.commands import (
@@ -37,6 +39,7 @@ from sessions.errors import WireError
 from sessions.events import (
     AgentText,
     CallerTranscribed,
+    ItemStarted,
     ModelEvent,
     ModelLost,
     ModelPassed,
@@ -78,8 +81,12 @@ class RealtimeModelCodec:
         "_called",
         "_calls",
         "_halves",
+        "_hears",
+        "_ids",
         "_positions",
+        "_spoke",
         "_told",
+        "_unnamed",
         "_worded",
         "_write",
         "settings",
@@ -100,6 +107,7 @@ class RealtimeModelCodec:
         `used`: what is shared with the other legs of the same call.
         """
         self._write = Writer(ids, speaks_given_text=speaks_given_text)
+        self._ids = ids
         self._calls = CallNames(ids, used or UsedNames())
         self._positions = SoundPositions()
         self.settings = ModelSettings(self._write, voids=voids, semantic_vad=semantic_vad)
@@ -109,6 +117,9 @@ class RealtimeModelCodec:
         self._called: dict[str, bool] = {}  # function calls that were told to the call
         self._told: set[str] = set()  # items of the past: the client knows them
         self._beside: set[str] = set()  # requests for responses beside the conversation
+        self._spoke = False  # the response begun last has brought something
+        self._unnamed = False  # a response began without an id, and has not ended
+        self._hears: str | None = None  # the caller's item that is being spoken
 
     # ---- messages in
 
@@ -129,6 +140,13 @@ class RealtimeModelCodec:
             named = self._calls.read(kind, parsed)
             if named is not parsed:
                 parsed, text = named, orjson.dumps(named)
+        said = parsed
+        if kind in MENDED:
+            whole = mended(kind, parsed, self._running(kind), spoke=self._spoke)
+            if whole is not parsed:
+                parsed, text = whole, orjson.dumps(whole)
+        elif kind == "response.created" and not isinstance(fields.inside(parsed, "response", "id"), str):
+            self._unnamed = True
         if kind == "response.output_audio.delta":
             ids = text_of(parsed, "response_id"), text_of(parsed, "item_id")
             return self.speech.parsed(*ids, text_of(parsed, "delta"), text)
@@ -137,24 +155,42 @@ class RealtimeModelCodec:
         if kind == "session.updated":
             return self._session_updated(parsed)
         if kind in POSITIONS:
-            parsed, text = self._on_call(parsed, POSITIONS[kind], text)
-        event = read_server_event(parsed, Wire(DIALECT, text, parsed))
+            parsed, text = self._on_call(kind, parsed, text)
+        # Of an error the call keeps what the model has said, and the client gets the whole shape.
+        event = read_server_event(said if kind == "error" else parsed, Wire(DIALECT, text, parsed))
         if isinstance(event, AgentText | CallerTranscribed) and kind in PIECES and (self._halves or has_halves(came)):
             event = self._joined(event, came)
         return self._noted(kind, event)
+
+    def _running(self, kind: str) -> str | None:
+        """The response that an ending without an id ends; one that began without an id gets a name for it."""
+        unnamed, self._unnamed = self._unnamed, self._unnamed and kind != "response.done"
+        running = self._calls.running
+        return self._ids.new("resp") if running is None and unnamed and kind == "response.done" else running
 
     def _session_updated(self, parsed: JsonObject) -> ModelReady | None:
         self.speech.format = named_format(parsed.get("session")) or self.settings.asked_format
         return ModelReady() if self.settings.agreed() else None
 
-    def _on_call(self, parsed: JsonObject, keys: tuple[str, ...], text: bytes) -> tuple[JsonObject, bytes]:
-        """The message with the caller's own positions: the client counts all it has sent, the model what it had."""
+    def _on_call(self, kind: str, parsed: JsonObject, text: bytes) -> tuple[JsonObject, bytes]:
+        """The message with the caller's own positions: the client counts all it has sent, the model what it had.
+
+        A position that cannot be read is where the sound is now: that the caller speaks, or has stopped, counts.
+        """
         moved: dict[str, Json] = {}
-        for key in keys:
-            model_ms = whole_of(parsed, key)
-            call_ms = self._positions.on_call(model_ms)
-            if call_ms != model_ms:
+        for key in POSITIONS[kind]:
+            model_ms = parsed.get(key)
+            if type(model_ms) is int and 0 <= model_ms <= MAX_WHOLE:
+                call_ms = self._positions.on_call(model_ms)
+            else:
+                call_ms = self._positions.on_call(self._positions.had_ms)
+            if type(model_ms) is not int or call_ms != model_ms:
                 moved[key] = call_ms
+        item_id = parsed.get("item_id")
+        if isinstance(item_id, str):
+            self._hears = item_id
+        elif kind == "input_audio_buffer.speech_stopped" and self._hears is not None:
+            moved["item_id"] = self._hears
         if not moved:
             return parsed, text
         parsed = {**parsed, **moved}
@@ -173,6 +209,10 @@ class RealtimeModelCodec:
         if type(event) is AgentText:  # most of what is not sound
             if event.item_id not in self._worded:
                 remember(self._worded, event.item_id, True)
+                self._spoke = True
+        elif isinstance(event, ItemStarted):
+            self._spoke = True
+            self._calls.running = self._calls.running or event.response_id  # where no beginning told it
         elif isinstance(event, ResponseStarted):
             return self._response_started(event)
         elif isinstance(event, ToolWanted):
@@ -180,6 +220,7 @@ class RealtimeModelCodec:
                 assert event.wire is not None
                 return ModelPassed(event.wire)
             remember(self._called, event.call_id, True)
+            self._spoke = True
         elif isinstance(event, ResponseEnded):
             self._calls.running = None
         elif isinstance(event, ModelRefused):
@@ -192,6 +233,7 @@ class RealtimeModelCodec:
 
     def _response_started(self, event: ResponseStarted) -> ResponseStarted:
         self._calls.running = event.response_id
+        self._spoke = False
         response = event.wire.parsed.get("response") if event.wire is not None else None
         self.speech.response(event.response_id, response)
         if event.out_of_band and not self._beside:

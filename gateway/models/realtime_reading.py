@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from gateway.models.realtime_mending import SERVER_ERROR, words_of
 from sessions.errors import WireError
 from sessions.events import (
     AgentText,
@@ -214,14 +215,17 @@ def _not_transcribed(parsed: JsonObject, wire: Wire) -> ModelEvent:
 
 
 def _error(parsed: JsonObject, wire: Wire) -> ModelEvent:
-    error = object_of(parsed, "error")
-    code, event_id, message = error.get("code"), error.get("event_id"), error.get("message")
+    given = parsed.get("error")
+    error: JsonObject = given if isinstance(given, Mapping) else {}
+    code, kind, event_id = error.get("code"), error.get("type"), error.get("event_id")
+    if code is None and kind is None:
+        code = SERVER_ERROR
     return ModelRefused(
-        code if isinstance(code, str) else None,
-        message if isinstance(message, str) else "The model refused a message.",
+        str(code) if type(code) in (str, int) else None,
+        words_of(given),
         event_id if isinstance(event_id, str) else None,
         wire,
-        problem_of(code, error.get("type")),
+        problem_of(code, kind),
     )
 
 

@@ -46,6 +46,11 @@ class SoundPositions:
         at = bisect_right(self._jumps, model_ms, key=lambda jump: jump[0])
         return model_ms + (self._jumps[at - 1][1] if at else 0)
 
+    @property
+    def had_ms(self) -> int:
+        """How much sound the model has had, as it counts."""
+        return self._run_begin_ms + self._run_samples * 1000 // self._rate_hz
+
     def _follow(self, start_sample: int, format: AudioFormat, samples: int) -> None:
         if start_sample != self._next_sample or format.rate_hz != self._rate_hz:
             self._begin_run(start_sample, format.rate_hz)
@@ -53,7 +58,7 @@ class SoundPositions:
         self._run_samples += samples
 
     def _begin_run(self, start_sample: int, rate_hz: int) -> None:
-        self._run_begin_ms += self._run_samples * 1000 // self._rate_hz
+        self._run_begin_ms = self.had_ms
         self._run_samples = 0
         self._rate_hz = rate_hz
         self._next_sample = start_sample

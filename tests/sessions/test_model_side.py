@@ -405,3 +405,35 @@ def test_a_barge_in_leaves_a_function_alone_that_nobody_declared() -> None:
     call = Driver(setup=model_setup(client_tools=frozenset()))
     call(hears(), heard(), taken(), begins(), wants("close_door"))
     assert of(StopTool, call(hears("item_2"))) == []
+
+
+# ---- what a model that breaks the protocol leaves out
+
+
+def test_an_answer_that_nobody_saw_begin_is_the_one_that_was_asked_for() -> None:
+    call = Driver()
+    call(typed(), create())
+    out = call(item("resp_9", "agent_9"), AgentText("resp_9", "agent_9", "Fine.", True, None), ends("resp_9"))
+    assert kinds(out)[-1] == "SaveTurn"
+    assert call.item("agent_9").text == "Fine."
+    assert asked(call(create("again"))) != []  # it waits for nothing any more
+
+
+def test_the_end_of_an_answer_that_nobody_saw_begin_ends_what_was_asked_for() -> None:
+    call = Driver()
+    call(typed(), create())
+    call(ends("resp_9", Outcome.FAILED))
+    assert asked(call(create("again"))) != []
+
+
+def test_an_answer_beside_the_conversation_that_nobody_saw_begin_is_no_part_of_it() -> None:
+    call = Driver()
+    call(create(out_of_band=True))
+    call(item("resp_9", "agent_9"), ends("resp_9"))
+    assert call.call.turns == []
+
+
+def test_what_comes_of_an_unknown_answer_while_none_is_asked_for_begins_nothing() -> None:
+    call = Driver()
+    call(item("resp_9", "agent_9"), ends("resp_9"))
+    assert call.call.turns == []
