@@ -94,7 +94,7 @@ def _falls_silent_at(state: CallState) -> int:
 def _settle(state: CallState, now_ms: int) -> None:
     state.hearing.settle(now_ms)
     until_ms = state.ledger.plays_until_ms
-    if until_ms <= now_ms or state.talk.playing <= {state.live_item}:
+    if until_ms <= now_ms or state.talk.playing.keys() <= {state.live_item}:
         state.settle_at_ms = None  # what the running response says is noted when it ends
     elif state.queue.active is None:
         state.settle_at_ms = until_ms

@@ -23,21 +23,35 @@ class Hearing:
 
     def settle(self, now_ms: int) -> None:
         """Bring all items that may still sound up to the ledger; a turn that changed is written again."""
-        playing = self._talk.playing
-        for item_id in tuple(playing):
+        talk = self._talk
+        for item_id in [*talk.fresh, *self._begun(now_ms)]:
             self.settle_item(item_id, now_ms)
+            if not talk.places[item_id].said.final:
+                continue
+            talk.fresh.discard(item_id)
             item = self._ledger.find(item_id)
-            if self._talk.places[item_id].said.final and (item is None or item.settled(now_ms)):
-                playing.discard(item_id)
+            if item is None or item.settled(now_ms):
+                talk.playing.pop(item_id, None)
                 self._foreseen.pop(item_id, None)
+
+    def _begun(self, now_ms: int) -> list[str]:
+        """The items of which something has changed by time: not the hundreds that wait behind the one that sounds."""
+        begun: list[str] = []
+        for item_id in self._talk.playing:
+            item = self._ledger.find(item_id)
+            if item is not None and item.begin_ms > now_ms and not item.cut:
+                break
+            begun.append(item_id)
+        return begun
 
     def foresee(self, now_ms: int) -> bool:
         """Take speech that is nearly over for heard, as it will be unless the caller interrupts.
 
         Returns whether that is all of it: then there is nothing to note when it is over.
         """
-        whole = True
-        for item_id in self._talk.playing:
+        begun = self._begun(now_ms + SOON_MS)
+        whole = len(begun) == len(self._talk.playing)
+        for item_id in begun:
             place, item = self._talk.places[item_id], self._ledger.find(item_id)
             if place.said.final and item is not None and item.settled(now_ms + SOON_MS):
                 self._foreseen[item_id] = item.sent_ms

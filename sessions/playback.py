@@ -6,6 +6,7 @@ only what was sent and how long it can have been playing.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
 
@@ -64,7 +65,8 @@ class PlaybackLedger:
 
     def __init__(self) -> None:
         self._items: dict[str, SpokenItem] = {}
-        self._open: dict[str, SpokenItem] = {}  # those that may not have ended: a long call has hundreds that have
+        # Those that may not have ended, in the order of playing: a long call has hundreds that have.
+        self._open: OrderedDict[str, SpokenItem] = OrderedDict()
         self._plays_until_ms = 0.0  # when all that was sent will have been played, if nothing stops it
         self._epoch = 0  # how many clears so far
 
@@ -74,7 +76,8 @@ class PlaybackLedger:
         starts_ms = self._plays_until_ms if self._plays_until_ms > now_ms else now_ms
         if item is None:
             item = self._items[item_id] = SpokenItem(item_id, len(self._items), int(starts_ms), rate_hz)
-            self._open = {name: other for name, other in self._open.items() if not other.settled(now_ms)}
+            while self._open and next(iter(self._open.values())).settled(now_ms):
+                self._open.popitem(last=False)
         elif item.rate_hz != rate_hz:
             item.samples = item.samples * rate_hz // item.rate_hz
             item.rate_hz = rate_hz

@@ -31,7 +31,10 @@ class Talk:
         self._answers = answers
         self._room = room
         self.places: dict[str, Place] = {}  # by item, in the order of first mention
-        self.playing: set[str] = set()  # spoken items of the agent of which more may yet be heard, or written
+        # Spoken items of the agent of which more may yet be heard, or written, in the order of their first sound; True
+        # once they have had some.
+        self.playing: dict[str, bool] = {}
+        self.fresh: set[str] = set()  # those among them that may have got more than the record has of them
         self._early: dict[str, str] = {}  # texts of caller's items that are not known yet
         self._worded: set[str] = set()  # responses
 
@@ -110,7 +113,10 @@ class Talk:
         said = self.agent_item(response_id, item_id, now_ms, spoken=True)
         if said is not None:
             said.spoken = True
-            self.playing.add(item_id)
+            if not self.playing.get(item_id):
+                self.playing.pop(item_id, None)  # its words came first, which put it in another's place
+                self.playing[item_id] = True
+            self.fresh.add(item_id)
             self._answers.grow(self.places[item_id].turn, response_id)
 
     def agent_words(self, response_id: str, item_id: str, text: str, now_ms: int, *, spoken: bool) -> None:
@@ -122,7 +128,8 @@ class Talk:
         said.text += self._room.fitted(turn, text)
         if spoken:
             said.spoken = True
-            self.playing.add(item_id)
+            self.playing.setdefault(item_id, False)
+            self.fresh.add(item_id)
         elif item_id not in self.playing:
             said.spoken = False
             said.heard_text = said.text

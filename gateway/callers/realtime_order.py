@@ -6,6 +6,7 @@ The model knows items that the client must not see, and the client has items tha
 
 from __future__ import annotations
 
+from gateway.realtime.item_list import ItemList
 from sessions.ports import JsonObject
 
 MAX_ITEMS = 4000  # the oldest are forgotten; whoever stands behind one of those then stands at the end
@@ -16,8 +17,7 @@ class ItemOrder:
 
     def __init__(self) -> None:
         self.hidden: set[str] = set()  # some are in it before they are added
-        self._items: list[str] = []
-        self._known: set[str] = set()  # the same without their order, to be asked for every item of a long talk
+        self._items = ItemList()
         self._kept: set[str] = set()  # unknown to the model
         self._told: dict[str, str | None] = {}  # what an item was said to stand behind when it was added
         self._wanted: dict[str, str] = {}  # where the client wants an item that the model is to add
@@ -25,7 +25,7 @@ class ItemOrder:
 
     def knows(self, item_id: str) -> bool:
         """Whether an item of this id is there, hidden or not."""
-        return item_id in self._known
+        return item_id in self._items
 
     def wanted(self, item_id: str, previous: str | None) -> str | None:
         """The client is about to create an item behind `previous` ("root": first); what to tell the model of that."""
@@ -33,7 +33,7 @@ class ItemOrder:
             self._wanted[item_id] = previous
         if previous is None or previous not in self._kept:
             return previous
-        return self._before(self._index(previous), self._kept) or "root"
+        return self._nearest(self._items.before(previous), self._kept) or "root"
 
     def leg_replaced(self) -> None:
         """The model's leg is a new one: what it adds comes after all that is there."""
@@ -41,22 +41,22 @@ class ItemOrder:
 
     def add(self, item_id: str, previous: str | None) -> str | None:
         """An item of the model's, behind `previous` in the model's order; what the client sees it behind."""
-        if item_id not in self._known:
+        if item_id not in self._items:
             wanted = self._wanted.pop(item_id, None)
             self._insert(self._place(previous) if wanted is None else self._behind(wanted), item_id)
-        told = self._told[item_id] = self._before(self._index(item_id), self.hidden)
+        told = self._told[item_id] = self._seen_before(item_id)
         return told
 
     def keep(self, item_id: str, previous: str | None) -> str | None:
         """An item that only the client has, behind `previous` ("root": first, None: last); what it stands behind."""
-        if item_id not in self._known:
+        if item_id not in self._items:
             self._insert(self._behind(previous), item_id)
         self._kept.add(item_id)
-        return self._before(self._index(item_id), self.hidden)
+        return self._seen_before(item_id)
 
     def place_for(self, previous: str | None) -> str | None:
         """What the client will see an item behind that is not added yet."""
-        return self._before(self._place(previous), self.hidden)
+        return self._nearest(self._place(previous), self.hidden)
 
     def done(self, item_id: str, previous: str | None) -> str | None:
         """An item is whole: it stands behind what it was added behind."""
@@ -64,52 +64,49 @@ class ItemOrder:
 
     def remove(self, item_id: str) -> None:
         """An item was deleted."""
-        if item_id in self._known:
-            self._remove_at(self._index(item_id))
+        if item_id in self._items:
+            self._remove(item_id)
         else:
             self._told.pop(item_id, None)
 
-    def _remove_at(self, at: int) -> None:
-        item_id = self._items.pop(at)
-        self._known.discard(item_id)
+    def _remove(self, item_id: str) -> None:
+        self._items.remove(item_id)
         self._kept.discard(item_id)
         self._told.pop(item_id, None)
 
-    def _insert(self, at: int, item_id: str) -> None:
-        self._items.insert(at, item_id)
-        self._known.add(item_id)
+    def _insert(self, behind: str | None, item_id: str) -> None:
+        self._items.insert(item_id, behind)
         if len(self._items) > MAX_ITEMS:
-            self._remove_at(0)
+            oldest = self._items.first
+            if oldest == item_id:
+                oldest = self._items.after(item_id)
+            assert oldest is not None
+            self._remove(oldest)
 
-    def _behind(self, previous: str | None) -> int:
+    def _behind(self, previous: str | None) -> str | None:
         if previous == "root":
-            return 0
-        return self._index(previous) + 1 if previous in self._known else len(self._items)
+            return None
+        return previous if previous is not None and previous in self._items else self._items.last
 
-    def _place(self, previous: str | None) -> int:
-        """Where the model's next item behind `previous` goes: also behind what the model does not know of there."""
-        if previous is None or previous not in self._known:
-            return len(self._items)
+    def _place(self, previous: str | None) -> str | None:
+        """What the model's next item behind `previous` goes behind: also what the model does not know of there."""
+        if previous is None or previous not in self._items:
+            return self._items.last
         unknown = self._kept | self._earlier if previous in self._earlier else self._kept
-        at = self._index(previous) + 1
-        while at < len(self._items) and self._items[at] in unknown:
-            at += 1
-        return at
+        follower = self._items.after(previous)
+        while follower is not None and follower in unknown:
+            previous, follower = follower, self._items.after(follower)
+        return previous
 
-    def _index(self, item_id: str) -> int:
-        """Where an item stands, looked for from the end: it is nearly always one of the last."""
-        at = len(self._items) - 1
-        while self._items[at] != item_id:
-            at -= 1
-        return at
+    def _seen_before(self, item_id: str) -> str | None:
+        """The nearest item in front of this one that the client sees; None where there is none."""
+        return self._nearest(self._items.before(item_id), self.hidden)
 
-    def _before(self, at: int, without: set[str]) -> str | None:
-        """The nearest item in front of this place that is not one of `without`; None where there is none."""
-        while at > 0:
-            at -= 1
-            if self._items[at] not in without:
-                return self._items[at]
-        return None
+    def _nearest(self, item_id: str | None, without: set[str]) -> str | None:
+        """This item, or the nearest in front of it that is not one of `without`; None where there is none."""
+        while item_id is not None and item_id in without:
+            item_id = self._items.before(item_id)
+        return item_id
 
 
 def previous_id(event: JsonObject) -> str | None:

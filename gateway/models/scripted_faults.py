@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,14 +30,15 @@ class FaultyWire:
         self._ids = ids
         self._armed: dict[str, _Armed] = {}
         self._swapped: bytes | None = None  # waits for the next message, to follow it
-        self._late: list[tuple[int, bytes]] = []
+        self._late: list[tuple[int, int, bytes]] = []  # a heap: when, in which order, what
+        self._held = 0
         self._cut = False
         self.now_ms = 0
 
     @property
     def deadline_ms(self) -> int | None:
         """When a late message is due."""
-        return min((due for due, _ in self._late), default=None)
+        return self._late[0][0] if self._late else None
 
     def arm(self, response_id: str, faults: Faults) -> None:
         """From here on, this answer's messages go wrong."""
@@ -51,8 +53,9 @@ class FaultyWire:
     def on_time(self, now_ms: int) -> None:
         """Let late messages go."""
         self.now_ms = now_ms
-        due = [text for at, text in self._late if at <= now_ms]
-        self._late = [(at, text) for at, text in self._late if at > now_ms]
+        due = []
+        while self._late and self._late[0][0] <= now_ms:
+            due.append(heapq.heappop(self._late)[2])
         for text in due:
             self._out(text)
 
@@ -86,7 +89,8 @@ class FaultyWire:
             self._swapped = text
             return
         if kind == "response.done" and faults.done_late_ms:
-            self._late.append((self.now_ms + faults.done_late_ms, text))
+            self._held += 1
+            heapq.heappush(self._late, (self.now_ms + faults.done_late_ms, self._held, text))
         else:
             self._out(text)
         if kind == faults.duplicate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 
 from audio.formats import AudioFrame
@@ -25,7 +26,8 @@ class ScriptedHearing:
         self._energy = EnergyEar(voice_gate)
         self._detects = True
         self._last_item: str | None = None  # that the caller spoke
-        self._to_tell: list[tuple[int, Callable[[], None]]] = []
+        self._to_tell: list[tuple[int, int, Callable[[], None]]] = []  # a heap: when, in which order, what
+        self._told = 0
 
     def configure(self, session: JsonObject) -> None:
         """The session's way to find turns is emulated by energy."""
@@ -76,17 +78,19 @@ class ScriptedHearing:
                     self._ear.transcribed_part(item_id, piece)
             self._ear.transcribed(item_id, hears.text)
 
-        self._to_tell.append((now_ms + hears.after_ms, tell))
+        self._told += 1
+        heapq.heappush(self._to_tell, (now_ms + hears.after_ms, self._told, tell))
 
     @property
     def deadline_ms(self) -> int | None:
         """When something is to be told."""
-        return min((due_ms for due_ms, _ in self._to_tell), default=None)
+        return self._to_tell[0][0] if self._to_tell else None
 
     def on_time(self, now_ms: int) -> None:
         """Tell what is due."""
-        due = [tell for at, tell in sorted(self._to_tell, key=lambda entry: entry[0]) if at <= now_ms]
-        self._to_tell = [(at, tell) for at, tell in self._to_tell if at > now_ms]
+        due = []
+        while self._to_tell and self._to_tell[0][0] <= now_ms:
+            due.append(heapq.heappop(self._to_tell)[2])
         for tell in due:
             tell()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pybase64
 
+from gateway.realtime.item_list import ItemList
 from gateway.realtime.kept_sound import KeptSound
 from sessions.errors import WireError
 from sessions.ports import Json, JsonObject
@@ -34,9 +35,9 @@ class Conversation:
     def __init__(self, conversation_id: str) -> None:
         self.id = conversation_id
         self._entries: dict[str, Entry] = {}
-        self._order: list[str] = []
+        self._order = ItemList()
         self._chars = 0
-        self.sound = KeptSound(self._order)
+        self.sound = KeptSound()
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._entries
@@ -51,12 +52,11 @@ class Conversation:
     @property
     def last_id(self) -> str | None:
         """The item that a new one would follow."""
-        return self._order[-1] if self._order else None
+        return self._order.last
 
     def previous_id(self, item_id: str) -> str | None:
         """The item in front; None for the first."""
-        at = self._order.index(item_id)
-        return self._order[at - 1] if at else None
+        return self._order.before(item_id)
 
     def add(self, item: JsonObject, after: str | None = None) -> str | None:
         """Put an item last, first (`after` "root"), or behind the one named, and return the id of the one in front.
@@ -71,22 +71,25 @@ class Conversation:
                 param="item.id",
             )
         if after is None:
-            at = len(self._order)
+            previous = self._order.last
         elif after == "root":
-            at = 0
+            previous = None
         elif after in self._entries:
-            at = self._order.index(after) + 1
+            previous = after
         else:
             raise WireError(
                 f"Error adding item: the previous item with id '{after}' does not exist.", param="previous_item_id"
             )
-        self._order.insert(at, item_id)
+        self._order.insert(item_id, previous)
         self._entries[item_id] = Entry(item, _chars(item))
         self._chars += self._entries[item_id].chars
         self.sound.open(item_id)
-        previous = self._order[at - 1] if at else None
         while len(self._order) > MAX_ITEMS or (self._chars > MAX_ITEM_CHARS and len(self._order) > 1):
-            self._forget(self._order[0] if self._order[0] != item_id else self._order[1])
+            oldest = self._order.first
+            if oldest == item_id:
+                oldest = self._order.after(item_id)
+            assert oldest is not None
+            self._forget(oldest)
         return previous
 
     def update(self, item: JsonObject) -> JsonObject | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from audio.formats import AudioFormat
@@ -23,12 +23,14 @@ class Track:
 
 
 class KeptSound:
-    """Counts the sound of each item, and keeps it within the bounds: what is too much costs the first item in order."""
+    """Counts the sound of each item, and keeps it within the bounds: what is too much costs the oldest sound.
 
-    def __init__(self, order: Sequence[str]) -> None:
-        """`order`: the conversation's own list of item ids. Each has been `opened` here before it gets sound."""
-        self._order = order
+    An item is `opened` here before it gets sound.
+    """
+
+    def __init__(self) -> None:
         self._tracks: dict[str, Track] = {}
+        self._holding: OrderedDict[str, None] = OrderedDict()  # items whose sound is kept, the oldest first
         self._kept_bytes = 0
 
     def open(self, item_id: str) -> None:
@@ -44,15 +46,17 @@ class KeptSound:
         track.format = format
         track.samples += format.samples_in(len(payload))
         if len(track.kept) < already or already + len(payload) > MAX_ITEM_BYTES:
-            self._drop(track)  # part of an item's sound is of no use to anyone
+            self._drop(item_id)  # part of an item's sound is of no use to anyone
             return
         track.kept += payload
         self._kept_bytes += len(payload)
-        for other in self._order:
-            if self._kept_bytes <= MAX_KEPT_BYTES:
-                break
-            if other != item_id:
-                self._drop(self._tracks[other])
+        self._holding.setdefault(item_id)
+        while self._kept_bytes > MAX_KEPT_BYTES:
+            oldest = next(iter(self._holding))
+            if oldest == item_id:  # what is being added fits by itself
+                self._holding.move_to_end(item_id)
+            else:
+                self._drop(oldest)
 
     def length_ms(self, item_id: str) -> int:
         """How much sound the item has had, kept or not."""
@@ -76,13 +80,17 @@ class KeptSound:
 
     def forget(self, item_id: str) -> None:
         """The item is out of the conversation."""
-        self._drop(self._tracks.pop(item_id))
+        self._drop(item_id)
+        del self._tracks[item_id]
 
     def clear(self) -> None:
         """Forget all of it."""
         self._tracks.clear()
+        self._holding.clear()
         self._kept_bytes = 0
 
-    def _drop(self, track: Track) -> None:
+    def _drop(self, item_id: str) -> None:
+        track = self._tracks[item_id]
+        self._holding.pop(item_id, None)
         self._kept_bytes -= len(track.kept)
         track.kept = bytearray()

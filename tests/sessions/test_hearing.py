@@ -43,7 +43,7 @@ def test_what_was_heard_follows_the_ledger_until_it_is_played() -> None:
     record.answers.ended("r1", "completed", None)
     record.hearing.settle(2_000)
     assert (said.heard_ms, said.heard_text, said.final) == (1_000, "one two three four", True)
-    assert record.talk.playing == set()
+    assert record.talk.playing == {}
 
 
 def over_at(ms: int) -> Record:
@@ -66,7 +66,7 @@ def test_speech_that_is_nearly_over_is_taken_for_heard_and_need_not_be_written_a
     for now_ms in (1_000 - SOON_MS, 999, 2_000):
         record.hearing.settle(now_ms)
         assert (record.said.heard_ms, record.book.changed) == (1_000, set())
-    assert record.talk.playing == set()
+    assert record.talk.playing == {}
 
 
 def test_an_interruption_takes_back_what_was_taken_for_heard() -> None:

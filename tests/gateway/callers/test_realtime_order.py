@@ -31,6 +31,15 @@ def test_an_item_is_done_behind_what_it_was_added_behind() -> None:
     assert order.done("never added", "b") == "b"
 
 
+def test_of_too_many_items_the_first_is_forgotten_unless_it_is_the_new_one() -> None:
+    order = order_of(*(f"item_{number}" for number in range(MAX_ITEMS)))
+    order.wanted("new", "root")
+    assert order.add("new", None) is None
+    assert order.knows("new")
+    assert not order.knows("item_0")
+    assert order.add("next", "item_5") == "item_5"
+
+
 def test_what_the_model_adds_behind_a_kept_item_is_told_so() -> None:
     order = order_of("a")
     assert order.keep("kept", None) == "a"

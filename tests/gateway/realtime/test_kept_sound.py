@@ -7,8 +7,8 @@ from gateway.realtime.kept_sound import MAX_ITEM_BYTES, MAX_KEPT_BYTES, KeptSoun
 
 
 def sound_of(*item_ids: str) -> KeptSound:
-    """Sound of items in this order, none of which has any yet."""
-    sound = KeptSound(item_ids)
+    """Sound of these items, none of which has any yet."""
+    sound = KeptSound()
     for item_id in item_ids:
         sound.open(item_id)
     return sound
@@ -39,11 +39,15 @@ def test_sound_of_an_item_that_is_too_long_is_counted_and_not_kept() -> None:
     assert sound.length_ms("a") == MAX_ITEM_BYTES // 48 + 2
 
 
-def test_the_first_item_in_order_loses_its_sound_when_there_is_too_much() -> None:
+def test_the_item_with_the_oldest_sound_loses_it_when_there_is_too_much() -> None:
     names = [f"item_{number}" for number in range(MAX_KEPT_BYTES // MAX_ITEM_BYTES + 1)]
     sound = sound_of(*names)
-    for name in reversed(names):
+    sound.add(names[0], PCM16_24K, bytes(MAX_ITEM_BYTES // 2))
+    for name in names[1:-1]:
         sound.add(name, PCM16_24K, bytes(MAX_ITEM_BYTES))
+    sound.add(names[-1], PCM16_24K, bytes(468_000))
+    assert all(map(sound.kept, names))
+    sound.add(names[0], PCM16_24K, bytes(4800))
     assert [name for name in names if not sound.kept(name)] == names[1:2], "it is not the one that is being added"
 
 
@@ -58,7 +62,7 @@ def test_a_cut_ends_an_items_sound() -> None:
 def test_what_is_forgotten_makes_room() -> None:
     names = [f"item_{number}" for number in range(MAX_KEPT_BYTES // MAX_ITEM_BYTES)]
     order = [*names]
-    sound = KeptSound(order)
+    sound = KeptSound()
     for name in names:
         sound.open(name)
         sound.add(name, PCM16_24K, bytes(MAX_ITEM_BYTES))
