@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         default=MAX_ADDRESS_HALF_OPEN, ge=1, le=100_000, description="those of one client address; no bound on proxies"
     )
     max_message_bytes: Whole = Field(
-        default=16 * MIB, ge=64 * 1024, le=256 * MIB, description="one WebSocket message, bytes"
+        default=4 * MIB, ge=64 * 1024, le=256 * MIB, description="one WebSocket message, bytes"
     )
     max_body_bytes: Whole = Field(default=64 * 1024, ge=1024, le=16 * MIB, description="one HTTP request's body, bytes")
     max_tool_result_bytes: Whole = Field(default=16 * 1024, ge=256, le=MIB, description="one tool result, bytes")

@@ -165,6 +165,7 @@ class Line:
         self._protocol = protocol
         self._goodbye_s = goodbye_s
         self._breathing = False
+        self._resting = False
         self._lingering = False
         self._gone = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -230,12 +231,26 @@ class Line:
 
     def breathe(self) -> None:
         """Read on only when everybody else has had a turn: one peer that floods us is not to hold up the others."""
-        self._breathing = True
-        self._transport.pause_reading()
+        self._pause()
         asyncio.get_running_loop().call_soon(self._read_on)
 
+    def rest(self) -> None:
+        """Read nothing more until `rested`: what was read already is work for more than one turn."""
+        self._resting = True
+        self._pause()
+
+    def rested(self) -> None:
+        """That work is done. Not from within a protocol's callback."""
+        self._resting = False
+        self._read_on()
+
+    def _pause(self) -> None:
+        if not self._breathing:
+            self._breathing = True
+            self._transport.pause_reading()
+
     def _read_on(self) -> None:
-        if self._breathing and not self._gone:
+        if self._breathing and not self._resting and not self._gone:
             self._breathing = False
             read_on(self._transport)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -27,7 +28,7 @@ from gateway.socket_messages import (
     is_utf8,
     may_be_sent,
 )
-from gateway.socket_transport import MAX_UNSENT_BYTES, Line
+from gateway.socket_transport import MAX_UNSENT_BYTES, Line, cork_here
 
 log = logging.getLogger("patchbay.sockets")
 
@@ -84,6 +85,9 @@ class Socket(Protocol):
     def straight(self) -> Callable[[bytes], None]:
         """`send_text` in its cheapest form, for sound: only as long as this socket is open."""
 
+    def worked(self) -> None:
+        """A message was dealt with that is more work than sound: after some of them, everybody else has a turn."""
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye; `lost` follows within the limits' time, and no message before it."""
 
@@ -114,6 +118,8 @@ class _State(Enum):
     GONE = "gone"
 
 
+# Of one peer, that are more work than sound, before everybody else has a turn: a read of 16 KiB may bring 450 of them.
+MESSAGES_A_TURN = 16
 _OPEN = _State.OPEN  # to look a member up takes as long as to compare it
 
 
@@ -142,6 +148,10 @@ class PicowsSocket(WSListener):
         self._ws: WSTransport | None = None
         self._line: Line | None = None
         self._send: Callable[[WSMsgType, bytes], None] = _unsendable  # picows' own method, while it is open
+        self._worked = 0  # messages in this turn of the loop
+        # Frames that came with them, for the turns that follow: kind, whether it is the last of a message, reserved
+        # bits, payload.
+        self._later: deque[tuple[WSMsgType, bool, int, bytes]] | None = None
         self.subprotocol: str | None = None  # known before the handshake ends
 
     @property
@@ -166,6 +176,35 @@ class PicowsSocket(WSListener):
 
     def straight(self) -> Callable[[bytes], None]:
         return partial(self._send, _TEXT)  # after a goodbye picows drops what it is given, as we do
+
+    def worked(self) -> None:
+        self._worked += 1
+        if self._worked == 1:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        elif self._worked == MESSAGES_A_TURN:
+            self._later = deque()
+            if self._line is not None:
+                self._line.rest()
+
+    def _next_turn(self) -> None:
+        """Go on with what came, as far as this turn may."""
+        self._worked = 0
+        later, self._later = self._later, None
+        if later is None:
+            return
+        cork = cork_here()
+        cork.inserted = True
+        try:
+            while later and self._later is None:
+                self._take_late(*later.popleft())
+        finally:
+            cork.draw()
+        if self._later is not None:  # there is a next turn
+            self._later = later
+        elif self._line is not None:
+            self._line.rested()
+        else:
+            self._tell_lost()
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         if self._state is not _State.OPEN or self._ws is None or self._line is None:
@@ -197,6 +236,9 @@ class PicowsSocket(WSListener):
             if kind is _CLOSE and self._line is not None:
                 self._line.close()
             return
+        if self._later is not None:
+            self._put_off(frame)
+            return
         if frame.fin and not (self._assembler.joining or frame.rsv1 or frame.rsv2 or frame.rsv3):
             if kind is _TEXT:
                 message = frame.get_payload_as_bytes()
@@ -210,13 +252,24 @@ class PicowsSocket(WSListener):
                 with self._guard:
                     self._receiver.binary(frame.get_payload_as_bytes())
                 return
-        self._take_odd(frame)
-
-    def _take_odd(self, frame: WSFrame) -> None:
-        """Anything but a whole, valid message in one frame."""
         reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
-        take = self._assembler.take
-        match take(int(frame.msg_type.value), frame.fin, reserved, frame.payload_size, frame.get_payload_as_bytes):
+        self._take_odd(kind, frame.fin, reserved, frame.payload_size, frame.get_payload_as_bytes)
+
+    def _put_off(self, frame: WSFrame) -> None:
+        """Keep a frame for the next turn; it is of the read that fills this one, so there are not many."""
+        assert self._later is not None
+        reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
+        self._later.append((frame.msg_type, frame.fin, reserved, frame.get_payload_as_bytes()))
+
+    def _take_late(self, kind: WSMsgType, fin: bool, reserved: int, payload: bytes) -> None:
+        if self._state is _OPEN or self._line is None:
+            self._take_odd(kind, fin, reserved, len(payload), lambda: payload)
+        elif kind is _CLOSE and self._line is not None:
+            self._line.close()
+
+    def _take_odd(self, kind: WSMsgType, fin: bool, reserved: int, size: int, copy: Callable[[], bytes]) -> None:
+        """Anything but a whole, valid message in one frame; such a one too, in a later turn."""
+        match self._assembler.take(int(kind.value), fin, reserved, size, copy):
             case Message(payload, is_text):
                 with self._guard:
                     (self._receiver.text if is_text else self._receiver.binary)(payload)
@@ -224,7 +277,7 @@ class PicowsSocket(WSListener):
                 self._answer_close(code, reason)
                 if self._line is not None:
                     self._line.close()
-            case Violation(code, reason):
+            case Violation(code, reason) if self._line is not None:
                 self.close(code, reason)
                 self._state = _State.BROKEN
                 self.broken_soon()
@@ -262,13 +315,22 @@ class PicowsSocket(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         silent = self._end is None and transport.close_handshake is not None
+        if self._end is None:
+            self._end = (CloseCode.BROKEN, "the peer did not answer pings" if silent else "")
+        if self._state is not _OPEN:
+            self._later = None
         self._state = _State.GONE
-        code, reason = self._end or (CloseCode.BROKEN, "the peer did not answer pings" if silent else "")
+        self._ws = self._line = None
+        self._send = _unsendable
+        if self._later is None:
+            self._tell_lost()  # else when what came before has been dealt with
+
+    def _tell_lost(self) -> None:
+        assert self._end is not None
+        code, reason = self._end
         with self._guard:
             self._receiver.lost(int(code), reason)
         self._guard = _NO_GUARD  # its own reports to us, and would keep us and our receiver alive
-        self._ws = self._line = None
-        self._send = _unsendable
 
     def overloaded(self) -> None:
         """More is unsent than may be: the line's word, whoever wrote it."""

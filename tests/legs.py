@@ -135,6 +135,9 @@ class NearEnd:
     def straight(self) -> Callable[[bytes], None]:
         return self.send_text
 
+    def worked(self) -> None:
+        pass
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         if self.closed:
             return

@@ -72,19 +72,19 @@ class RealtimeCallerLeg:
             read = self._codec.read(message)
         except WireError as error:
             self._send(self._codec.problem(error))
-            self._give_up_on_nonsense()
+            self._dealt_with()
             return
         for reply in read.replies:
             self._send(reply)
         if read.event is not None:
             self._deliver(read.event)
-        self._give_up_on_nonsense()
+        self._dealt_with()
 
     def binary(self, message: bytes) -> None:
         """The protocol has no binary messages."""
         problem = WireError("Messages must be text: JSON, one event each.", code="invalid_event")
         self._send(self._codec.problem(problem))
-        self._give_up_on_nonsense()
+        self._dealt_with()
 
     def lost(self, code: int, reason: str) -> None:
         """The client is gone."""
@@ -131,6 +131,11 @@ class RealtimeCallerLeg:
             self._log("gateway", message)
         if self._socket is not None:
             self._socket.send_text(message)
+
+    def _dealt_with(self) -> None:
+        self._give_up_on_nonsense()
+        if self._socket is not None:
+            self._socket.worked()
 
     def _give_up_on_nonsense(self) -> None:
         if self._codec.exhausted:

@@ -22,7 +22,7 @@ from gateway.models.realtime_speech import ModelSpeech, named_format
 from gateway.models.realtime_writing import OWN_PREFIX, Writer
 from gateway.models.sound_positions import SoundPositions
 from gateway.realtime import fields
-from gateway.realtime.reading import check_depth, has_halves, read_halves, read_object
+from gateway.realtime.reading import check_depth, check_size, has_halves, read_halves, read_object
 from gateway.realtime.scan import DELTA_TYPE, PLAIN_APPEND
 from sessions.commands import (
     AddToolOutput,
@@ -58,6 +58,7 @@ from sessions.text import Halves
 log = logging.getLogger(__name__)
 
 DIALECT = "realtime"
+LARGE_BYTES = 64 * 1024  # a message that is shorter cannot have so many parts that reading it takes long
 APPEND_TYPE = b'"input_audio_buffer.append"'
 PIECES = frozenset(
     {
@@ -129,6 +130,8 @@ class RealtimeModelCodec:
             sound = self.speech.read(text)
             if sound is not None:
                 return sound
+        if len(text) > LARGE_BYTES:
+            check_size(text)
         came, parsed = text, read_object(text)
         check_depth(parsed, text)
         kind = text_of(parsed, "type")

@@ -74,6 +74,9 @@ class Client:
     def straight(self) -> Callable[[bytes], None]:
         return self.send_text
 
+    def worked(self) -> None:
+        pass
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True
 

@@ -27,7 +27,7 @@ def test_nothing_set_means_the_embedded_defaults(tmp_path: Path) -> None:
     assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8080, "info")
     assert settings.require_tls
     assert settings.api_key_entries == ()
-    assert settings.max_message_bytes == 16 * 1024 * 1024
+    assert settings.max_message_bytes == 4 * 1024 * 1024
     assert settings.retention_days is None
     assert settings.local.chat is None
 

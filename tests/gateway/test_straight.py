@@ -64,6 +64,9 @@ class MemorySocket:
     def straight(self) -> Callable[[bytes], None]:
         return self.send_text
 
+    def worked(self) -> None:
+        pass
+
     def send_binary(self, message: bytes) -> None:
         raise AssertionError("the protocol has no binary messages")
 

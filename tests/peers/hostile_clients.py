@@ -183,7 +183,7 @@ EMOJI = {"type": "message", "role": "user", "content": [{"type": "input_text", "
 ODD = ("null", "[]", "7", '"x"', "{}", "{{{", '{"type":null}', '{"type":7}', '{"type":[]}')
 SECRETS, JSON = "/v1/realtime/client_secrets", "Content-Type: application/json"
 POST = f"POST {SECRETS} HTTP/1.1\r\nHost: x\r\n".encode()
-SOUND = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 15 * MIB})
+SOUND = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * (4 * MIB - 1024)})
 NESTED = '{"type":"conversation.item.create","item":' + "[" * 100_000 + "]" * 100_000 + "}"
 PARTS = '{"type":"conversation.item.create","item":[' + ",".join(['{"a":"aaaaaaaaaaaaaa"}'] * 400_000) + "]}"
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "words"}]}
@@ -194,10 +194,11 @@ CASES = [
     Case(PART, "a binary message", _sends(b"\x00\xff"), LIVES),
     Case(PART, "deep JSON", _sends(NESTED), LIVES),
     Case(PART, "JSON in 400000 parts", _sends(PARTS), Says(end=("bad_input", *HUNG_UP))),
-    Case(PART, "16 MB of sound", _sends(SOUND), LIVES),
-    Case(PART, "16 MB of words", _sends(json.dumps({"type": "x", "words": "w" * (16 * MIB - 100)})), LIVES),
-    Case(PART, "16 MB of brackets", _sends("[" * (16 * MIB - 100)), LIVES),
-    Case(PART, "16 MB of backslashes", _sends('{"type":"' + "\\\\" * (8 * MIB - 100) + '"}'), LIVES),
+    Case(PART, "4 MB of sound", _sends(SOUND), LIVES),
+    Case(PART, "4 MB of words", _sends(json.dumps({"type": "x", "words": "w" * (4 * MIB - 100)})), LIVES),
+    Case(PART, "4 MB of brackets", _sends("[" * (4 * MIB - 100)), LIVES),
+    Case(PART, "4 MB of backslashes", _sends('{"type":"' + "\\\\" * (2 * MIB - 100) + '"}'), LIVES),
+    Case(PART, "4 MB of half emojis", _sends('{"type":"' + "\\ud83d" * (2 * MIB // 3 - 100) + '"}'), LIVES),
     Case(PART, "17 MB", _bytes(frame(0x81, b"x" * 17 * MIB)), BAD),
     Case(PART, "half an emoji", _sends(json.dumps({"type": "conversation.item.create", "item": EMOJI})), LIVES),
     Case(PART, "a number of 100000 digits", _sends('{"type":"x","a":' + "9" * 100_000 + "}"), LIVES),

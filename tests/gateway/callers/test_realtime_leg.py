@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from legs import MemoryLeg
@@ -80,3 +81,39 @@ def test_a_line_that_breaks_is_a_client_that_hung_up() -> None:
         assert await client.end() == [HungUp("caller_hung_up")]
 
     asyncio.run(main())
+
+
+def test_what_is_no_sound_is_told_to_the_socket_as_work() -> None:
+    class Line:
+        """A socket that counts."""
+
+        closed, ended_here, unsent_bytes, peer, subprotocol = False, False, 0, "127.0.0.1", None
+        work = 0
+
+        def worked(self) -> None:
+            self.work += 1
+
+        def send_text(self, message: bytes) -> None:
+            pass
+
+        def send_binary(self, message: bytes) -> None:
+            pass
+
+        def straight(self) -> Callable[[bytes], None]:
+            return self.send_text
+
+        def close(self, code: int = 1000, reason: str = "") -> None:
+            pass
+
+    ids, line = CountingIds(), Line()
+    view = ClientView(ids, frozenset(), show_tools=False)
+    side = AgentSide("Be brief.", (), None, None, TurnDetection(), None, None)
+    session = EffectiveSession.for_agent(side, "sess_1", 2_000_000_000, "desk")
+    leg = RealtimeCallerLeg(RealtimeCallerCodec(session, view, ids, frozenset()), view, lambda event: None, None)
+    leg.opened(line)
+    leg.text(b'{"type":"input_audio_buffer.append","audio":"AAAAAAAA"}')
+    assert line.work == 0
+    for message in (b'{"type":"response.create"}', b"{", b'{"type":"input_audio_buffer.append","audio":"####"}'):
+        leg.text(message)
+    leg.binary(b"")
+    assert line.work == 4

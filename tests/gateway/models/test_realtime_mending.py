@@ -230,3 +230,8 @@ def test_a_caller_has_stopped_though_the_place_cannot_be_read(fields: dict[str, 
 @pytest.mark.parametrize("fields", [{}, {"session": None}, {"session": 7}, {"session": {}}])
 def test_a_session_is_open_whatever_is_said_of_it(kind: str, fields: dict[str, Any]) -> None:
     assert Model().says(kind, **fields) is None
+
+
+def test_a_message_in_too_many_parts_is_malformed_before_it_is_read() -> None:
+    with pytest.raises(WireError, match="20000 fields"):
+        Model().says("response.weather", winds=[[7]] * 20_001)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.realtime.reading import MAX_PARTS, read_halves, read_json, read_object
+from gateway.realtime.reading import MAX_HALVES_BYTES, MAX_PARTS, read_halves, read_json, read_object
 from sessions.errors import WireError
 
 HALF = r'"\ud83d"'
@@ -80,3 +80,10 @@ def test_what_is_read_the_slow_way_is_what_is_read_the_quick_way(value: Any) -> 
 @given(st.text(st.characters(categories=["Cs", "Lu", "So"])))
 def test_whatever_is_read_can_be_written_again(words: str) -> None:
     assert read_json(orjson.dumps(read_json(json.dumps({words: words}).encode())))
+
+
+def test_a_long_message_with_half_a_character_is_not_read_in_the_slow_way() -> None:
+    fits = with_half('"' + "x" * (MAX_HALVES_BYTES - 100) + '"')
+    assert read_json(fits)["half"] == "\ufffd"
+    with pytest.raises(WireError, match="more than 262144 bytes"):
+        read_object(with_half('"' + "x" * MAX_HALVES_BYTES + '"'))
