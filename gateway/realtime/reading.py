@@ -21,6 +21,7 @@ from sessions.ports import Json, JsonObject
 from sessions.text import well_formed
 
 MAX_PARTS = 20_000  # commas and opening brackets: the tools of the largest session have some thousands
+MAX_BACKSLASHES = 1024 * 1024  # a text of 262,144 characters has as many at most; each is read and written slowly
 MAX_HALVES_BYTES = 256 * 1024  # of a message with half a surrogate pair in it: reading that takes 55 ms a MiB
 MAX_DEPTH = 64  # orjson reads 1024 levels but writes 254: what we take we must be able to pass on
 _LARGEST, _SMALLEST = (1 << 64) - 1, -(1 << 63)  # integers that orjson writes
@@ -80,13 +81,15 @@ def mended(value: Any) -> Any:
 
 
 def check_size(text: bytes) -> None:
-    """Raise WireError for a message of more parts than anything that has a meaning here.
+    """Raise WireError for a message of more parts, or backslashes, than anything that has a meaning here.
 
     Parsing stops all calls for as long as it takes: some 3 µs a part here, and nothing for the length of a string.
     """
     parts = text.count(b",") + text.count(b"{") + text.count(b"[")
     if parts > MAX_PARTS:
         raise WireError(f"The message has more than {MAX_PARTS} fields and entries.", code="invalid_event")
+    if len(text) > MAX_BACKSLASHES and text.count(b"\\") > MAX_BACKSLASHES:
+        raise WireError(f"The message has more than {MAX_BACKSLASHES} backslashes.", code="invalid_event")
 
 
 def check_depth(parsed: JsonObject, text: bytes) -> None:

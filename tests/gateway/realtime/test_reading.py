@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.realtime.reading import MAX_HALVES_BYTES, MAX_PARTS, read_halves, read_json, read_object
+from gateway.realtime.reading import (
+    MAX_BACKSLASHES,
+    MAX_HALVES_BYTES,
+    MAX_PARTS,
+    check_size,
+    read_halves,
+    read_json,
+    read_object,
+)
 from sessions.errors import WireError
 
 HALF = r'"\ud83d"'
@@ -87,3 +95,9 @@ def test_a_long_message_with_half_a_character_is_not_read_in_the_slow_way() -> N
     assert read_json(fits)["half"] == "\ufffd"
     with pytest.raises(WireError, match="more than 262144 bytes"):
         read_object(with_half('"' + "x" * MAX_HALVES_BYTES + '"'))
+
+
+def test_a_message_of_backslashes_is_not_read() -> None:
+    check_size(b'"' + b"\\" * MAX_BACKSLASHES + b'"')
+    with pytest.raises(WireError, match="backslashes"):
+        check_size(b'"' + b"\\" * (MAX_BACKSLASHES + 2) + b'"')
