@@ -7,11 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.guard import place_of
+from gateway.own_tasks import protect
 
 log = logging.getLogger("patchbay")
+
+T = TypeVar("T")
 
 STOP_S = 2.0  # for tasks that are left at the end to stop when asked
 
@@ -19,15 +22,17 @@ STOP_S = 2.0  # for tasks that are left at the end to stop when asked
 def run_to_end(main: Coroutine[Any, Any, int], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None) -> int:
     """Run it and return its exit code.
 
-    asyncio lets `SystemExit` and `KeyboardInterrupt` of any task or callback end the whole loop. Here only the main
-    coroutine's own do: one that a user's tool raises in a task of its own making is logged, and the loop goes on. A
-    task that will not stop at the end does not keep the process: it exits over it.
+    asyncio lets `SystemExit` and `KeyboardInterrupt` of any task or callback end the whole loop, `loop.stop()` of
+    anybody likewise, and anybody cancel any task. Here only the main coroutine's own exit ends it: what a user's tool
+    does of the kind is logged, and the loop goes on. A task that will not stop at the end does not keep the process:
+    it exits over it.
     """
     loop = loop_factory() if loop_factory is not None else asyncio.new_event_loop()
+    protect(loop)
     asyncio.set_event_loop(loop)
     ended = False
     try:
-        code = _until_done(loop, asyncio.Task(main, loop=loop))
+        code = _until_done(loop, main)
         ended = True
         return code
     finally:
@@ -38,12 +43,13 @@ def run_to_end(main: Coroutine[Any, Any, int], loop_factory: Callable[[], asynci
             sys.stdout.flush()
             os._exit(code)
         if not left:
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            _until_done(loop, loop.shutdown_asyncgens())
             asyncio.set_event_loop(None)
             loop.close()
 
 
-def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[int]) -> int:
+def _until_done(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    task: asyncio.Task[T] = loop.create_task(work)
     while True:
         try:
             return loop.run_until_complete(task)
@@ -52,6 +58,10 @@ def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[int]) -> int
                 raise
             cause = {"kind": type(stray).__name__, "place": place_of(stray)}
             log.error("foreign code tried to end the process from a task of its own", extra=cause)
+        except RuntimeError:  # so loops say that they were stopped before the task was done
+            if task.done() or loop.is_closed():
+                raise
+            log.error("foreign code stopped the event loop, which goes on")
 
 
 def _stop_all(loop: asyncio.AbstractEventLoop) -> int:
@@ -59,11 +69,7 @@ def _stop_all(loop: asyncio.AbstractEventLoop) -> int:
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
-    while tasks:
-        try:
-            _, left = loop.run_until_complete(asyncio.wait(tasks, timeout=STOP_S))
-        except (SystemExit, KeyboardInterrupt):
-            tasks = {task for task in tasks if not task.done()}
-        else:
-            return len(left)
-    return 0
+    if not tasks:
+        return 0
+    _, left = _until_done(loop, asyncio.wait(tasks, timeout=STOP_S))
+    return len(left)

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from gateway.guard import ForeignTasks, Outcome
+from gateway.own_tasks import foreign
 from sessions.errors import ToolFailed
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,8 @@ def _now_s() -> float:
 
 async def _awaited(run: _Run, begin: Callable[[], Awaitable[Any]]) -> Any:
     try:
-        return await begin()
+        with foreign():
+            return await begin()
     finally:
         run.ended = True
 
@@ -151,7 +153,8 @@ def _in_thread(run: _Run, call: Callable[[], Any]) -> Future[Outcome[Any]]:
     future: Future[Outcome[Any]] = Future()
 
     def work() -> None:
-        outcome = Outcome.of(call)
+        with foreign():
+            outcome = Outcome.of(call)
         run.ended = True
         future.set_result(outcome)
 

@@ -14,6 +14,7 @@ from call_rig import later
 from virtual import VirtualLoop
 
 from gateway.runner import run_to_end
+from gateway.tools.function_runs import FunctionRuns
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [VirtualLoop, uvloop.new_event_loop]
 
@@ -41,6 +42,86 @@ def test_an_exit_of_a_foreign_task_or_callback_ends_nothing(
         assert run_to_end(main(), loop) == 7
     assert [line.__dict__["kind"] for line in caplog.records] == [raised.__name__] * 2
     assert "test_runner.py:" in caplog.records[0].__dict__["place"]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_that_foreign_code_stops_goes_on(
+    loop: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stops(*, again: bool) -> None:
+        asyncio.get_running_loop().stop()
+        if again:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                asyncio.get_running_loop().stop()  # at the end, too
+
+    async def main() -> int:
+        left = asyncio.Task(stops(again=True))
+        await asyncio.Task(stops(again=False))
+        await later(0.01)
+        assert not left.done()
+        return 7
+
+    with caplog.at_level(logging.ERROR):
+        assert run_to_end(main(), loop) == 7
+    assert set(caplog.messages) == {"foreign code stopped the event loop, which goes on"}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_runtime_error_of_the_main_coroutine_passes(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def fail() -> int:
+        raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match="of its own"):
+        run_to_end(fail(), loop)
+
+
+async def cancels_everything() -> str:
+    """A function tool that cancels all that it can find."""
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await asyncio.sleep(0)
+    return "still here"
+
+
+async def cancels_its_own() -> str:
+    """One that may cancel: itself by a deadline, and a task that it has begun."""
+    begun = asyncio.get_running_loop().create_task(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    begun.cancel()
+    try:
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return f"{begun.cancelled()}"
+    return "no deadline"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_function_that_cancels_every_task_ends_itself_and_no_other(
+    loop: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def beside() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> int:
+        runs = FunctionRuns()
+        others = [asyncio.get_running_loop().create_task(beside(), name="beside"), asyncio.Task(beside())]
+        waiting = asyncio.get_running_loop().create_task(runs.run("desk", "own", cancels_its_own, {}))
+        with pytest.raises(asyncio.CancelledError):
+            await runs.run("desk", "all", cancels_everything, {})
+        assert await waiting == "True"
+        assert not others[0].done()
+        assert others[1].cancelled()  # made past the loop
+        others[0].cancel()
+        await asyncio.wait(others)
+        assert others[0].cancelled()
+        return 7
+
+    with caplog.at_level(logging.ERROR):
+        assert run_to_end(main(), loop) == 7
+    assert caplog.messages == ["foreign code tried to cancel a task of the server"]
 
 
 def test_the_own_exit_and_fault_of_the_main_coroutine_pass() -> None:

@@ -159,6 +159,16 @@ WHOLE: dict[str, tuple[str, tuple[str | None, ...], str | None]] = {
         (None, *FAILED),
         None,
     ),
+    "closes the loop": (
+        "async def NAME():\n    asyncio.get_running_loop().close()",
+        FAILED,
+        None,
+    ),
+    "cancels every task": (
+        "async def NAME():\n    for task in asyncio.all_tasks():\n        task.cancel()\n    await asyncio.sleep(0)",
+        FAILED,
+        None,
+    ),
     "awaits what raises in a thread": (
         "async def NAME():\n    await asyncio.to_thread(sys.exit, 4)",
         FAILED,
