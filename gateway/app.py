@@ -256,6 +256,7 @@ class Gateway:
             unavailable=self._registry.unavailable,
             connector=self._registry.connector,
             mcp=self._mcp,
+            tools_tried=self._mcp.tried,
             functions=self._functions,
             entrance=self._entrance,
             board=self.board,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -74,6 +74,7 @@ class SwitchboardParts:
     unavailable: Callable[[Agent], str | None]
     connector: Callable[[Agent], ModelConnector]
     mcp: McpTools
+    tools_tried: Callable[[Iterable[str]], Awaitable[None]]  # waits, within a bound, for tool servers of the first call
     functions: Mapping[str, FunctionTool]
     entrance: Entrance
     board: CallBoard
@@ -92,6 +93,7 @@ class Switchboard:
     def __init__(self, parts: SwitchboardParts) -> None:
         self._parts = parts
         self._expected: dict[str, int] = {}  # admitted, their sockets still to come; by tenant
+        self._lacking: dict[str, tuple[str, ...]] = {}  # by agent; what was told last
         self.model_legs_opened = 0
         self.model_problems = ProblemCounts()
         limits = parts.limits
@@ -112,6 +114,9 @@ class Switchboard:
             if name in request.query:
                 return refusal
         await parts.warmed.wait()  # loading a part in the middle of calls would be heard in all of them
+        wanted = parts.agents.get(request.query.get("model") or known.agent or "")
+        if wanted is not None:
+            await parts.tools_tried(grant.server for grant in wanted.tools if grant.server is not None)
         caller = parts.entrance.admit_call(request, request.query.get("model"), self._quota, self._policy)
         if isinstance(caller, Refusal):
             return caller
@@ -206,8 +211,7 @@ class Switchboard:
 
     def _ticket(self, caller: Caller, agent: Agent, request: UpgradeRequest) -> Ticket:
         toolbox = self.toolbox_for(agent)
-        for problem in toolbox.problems:
-            log.warning("agent lacks a tool", extra={"agent": agent.name, "problem": problem})
+        self._tell_lacking(agent.name, toolbox.problems)
         return Ticket(
             caller=caller,
             agent=agent,
@@ -216,6 +220,16 @@ class Switchboard:
             greet=request.query.get("greeting") == "1",
             show_tools=request.query.get("server_tools") == "show" or "server_tools" in agent.client_may_set,
         )
+
+    def _tell_lacking(self, agent: str, problems: tuple[str, ...]) -> None:
+        """Log what an agent lacks when that changes, and not for each of its calls."""
+        known = self._lacking.get(agent, ())
+        for problem in problems:
+            if problem not in known:
+                log.warning("agent lacks a tool", extra={"agent": agent, "problem": problem})
+        if known and not problems:
+            log.info("agent has all its tools again", extra={"agent": agent})
+        self._lacking[agent] = problems
 
     def _record(self, facts: CallFacts, agent: Agent, session: EffectiveSession) -> CallRecord:
         parts = self._parts

@@ -21,20 +21,23 @@ from sessions.stores.contract import SessionKey, Store
 PURGE_EVERY_S = 3600.0
 WARM_EVERY_S = 1.0
 RENEW_EVERY_S = 1.0
-TOOLS_SETTLE_MS = 8_000  # how long the first call may wait for tool servers to have been tried
+TOOLS_SETTLE_MS = 3_000  # how long first calls may wait for their agents' tool servers to have been tried
 
 log = logging.getLogger("patchbay")
 
 
 async def keep_warm(agents: AgentBook, registry: ModelRegistry, mcp: McpPool, warmed: asyncio.Event) -> None:
-    """Load what the agents need, after the server has said that it is ready and before it takes a call (`warmed`)."""
+    """Load what the agents need, after the server has said that it is ready and before it takes a call (`warmed`).
+
+    Tool servers are no part of that: a call waits for those of its own agent, for as long as they are waited for here.
+    """
     with Boundary(partial(_log_fault, "models cannot be made ready")):
         for kind, problem in (await registry.warm(agents.all())).items():
             log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
+    warmed.set()
     with Boundary(partial(_log_fault, "tool servers cannot be made ready")):
         for server, problem in (await mcp.settled(TOOLS_SETTLE_MS)).items():
             log.warning("a tool server is not connected", extra={"server": server, "problem": problem})
-    warmed.set()
     while True:  # an agent whose file has changed may need what no agent needed before
         await asyncio.sleep(WARM_EVERY_S)
         with Boundary(partial(_log_fault, "changed files cannot be read")):

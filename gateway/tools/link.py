@@ -78,8 +78,12 @@ class Link:
         self.problem: str | None = "not connected yet"
 
     async def settled(self) -> None:
-        """Wait until the first attempt to connect has ended, well or not."""
+        """Wait until the first attempt to connect has ended, well or not, or was waited for long enough."""
         await self._settled.wait()
+
+    def waited_enough(self) -> None:
+        """Let nobody wait for the first attempt any more."""
+        self._settled.set()
 
     def close(self) -> None:
         """Let `run` end: calls in flight are dropped, the server is told goodbye."""

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from functools import partial
@@ -84,12 +84,25 @@ class McpPool:
             link.close()
 
     async def settled(self, wait_ms: int) -> dict[str, str]:
-        """Wait until each server was tried once, at most so long; says which ones are not connected, and why."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_ms / 1000):
-                for link in self._links.values():
-                    await link.settled()
+        """Wait until each server was tried once, at most so long; says which ones are not connected, and why.
+
+        Nobody waits for that any longer, `tried` included.
+        """
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self.tried(self._links)
+        finally:
+            for link in self._links.values():
+                link.waited_enough()
         return {label: link.problem for label, link in self._links.items() if link.problem is not None}
+
+    async def tried(self, servers: Iterable[str]) -> None:
+        """Wait until each of these servers was tried once, or `settled` has ended."""
+        for server in servers:
+            link = self._links.get(server)
+            if link is not None:
+                await link.settled()
 
     def problem(self, server: str) -> str | None:
         """Why a server is not connected, for operators; None if it is."""

@@ -20,7 +20,14 @@ from gateway.clock import LoopClock
 from gateway.ids import CountingIds
 from gateway.settings import Settings
 from gateway.switchboard import Ticket
+from gateway.tools.config import InProcessServer, McpServer
+from gateway.tools.connection import AnswerBounds, McpTool
+from gateway.tools.contract import ToolResult
+from gateway.tools.link import LinkTimes
+from gateway.tools.pool import McpPool
 from sessions.errors import WireError
+from sessions.ports import JsonObject
+from sessions.setup import ToolSpec
 
 DESK = """
 model: scripted/scripts/desk.yaml
@@ -29,7 +36,9 @@ instructions: You are Zanzibar.
 client_may_set: [max_output_tokens]
 """
 LOCKED = "model: openai/gpt-realtime\ninstructions: None.\n"
+TOOLED = "model: scripted/scripts/desk.yaml\ninstructions: None.\ntools: [{{mcp: {}}}]\n"
 SCRIPT = "model: desk\notherwise: {say: Certainly.}\n"
+FILES = {"desk.yaml": DESK, "scripts/desk.yaml": SCRIPT}
 
 
 def wish(query: Mapping[str, str] | None = None, **headers: str) -> UpgradeRequest:
@@ -45,10 +54,14 @@ def wish(query: Mapping[str, str] | None = None, **headers: str) -> UpgradeReque
 
 
 @asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[Gateway]:
+async def opened(folder: Path, *, mcp: McpPool | None = None, **settings: Any) -> AsyncIterator[Gateway]:
     """A whole gateway in virtual time."""
     (folder / "agents" / "scripts").mkdir(parents=True)
-    for name, text in {"desk.yaml": DESK, "locked.yaml": LOCKED, "scripts/desk.yaml": SCRIPT}.items():
+    if mcp is None:
+        more = {"locked.yaml": LOCKED}
+    else:  # the former would be made ready in a thread, during which no virtual time is true
+        more = {f"{server}.yaml": TOOLED.format(server) for server in mcp.servers}
+    for name, text in {**FILES, **more}.items():
         (folder / "agents" / name).write_text(text)
     given = Settings(
         data_dir=folder / "data",
@@ -58,14 +71,16 @@ async def opened(folder: Path, **settings: Any) -> AsyncIterator[Gateway]:
         **settings,
     )
     clock = LoopClock(asyncio.get_running_loop(), 1_900_000_000.0)
-    gateway = Gateway(given, clock, CountingIds(), Overrides(inline=True))
+    gateway = Gateway(given, clock, CountingIds(), Overrides(inline=True, mcp=mcp))
     async with gateway.running():
         yield gateway
 
 
-def within(folder: Path, main: Callable[[Gateway], Coroutine[Any, Any, None]], **settings: Any) -> None:
+def within(
+    folder: Path, main: Callable[[Gateway], Coroutine[Any, Any, None]], *, mcp: McpPool | None = None, **settings: Any
+) -> None:
     async def whole() -> None:
-        async with opened(folder, **settings) as gateway:
+        async with opened(folder, mcp=mcp, **settings) as gateway:
             await main(gateway)
 
     run(whole())
@@ -182,6 +197,77 @@ def test_a_tenant_has_a_bound_of_its_own(tmp_path: Path) -> None:
         gateway.switchboard.abandon(other)
 
     within(tmp_path, main, max_tenant_calls=1, api_keys="shop:one,inn:two")
+
+
+class Bell:
+    """A tool server with one tool."""
+
+    async def list_tools(self) -> tuple[McpTool, ...]:
+        return (McpTool(ToolSpec("ring", "Ring.", {"type": "object", "properties": {}}), repeatable=True),)
+
+    async def call(self, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
+        raise AssertionError
+
+    async def listen(self, look_again: Callable[[], None]) -> None:
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[Bell]:
+    """`slow` takes its time, `silent` never answers until it is given up, and then is there."""
+    await later(1 if server.label == "slow" else 100)
+    yield Bell()
+
+
+def tool_servers(**times: int) -> McpPool:
+    return McpPool(
+        {label: InProcessServer(label, None) for label in ("silent", "slow")}, times=LinkTimes(**times), dial=dial
+    )
+
+
+def test_a_first_call_waits_for_the_tool_servers_of_its_own_agent_and_not_for_long(tmp_path: Path) -> None:
+    waited: dict[str, float] = {}
+
+    async def main(gateway: Gateway) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        async def call(name: str, agent: str) -> None:
+            ticket = await admitted(gateway, wish({"model": agent}))
+            waited[name] = loop.time() - begun
+            gateway.switchboard.abandon(ticket)
+            assert len(ticket.toolbox.specs) == (name == "slow")
+
+        async with asyncio.TaskGroup() as tasks:
+            for agent in ("desk", "slow", "silent"):
+                tasks.create_task(call(agent, agent))
+        begun = loop.time()
+        await call("silent, once more", "silent")
+
+    within(tmp_path, main, mcp=tool_servers())
+    assert waited["desk"] < 0.1
+    assert 1 <= waited["slow"] < 1.5
+    assert 1.5 < waited["silent"] <= 3.1
+    assert waited["silent, once more"] == 0
+
+
+def test_what_an_agent_lacks_is_told_once_until_it_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def calls(gateway: Gateway) -> list[str]:
+        caplog.clear()
+        for _ in range(3):
+            gateway.switchboard.abandon(await admitted(gateway, wish({"model": "silent"})))
+        told = [line for line in caplog.records if line.name == "gateway.switchboard"]
+        return [f"{line.message}: {line.__dict__.get('problem', '')}".rpartition(": ")[2] for line in told]
+
+    async def main(gateway: Gateway) -> None:
+        assert await calls(gateway) == ["not connected yet"]
+        assert await calls(gateway) == []
+        await later(10)
+        assert await calls(gateway) == ["it did not answer in time"]
+        await later(10)
+        assert await calls(gateway) == []
+
+    within(tmp_path, main, mcp=tool_servers(connect_ms=5_000))
 
 
 def test_a_client_secret_brings_its_agent_and_its_defaults(tmp_path: Path) -> None:
