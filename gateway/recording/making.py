@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from gateway.programs import start
+
 log = logging.getLogger("patchbay.recording")
 
 
@@ -28,27 +30,27 @@ async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[
     if not job_files:  # the disk took none
         return []
     try:
-        program = await asyncio.create_subprocess_exec(
+        program = await start(
             sys.executable,
             "-m",
             "gateway.recording.finish",
             *job_files,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
             env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENBLAS_NUM_THREADS": "1"},
         )
     except OSError as error:  # no memory, no descriptor: as if it had died
         log.error("the program that makes recordings cannot be started", extra={"reason": error.strerror})
         return []
+    assert program.stdout is not None
+    out = b""
     try:
-        async with asyncio.timeout(timeout_s):
-            out, _ = await program.communicate()
-    except TimeoutError:
-        out = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                out = await program.stdout.read()
+                await program.ended.wait()
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            program.kill()
-        await program.wait()
+        program.kill()
+        program.close()
+        await program.ended.wait()
     results = (_result(line) for line in out.splitlines(keepends=True) if line.endswith(b"\n"))
     return [result for result in results if result is not None and result["job"] in job_files]
 

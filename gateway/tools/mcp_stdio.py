@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from subprocess import PIPE
 from typing import TypeAlias
 
 import anyio
@@ -22,6 +23,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from gateway.guard import Boundary, innermost, place_of
+from gateway.programs import Running, start
 from gateway.tools.config import StdioServer
 from gateway.tools.json_reading import Unreadable
 from gateway.tools.lines import BoundedLines, Endless, TooLong
@@ -45,7 +47,7 @@ Outbox: TypeAlias = MemoryObjectSendStream[SessionMessage]
 class Program:
     """A running tool server. `called`: what it prints from now on may hold callers' words."""
 
-    def __init__(self, server: StdioServer, process: asyncio.subprocess.Process, mailbox: Mailbox, bound: int) -> None:
+    def __init__(self, server: StdioServer, process: Running, mailbox: Mailbox, bound: int) -> None:
         self._server = server
         self._process = process
         self._mailbox = mailbox
@@ -218,41 +220,26 @@ class Program:
         return False
 
 
-class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
-    """The program's streams, and its end."""
-
-    def __init__(self) -> None:
-        super().__init__(limit=_READ_BYTES, loop=asyncio.get_running_loop())
-        self.ended = asyncio.Event()
-
-    def process_exited(self) -> None:
-        super().process_exited()
-        self.ended.set()
-
-
 @asynccontextmanager
 async def running(server: StdioServer, mailbox: Mailbox, max_bytes: int) -> AsyncIterator[Program]:
     """Start the program, and end it. Raises OSError, or ToolFailed where it cannot be started."""
     if any("\0" in text for text in (server.command, *server.args, *server.env, *server.env.values())):
         raise ToolFailed("its command, arguments or environment hold a zero character", kind="http_error")
-    pipe = asyncio.subprocess.PIPE
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.subprocess_exec(
-        _Streams,
+    process = await start(
         server.command,
         *server.args,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
         env=get_default_environment() | dict(server.env),
         cwd=server.cwd,
-        start_new_session=True,
+        own_session=True,
     )
-    program = Program(server, asyncio.subprocess.Process(transport, protocol, loop), mailbox, max_bytes)
+    program = Program(server, process, mailbox, max_bytes)
     async with anyio.create_task_group() as tasks:
         for job in (program.read_output, program.write_input, program.read_errors):
             tasks.start_soon(job)
-        tasks.start_soon(program.watch_end, protocol.ended)
+        tasks.start_soon(program.watch_end, process.ended)
         try:
             yield program
         finally:
@@ -260,5 +247,5 @@ async def running(server: StdioServer, mailbox: Mailbox, max_bytes: int) -> Asyn
                 with anyio.CancelScope(shield=True):
                     await program.end()
             finally:
-                transport.close()  # its children may have kept its pipes open
+                process.close()  # its children may have kept its pipes open
                 tasks.cancel_scope.cancel()
