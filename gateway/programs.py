@@ -91,11 +91,7 @@ async def start(
     except asyncio.CancelledError:
         started.add_done_callback(_discard)
         raise
-    try:
-        return await _connected(process, ended)
-    except BaseException:
-        _end(process)
-        raise
+    return await _connected(process, ended)
 
 
 def _follow(
@@ -146,6 +142,13 @@ async def _connected(process: _Process, ended: asyncio.Event) -> Running:
         transports.append(transport)
         return asyncio.StreamWriter(transport, protocol, None, loop)
 
-    stdin = await writer(process.stdin)
-    stdout, stderr = await reader(process.stdout), await reader(process.stderr)
+    try:
+        stdin = await writer(process.stdin)
+        stdout, stderr = await reader(process.stdout), await reader(process.stderr)
+    except BaseException:
+        for transport in transports:
+            transport.close()
+        await asyncio.sleep(0)  # these close their own pipes
+        _end(process)
+        raise
     return Running(process, ended, stdin, stdout, stderr, transports)

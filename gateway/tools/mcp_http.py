@@ -9,8 +9,11 @@ Source: MCP 2026-07-28 and 2025-11-25, transports (streamable HTTP); RFC 9110, 1
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import logging
+import ssl
+import threading
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -44,11 +47,15 @@ _NOT_SENT = (
 )
 _NOT_RUN = frozenset({501, 505, 511})  # of the server's own failures, those of a request that was not begun
 
+_MADE: list[ssl.SSLContext] = []  # the one with the authorities that the environment names, once it was needed
+_MAKING = threading.Lock()
+
 
 class McpHttp(httpx2.AsyncClient):
     """Sends the SDK's requests. An address on this machine is never sent to a proxy, whatever the environment says."""
 
-    def __init__(self, server: HttpServer, mailbox: Mailbox, max_bytes: int) -> None:
+    def __init__(self, server: HttpServer, mailbox: Mailbox, max_bytes: int, tls: ssl.SSLContext) -> None:
+        """`tls`: what `tls_for` gives for the server's address."""
         self._label = server.label
         self._mailbox = mailbox
         self._max_bytes = max_bytes
@@ -58,6 +65,7 @@ class McpHttp(httpx2.AsyncClient):
             headers={**server.headers, "accept-encoding": "identity"},
             # No read limit: a slow tool is cut off by its caller's deadline, an event stream is silent for long.
             timeout=httpx2.Timeout(CONNECT_S, read=None),
+            verify=tls,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),  # as many as there are calls
             trust_env=not is_loopback(read_url(server.url, ("http", "https")).hostname or ""),
         )
@@ -238,6 +246,31 @@ class _Events(httpx2.AsyncByteStream):
             return []
         self._mailbox.done(self._request_id)
         return [b"data: " + failure(self._request_id, Fate.UNKNOWN, what).payload + b"\n\n"]
+
+
+async def tls_for(url: str) -> ssl.SSLContext:
+    """What checks the server's certificate, and an `https://` proxy's: shared by all, and made in a thread.
+
+    Reading the authorities' certificates takes 20 ms and more. Where TLS is never spoken, there are none of them.
+    """
+    parts = read_url(url, ("http", "https"))
+    proxies = [] if proxy_of(url) is None else [getproxies().get(scheme, "") for scheme in ("http", "https", "all")]
+    # A server at the default port of http may send its clients on to its https.
+    if parts.scheme == "http" and parts.port not in (None, 80) and not any(one.startswith("https:") for one in proxies):
+        return _without_authorities()
+    return _MADE[0] if _MADE else await asyncio.to_thread(_with_authorities)
+
+
+def _with_authorities() -> ssl.SSLContext:
+    with _MAKING:
+        if not _MADE:
+            _MADE.append(httpx2.create_ssl_context())
+    return _MADE[0]
+
+
+@functools.cache
+def _without_authorities() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def is_loopback(host: str) -> bool:

@@ -35,7 +35,7 @@ from gateway.tools.config import HttpServer, InProcessServer, McpServer, StdioSe
 from gateway.tools.connection import AnswerBounds, ConnectionGone, McpTool, NeverRan
 from gateway.tools.contract import ToolResult, cut
 from gateway.tools.link import NOT_DONE, UNKNOWN
-from gateway.tools.mcp_http import McpHttp
+from gateway.tools.mcp_http import McpHttp, tls_for
 from gateway.tools.mcp_stdio import Program, running
 from gateway.tools.messages import MAX_DESCRIPTION_BYTES, MAX_TOOLS, Fate, Mailbox
 from sessions.errors import ToolFailed
@@ -214,7 +214,9 @@ async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[SdkConn
             case InProcessServer(server=target):
                 client, peer = Client(cast(MCPServer[Any], target)), Peer()
             case HttpServer(url=url):
-                http = await stack.enter_async_context(McpHttp(server, mailbox, bounds.answer_bytes))
+                http = await stack.enter_async_context(
+                    McpHttp(server, mailbox, bounds.answer_bytes, await tls_for(url))
+                )
                 transport = streamable_http_client(url, http_client=http, max_sse_event_size=MAX_EVENT_BYTES)
                 client, peer = Client(transport), Peer(mailbox, http=http)
             case StdioServer():

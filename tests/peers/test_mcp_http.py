@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import pytest
 
 from gateway.tools.config import HttpServer
 from gateway.tools.link import LinkTimes
-from gateway.tools.mcp_http import McpHttp
+from gateway.tools.mcp_http import McpHttp, tls_for
 from gateway.tools.messages import Mailbox
 from gateway.tools.pool import McpPool
 from sessions.errors import ToolFailed
@@ -268,8 +269,38 @@ def test_a_compressed_answer_is_read_within_the_bound(kind: str, event: bytes, c
         server = await asyncio.start_server(lambda r, w: _answer(r, w, head, body), "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "book"}}
-        client = McpHttp(HttpServer("odd", url, {}), Mailbox("odd", 1000), 1_000_000)
+        client = McpHttp(HttpServer("odd", url, {}), Mailbox("odd", 1000), 1_000_000, await tls_for(url))
         async with asyncio.timeout(20), server, client, client.stream("POST", url, json=call) as response:
             return (await response.aread()).decode()
 
     assert told in asyncio.run(main())
+
+
+def test_servers_share_one_tls_context_and_plain_http_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def main() -> None:
+        one, *others = await asyncio.gather(*(tls_for(f"https://{number}.example/mcp") for number in range(20)))
+        assert all(other is one for other in others)
+        assert one.verify_mode is ssl.CERT_REQUIRED
+        assert await tls_for("http://a.example/mcp") is one  # it may send its clients on to https
+        bare = await tls_for("http://127.0.0.1:8091/mcp")
+        assert (bare.get_ca_certs(), bare.verify_mode) == ([], ssl.CERT_REQUIRED)
+        assert await tls_for("http://a.example:8091/mcp") is bare
+        monkeypatch.setenv("HTTP_PROXY", "https://proxy.example:3128")
+        assert await tls_for("http://a.example:8091/mcp") is one
+
+    asyncio.run(main())
+
+
+def test_a_hundred_clients_are_made_without_a_pause_that_can_be_heard() -> None:
+    async def main() -> float:
+        await tls_for("https://a.example/mcp")
+        begun = time.thread_time()
+        for number in range(100):
+            server = HttpServer("one", f"https://{number}.example/mcp", {})
+            McpHttp(server, Mailbox("one", 1000), 1_000_000, await tls_for(server.url))
+        return time.thread_time() - begun
+
+    assert asyncio.run(main()) < 0.5  # a context of its own for each takes 2 s
