@@ -10,7 +10,7 @@ import orjson
 
 from gateway.guard import Boundary, ForeignTasks, innermost, place_of
 from gateway.tools.contract import ToolContext
-from gateway.tools.functions import DID_NOT_WORK
+from gateway.tools.returned import DID_NOT_WORK
 from gateway.tools.toolbox import Toolbox
 from sessions.commands import RunTool
 from sessions.errors import ToolFailed

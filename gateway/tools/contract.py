@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from sessions.ports import Clock
 from sessions.text import well_formed
 
+MOST_CUT_CHARS = 1 << 20  # of a text, before it is cut; what is behind them is not looked at
+
 Then: TypeAlias = Literal["hang_up"]
 
 
@@ -40,9 +42,10 @@ def cut(text: str, max_bytes: int) -> str:
 
     Lone surrogates, which UTF-8 cannot carry, become U+FFFD.
     """
-    text = well_formed(text)
+    more = "more than " if len(text) > MOST_CUT_CHARS else ""
+    text = well_formed(text[:MOST_CUT_CHARS])
     encoded = text.encode()
-    if len(encoded) <= max_bytes:
+    if len(encoded) <= max_bytes and not more:
         return text
     kept = encoded[:max_bytes].decode(errors="ignore")
-    return f"{kept}\n[Cut: the result has {len(encoded)} bytes, {len(kept.encode())} are shown.]"
+    return f"{kept}\n[Cut: the result has {more}{len(encoded)} bytes, {len(kept.encode())} are shown.]"

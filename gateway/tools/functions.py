@@ -19,7 +19,6 @@ anything else that is raised is logged by its kind and place, and the model is t
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -29,21 +28,19 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar, cast, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import orjson
 from pydantic import BaseModel, Field, PydanticUserError, ValidationError, create_model
 
 from gateway.guard import Boundary, innermost, place_of
 from gateway.tools.contract import ToolContext, ToolResult
 from gateway.tools.function_runs import PROCESS
+from gateway.tools.returned import DID_NOT_WORK, is_large, shown
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
 from sessions.setup import ToolSpec
-from sessions.text import well_formed
 
 log = logging.getLogger(__name__)
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-DID_NOT_WORK = "That did not work."
 _MARK = "__patchbay_tool__"
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -134,8 +131,18 @@ async def _run(
         given: dict[str, Any] = {field: getattr(checked, field) for field in arguments_model.model_fields}
         if context_name is not None:
             given[context_name] = context
-        return _result(name, await PROCESS.run(context.agent, name, function, given))
+        whole = function if inspect.iscoroutinefunction(function) else partial(_whole, name, function)
+        returned = await PROCESS.run(context.agent, name, whole, given)
+        if not is_large(returned):
+            return shown(name, returned)
+        return cast("ToolResult", await PROCESS.run(context.agent, name, partial(shown, name, returned), {}))
     raise AssertionError("the boundary's report raises")
+
+
+def _whole(name: str, function: Callable[..., Any], **given: Any) -> object:
+    """A plain function with what is made of its result, all in its own thread; a coroutine is left to others."""
+    returned = function(**given)
+    return returned if inspect.isawaitable(returned) else shown(name, returned)
 
 
 def _failed(name: str, fault: BaseException) -> NoReturn:
@@ -146,41 +153,6 @@ def _failed(name: str, fault: BaseException) -> NoReturn:
     cause = {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
     log.error("function tool failed", extra={"tool": name, **cause})
     raise ToolFailed(DID_NOT_WORK) from fault
-
-
-def _result(name: str, returned: object) -> ToolResult:
-    """What a function returned, for the model: a text as it is, nothing as "Done.", all else as JSON."""
-    if isinstance(returned, ToolResult):
-        return _checked(name, returned)
-    if returned is None:
-        return ToolResult("Done.", None, None)
-    if isinstance(returned, str):
-        return ToolResult(well_formed(returned), None, None)
-    try:
-        return ToolResult(orjson.dumps(returned, default=_plain).decode(), None, None)
-    except TypeError:
-        pass
-    try:  # orjson takes no half of a surrogate pair and no key that is a number
-        text = json.dumps(returned, default=_plain, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        log.error("function tool returned what JSON cannot carry", extra={"tool": name})
-        raise ToolFailed(DID_NOT_WORK) from error
-    return ToolResult(well_formed(text), None, None)
-
-
-def _checked(name: str, result: ToolResult) -> ToolResult:
-    """A result that the function made itself; its fields may hold anything. Raises ToolFailed."""
-    error = result.error if result.error is None or isinstance(result.error, str) else "tool_execution_error"
-    if not isinstance(result.text, str) or error is not result.error or result.then not in (None, "hang_up"):
-        log.error("function tool returned a ToolResult with a field of the wrong type", extra={"tool": name})
-        raise ToolFailed(DID_NOT_WORK)
-    return ToolResult(well_formed(result.text), error, result.then)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(type(value).__name__)
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:

@@ -55,16 +55,16 @@ def read_json(raw: bytes) -> Json:
         raise Unreadable(f"it is not JSON: {why}") from None
 
 
-def write_json(value: object, max_bytes: int) -> tuple[str, bool]:
+def write_json(value: object, max_bytes: int, default: Callable[[Any], object] | None = None) -> tuple[str, bool]:
     """The value as JSON with no lone surrogates, and whether all of it is there: writing stops past `max_bytes`.
 
-    Raises Unreadable for what is nested too deeply to be written.
+    `default` makes what JSON can carry of other objects. Raises Unreadable for what is nested too deeply to be written.
     """
     written: list[str] = []
     size = 0
     try:
         # The iterating encoder is Python's own: it can be left, and lets other threads run.
-        for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+        for piece in json.JSONEncoder(ensure_ascii=False, default=default).iterencode(value):
             written.append(piece)
             size += len(piece)  # in characters; they have at least as many bytes
             if size > max_bytes:
