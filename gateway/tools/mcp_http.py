@@ -22,11 +22,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 import orjson
 
+from gateway.breath import Breath
 from gateway.guard import Boundary, innermost, place_of
 from gateway.tools.config import HttpServer
 from gateway.tools.json_reading import Unreadable
 from gateway.tools.lines import Endless, EventSplitter
-from gateway.tools.messages import Breath, Fate, Mailbox, Message, RequestId, failure, read_aside
+from gateway.tools.messages import Fate, Mailbox, Message, RequestId, failure, read_aside
 from gateway.urls import read_url
 
 log = logging.getLogger(__name__)
@@ -340,7 +341,7 @@ async def _decoded(response: httpx2.Response) -> AsyncIterator[bytes]:
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise Unreadable("it is compressed, though that was not asked for")
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    inflate, breath = zlib.decompressobj(zlib.MAX_WBITS | 32), Breath()
     async for raw in response.aiter_raw():
         while raw:
             try:
@@ -348,3 +349,4 @@ async def _decoded(response: httpx2.Response) -> AsyncIterator[bytes]:
             except zlib.error:
                 raise Unreadable("it cannot be decompressed") from None
             raw = inflate.unconsumed_tail
+            await breath.taken()

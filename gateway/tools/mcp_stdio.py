@@ -22,12 +22,13 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
+from gateway.breath import Breath
 from gateway.guard import Boundary, innermost, place_of
 from gateway.programs import Running, start
 from gateway.tools.config import StdioServer
 from gateway.tools.json_reading import Unreadable
 from gateway.tools.lines import BoundedLines, Endless, TooLong
-from gateway.tools.messages import Breath, Fate, Mailbox, Message, failure, read_aside
+from gateway.tools.messages import Fate, Mailbox, Message, failure, read_aside
 from sessions.errors import ToolFailed
 
 log = logging.getLogger(__name__)

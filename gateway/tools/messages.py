@@ -37,7 +37,6 @@ MAX_OTHER_BYTES = 64 << 10  # of a message that is neither a list nor the result
 _MAX_MESSAGES = 100  # in one batch
 _MAX_WAITING = 1000  # requests; one that is older has been given up long ago
 _INLINE_BYTES = 16 << 10  # more is read in a thread
-_BREATH_S = 0.005
 _MAX_NOTES = 200  # different ones, of one connection
 _UNSUPPORTED_VERSION = -32022  # its `data` names the versions that the server speaks, and the SDK reads them
 _INTERNAL_ERROR = -32603
@@ -326,17 +325,3 @@ async def read_aside(mailbox: Mailbox, raw: bytes, only: RequestId | None = None
     if len(raw) <= _INLINE_BYTES:
         return mailbox.read(raw, only)
     return await asyncio.get_running_loop().run_in_executor(_READERS, mailbox.read, raw, only)
-
-
-class Breath:
-    """Lets the loop's other tasks run between messages that come in crowds."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._since_s = self._loop.time()
-
-    async def taken(self) -> None:
-        """Return at once, or after the others have had their turn."""
-        if self._loop.time() - self._since_s > _BREATH_S:
-            await asyncio.sleep(0)
-            self._since_s = self._loop.time()

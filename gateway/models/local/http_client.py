@@ -6,6 +6,7 @@ An endpoint on this machine (Ollama, llama.cpp) is never asked through a proxy, 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any
@@ -15,10 +16,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from gateway.breath import Breath
 from gateway.models.local.answer_fault import AnswerFault
 from gateway.models.local.detector import MissingPart
 
 MOST_ANSWER_BYTES = 16 * 1024 * 1024  # of anything, on the wire
+PIECE_BYTES = 4 * 1024  # of an answer, so many at once
 MOST_ERROR_BYTES = 64 * 1024  # of an answer that the SDK reads whole by itself
 
 
@@ -74,25 +77,52 @@ def open_client(base_url: str, api_key: str, timeout_s: float) -> Any:
 
 
 async def bounded(response: httpx2.Response) -> None:
-    """Put a bound on what is read of an answer, whoever reads it: the SDK reads errors and redirections whole."""
+    """Put a bound on what is read of an answer, whoever reads it: the SDK reads errors and redirections whole.
+
+    What is compressed, although that was not asked for, is decompressed here, piece by piece.
+    """
     most_bytes = MOST_ANSWER_BYTES if response.is_success else MOST_ERROR_BYTES
     assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Bounded(response.stream, most_bytes)
+    coding = response.headers.pop("content-encoding", "identity").strip().lower()
+    response.stream = _Bounded(response.stream, most_bytes, coding)
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body that ends in a fault where it is longer than anybody reads."""
+    """A body in small pieces that ends in a fault where it is longer than anybody reads.
 
-    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
+    Between pieces others have their turn: thousands of them may have arrived at once.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int, coding: str) -> None:
         self._stream = stream
         self._left = most_bytes
+        self._coding = coding
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._stream:
+        breath = Breath()
+        async for piece in self._decoded():
             self._left -= len(piece)
             if self._left < 0:
                 raise AnswerFault("the answer has more bytes than are read")
             yield piece
+            await breath.taken()
+
+    async def _decoded(self) -> AsyncIterator[bytes]:
+        if self._coding in ("", "identity"):
+            async for piece in self._stream:
+                for at in range(0, len(piece), PIECE_BYTES):
+                    yield piece[at : at + PIECE_BYTES]
+            return
+        if self._coding not in ("gzip", "x-gzip", "deflate"):
+            raise AnswerFault("it is compressed, though that was not asked for")
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        async for piece in self._stream:
+            while piece:
+                try:
+                    yield inflate.decompress(piece, PIECE_BYTES)
+                except zlib.error:
+                    raise AnswerFault("it cannot be decompressed") from None
+                piece = inflate.unconsumed_tail
 
     async def aclose(self) -> None:
         await self._stream.aclose()

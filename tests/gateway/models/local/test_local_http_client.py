@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
+import zlib
+from contextlib import nullcontext
 
 import pytest
 
@@ -15,6 +18,7 @@ from gateway.models.local.endpoints import Endpoint, client_of  # noqa: E402
 from gateway.models.local.http_client import (  # noqa: E402
     MOST_ANSWER_BYTES,
     MOST_ERROR_BYTES,
+    PIECE_BYTES,
     bounded,
     is_loopback,
     proxy_for,
@@ -116,6 +120,62 @@ def test_a_body_without_an_end_has_one(status: int, most_bytes: int) -> None:
         assert most_bytes - 60_000 <= read[0] <= most_bytes
         await response.aclose()
         assert body.closed
+
+    asyncio.run(main())
+
+
+class Once(Body):
+    """All of it in one piece, or in pieces of one byte."""
+
+    def __init__(self, piece: bytes, *, apart: bool) -> None:
+        super().__init__(piece)
+        self._apart = apart
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def]
+        for piece in (self.piece[at : at + 1] for at in range(len(self.piece))) if self._apart else (self.piece,):
+            yield piece
+
+
+CODINGS = {
+    "identity": ("identity", b"word " * 80_000, None),
+    "gzip": ("gzip", gzip.compress(b"word " * 80_000), None),
+    "deflate": ("deflate", zlib.compress(b"word " * 80_000), None),
+    "bomb": ("gzip", gzip.compress(bytes(64 << 20)), "more bytes than are read"),
+    "no gzip": ("gzip", b"words", "cannot be decompressed"),
+    "unknown": ("br", b"words", "though that was not asked for"),
+    "both": ("gzip, deflate", b"words", "though that was not asked for"),
+}
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("kind", CODINGS)
+def test_an_answer_comes_in_small_pieces_between_which_others_have_their_turn(kind: str, apart: bool) -> None:
+    coding, sent, fault = CODINGS[kind]
+
+    async def main() -> None:
+        response = httpx2.Response(200, stream=Once(sent, apart=apart), headers={"content-encoding": coding})
+        await bounded(response)
+        held_s, begun, read = 0.0, time.thread_time(), bytearray()
+
+        async def others() -> None:
+            nonlocal held_s, begun
+            while True:
+                now = time.thread_time()
+                held_s, begun = max(held_s, now - begun), now
+                await asyncio.sleep(0)
+
+        async def read_all() -> None:
+            async for piece in response.aiter_bytes():
+                assert len(piece) <= PIECE_BYTES
+                read.extend(piece)
+
+        async with asyncio.TaskGroup() as tasks:
+            beside = tasks.create_task(others())
+            with nullcontext() if fault is None else pytest.raises(AnswerFault, match=fault):
+                await read_all()
+            beside.cancel()
+        assert fault is not None or bytes(read) == b"word " * 80_000
+        assert held_s < 0.05
 
     asyncio.run(main())
 
