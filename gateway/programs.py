@@ -17,14 +17,55 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TypeAlias, cast
 
 from gateway.guard import Outcome
 
 _READ_BYTES = 64 << 10  # of what it writes and nobody has taken yet; past twice that it has to wait
 
+# Until the new program runs, its parent holds the interpreter; on a busy machine many at once would add up.
+_ONE_AT_A_TIME = threading.Lock()
+
 _Pipe: TypeAlias = IO[bytes]
 _Process: TypeAlias = "subprocess.Popen[bytes]"
+
+
+class Input(asyncio.BaseProtocol):
+    """What a program reads. asyncio's own writer looks at its transport when it is collected, in any thread."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.WriteTransport | None = None  # None: it is lost
+        self._free = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._free.set()
+
+    def pause_writing(self) -> None:
+        self._free.clear()
+
+    def resume_writing(self) -> None:
+        self._free.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._free.set()
+
+    def write(self, payload: bytes) -> None:
+        """Send it, as soon as the program takes it."""
+        if self._transport is not None:
+            self._transport.write(payload)
+
+    async def drain(self) -> None:
+        """Wait until the program has taken most of it. Raises BrokenPipeError where it takes no more."""
+        await self._free.wait()
+        if self._transport is None or self._transport.is_closing():
+            raise BrokenPipeError
+
+    def close(self) -> None:
+        """Tell the program that nothing more comes."""
+        if self._transport is not None:
+            self._transport.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +74,7 @@ class Running:
 
     process: _Process
     ended: asyncio.Event
-    stdin: asyncio.StreamWriter | None
+    stdin: Input | None
     stdout: asyncio.StreamReader | None
     stderr: asyncio.StreamReader | None
     _transports: Sequence[asyncio.BaseTransport]
@@ -98,7 +139,8 @@ def _follow(
     begin: partial[_Process], started: Future[Outcome[_Process]], loop: asyncio.AbstractEventLoop, ended: asyncio.Event
 ) -> None:
     """The program's thread: start it, wait for its end, and tell the loop."""
-    outcome = Outcome.of(begin)
+    with _ONE_AT_A_TIME:
+        outcome = Outcome.of(begin)
     started.set_result(outcome)
     if outcome.value is None:
         return
@@ -132,15 +174,12 @@ async def _connected(process: _Process, ended: asyncio.Event) -> Running:
         transports.append(transport)
         return read
 
-    async def writer(pipe: _Pipe | None) -> asyncio.StreamWriter | None:
+    async def writer(pipe: _Pipe | None) -> Input | None:
         if pipe is None:
             return None
-        # Only its flow control is wanted: nothing is read from this pipe.
-        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), loop=loop)
-        transport: Any
-        transport, _ = await loop.connect_write_pipe(lambda: protocol, pipe)
+        transport, protocol = await loop.connect_write_pipe(Input, pipe)
         transports.append(transport)
-        return asyncio.StreamWriter(transport, protocol, None, loop)
+        return protocol
 
     try:
         stdin = await writer(process.stdin)

@@ -7,12 +7,14 @@ Source: the packages `mcp` and `mcp_types` 2.3.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
@@ -51,6 +53,7 @@ RELISTEN_S = 1.0
 # anyio's stream errors are what a send meets when the connection goes away under it.
 _GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
 _ODD_ANSWERS = (ValidationError, RuntimeError)  # an answer that breaks its own schema, or asks questions back for ever
+_LATER = ("httpcore2", "h11", "truststore", "encodings.idna", "anyio.streams.stapled", "anyio.streams.tls")
 _NEVER_BEGUN = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS})
 
 
@@ -58,6 +61,14 @@ def quiet() -> None:
     """Silence what the SDK logs: whole messages, with callers' words in them. Links log what matters."""
     for name in ("mcp", "client", "httpx2", "httpcore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def load_the_rest() -> None:
+    """Load what would be loaded at the first connection, on the loop: 40 ms and more. For a thread."""
+    for name in _LATER:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    anyio.run(anyio.lowlevel.checkpoint)  # its parts for asyncio
 
 
 class SdkConnection:

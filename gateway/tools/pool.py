@@ -57,7 +57,7 @@ class McpPool:
         """Load the MCP SDK, if there is a server to use it for: half a second, in a thread. Once more does nothing."""
         if self._dial is None and self._links:
             if _SDK not in sys.modules:
-                await asyncio.to_thread(importlib.import_module, _SDK)
+                await asyncio.to_thread(_load_sdk)
             sdk = sys.modules[_SDK]
             sdk.quiet()
             self._dial = sdk.dial
@@ -139,6 +139,10 @@ class McpPool:
         if self._dial is None:
             raise ToolFailed("the MCP SDK cannot be loaded", kind="http_error")
         return self._dial(server, self._bounds)
+
+
+def _load_sdk() -> None:
+    importlib.import_module(_SDK).load_the_rest()
 
 
 def _answer_ms(server: McpServer) -> int | None:

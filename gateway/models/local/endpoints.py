@@ -62,9 +62,10 @@ class LocalSettings:
 def client_of(endpoint: Endpoint) -> Any:
     """An `openai.AsyncOpenAI` for an endpoint: half a second of importing, so beforehand. Raises MissingPart."""
     try:
-        from gateway.models.local.http_client import open_client
+        from gateway.models.local.http_client import open_client, rehearse
     except ImportError as error:
         raise MissingPart("an endpoint for the local model needs openai: pip install 'patchbay[openai]'") from error
+    rehearse()
     # Servers without keys do not look at it, and the client does not start without one.
     return open_client(endpoint.base_url, endpoint.api_key or "none", FIRST_S)
 

@@ -6,6 +6,7 @@ An endpoint on this machine (Ollama, llama.cpp) is never asked through a proxy, 
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
@@ -13,16 +14,19 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import anyio.lowlevel
 import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from gateway.breath import Breath
+from gateway.guard import Boundary
 from gateway.models.local.answer_fault import AnswerFault
 from gateway.models.local.detector import MissingPart
 
 MOST_ANSWER_BYTES = 16 * 1024 * 1024  # of anything, on the wire
 PIECE_BYTES = 4 * 1024  # of an answer, so many at once
 MOST_ERROR_BYTES = 64 * 1024  # of an answer that the SDK reads whole by itself
+_REHEARSED: list[bool] = []
 
 
 def is_loopback(base_url: str) -> bool:
@@ -74,6 +78,34 @@ def open_client(base_url: str, api_key: str, timeout_s: float) -> Any:
         http_client=http_client,
         default_headers={"Accept-Encoding": "identity"},  # compressed, a small answer may be an endless one
     )
+
+
+def rehearse() -> None:
+    """Make requests of each kind that go nowhere: the SDK's first ones take some 30 ms. Does nothing on a loop."""
+    if not _REHEARSED and asyncio._get_running_loop() is None:
+        _REHEARSED.append(True)
+        with Boundary(lambda fault: None):
+            asyncio.run(_rehearsal())
+
+
+async def _rehearsal() -> None:
+    await anyio.lowlevel.checkpoint()  # loads its parts for asyncio
+    nowhere = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
+    client = AsyncOpenAI(
+        base_url="http://localhost/v1", api_key="none", http_client=httpx2.AsyncClient(transport=nowhere)
+    )
+    chat, audio = client.chat.completions.with_streaming_response, client.audio
+    tool: Any = {"type": "function", "function": {"name": "tool", "parameters": {"type": "object"}}}
+    for request in (
+        chat.create(model="m", messages=[{"role": "user", "content": "Hello."}], stream=True, tools=[tool]),
+        audio.speech.with_streaming_response.create(model="m", voice="v", input="Hello.", response_format="pcm"),
+        audio.transcriptions.with_streaming_response.create(
+            model="m", file=("speech.wav", b"", "audio/wav"), response_format="json"
+        ),
+    ):
+        async with request as answer:
+            async for _ in answer.iter_bytes():
+                pass
 
 
 async def bounded(response: httpx2.Response) -> None:
