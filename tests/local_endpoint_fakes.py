@@ -32,7 +32,7 @@ class FakeClient:
 
     def create(self, **asked: Any) -> FakeClient:
         """A request."""
-        self.asked.append(asked)
+        self.asked.append(asked | asked.pop("extra_body", {}))
         return self
 
     async def __aenter__(self) -> FakeClient:

@@ -119,9 +119,9 @@ class ChatThought(Job):
         return [] if self.failed else self._reader.wanted()
 
     async def _ask(self, endpoint: Endpoint, client: Any, messages: list[Message], tools: list[Message]) -> None:
-        asked: dict[str, Any] = {"model": endpoint.model, "messages": messages, "stream": True}
-        if tools:
-            asked["tools"] = tools
+        # Handed over as it is sent: the SDK walks through its own arguments, which takes the loop 13 ms of 80 messages.
+        body = {"messages": messages, "tools": tools} if tools else {"messages": messages}
+        asked: dict[str, Any] = {"model": endpoint.model, "messages": [], "stream": True, "extra_body": body}
         try:
             with Boundary(self._unless_complete):
                 async with (
