@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -317,7 +318,7 @@ def _flood(server: Server, frames: Iterator[bytes], *, room_bytes: int) -> None:
     assert server.ended(run(main))["end_reason"] == "bad_input"
 
 
-def test_a_message_past_16_mib_is_refused_before_it_is_read(server: Server) -> None:
+def test_a_message_past_the_bound_is_refused_before_it_is_read(server: Server) -> None:
     head = b"\x81\xff" + (17 * MIB).to_bytes(8, "big") + b"\x00\x00\x00\x00"
     _flood(server, iter([head, *[b"x" * MIB] * 100]), room_bytes=4 * MIB)
 
@@ -328,10 +329,19 @@ def test_fragments_count_together(server: Server) -> None:
     _flood(server, iter([first, *[more] * 100]), room_bytes=40 * MIB)
 
 
-def test_a_minute_of_sound_in_one_message_is_taken(server: Server) -> None:
+def _takes(server: Server, sound_bytes: int) -> None:
     async def main() -> None:
         async with calling(server) as caller:
-            await caller.socket.send(append("AAAA" * (3 * MIB // 4)))
+            await caller.socket.send(append("AAAA" * (sound_bytes // 4)))
             assert (await caller.turn("ping"))["response"]["status"] == "completed"
 
     run(main)
+
+
+def test_three_mib_of_sound_are_taken(server: Server) -> None:
+    _takes(server, 3 * MIB)
+
+
+def test_fourteen_mib_of_sound_are_taken_where_the_setting_allows_it(tmp_path: Path) -> None:
+    with serving(tmp_path, PATCHBAY_MAX_MESSAGE_BYTES=str(16 * MIB)) as server:
+        _takes(server, 14 * MIB)
