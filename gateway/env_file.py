@@ -21,6 +21,10 @@ _OURS = re.compile(r"PATCHBAY_", re.IGNORECASE)
 _OURS_WITHIN = re.compile(r"PATCHBAY_\w+\s*[=:]", re.IGNORECASE)
 _ASSIGNED_WITHIN = re.compile(r"^\s*(export\s+)?[A-Z_][A-Z0-9_]*=", re.MULTILINE)
 
+MAX_BLANKS = 200
+# Where a value has more, python-dotenv looks for a comment behind each of them: minutes for some hundred thousand.
+_BLANKS = re.compile(rf"[^\S\r\n]{{{MAX_BLANKS}}}")
+
 _NO_ASSIGNMENT = "is no assignment; write NAME=value, close each quote, and begin a comment with #"
 
 
@@ -52,6 +56,10 @@ def read_env_file(path: Path) -> list[EnvLine]:
         raise EnvFileFault(f"cannot be read: {error.strerror}") from error
     if "\0" in text:
         raise EnvFileFault("is not UTF-8 text, as it holds NUL; save it as such")
+    blanks = _BLANKS.search(text)
+    if blanks is not None:
+        line = text.count("\n", 0, blanks.start()) + 1
+        raise EnvFileFault(f"holds {MAX_BLANKS} blanks in a row in line {line}; take them out")
     return list(_lines(text.replace("\r\n", "\n").replace("\r", "\n")))
 
 

@@ -334,6 +334,11 @@ def test_what_is_no_plain_file_or_too_large_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, {}).startswith(f"{tmp_path}/patchbay.yaml:2: ")
 
 
+def test_blanks_without_end_in_the_env_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=b\nC=d" + " " * 500_000 + "e\n")
+    assert refused(tmp_path, {}) == f"{tmp_path}/.env: holds 200 blanks in a row in line 2; take them out"
+
+
 def test_an_empty_yaml_file_sets_nothing(tmp_path: Path) -> None:
     for text in ("# nothing yet\n", "{}\n"):
         (tmp_path / "patchbay.yaml").write_text(text)
