@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from gateway.yielding import let_others_run
 from sessions.ports import Json
 
 MAX_DEPTH = 32
@@ -144,6 +145,7 @@ class _Builder:
         line = event.start_mark.line + 1
         self.lines.setdefault(_canonical(path), line)
         self._values += 1
+        let_others_run(self._values)
         if self._values > MAX_VALUES:
             raise YamlFault(line, "", f"more than {MAX_VALUES} values stand up to here; take some out")
         if event.anchor is not None:  # an alias has one too

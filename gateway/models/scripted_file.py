@@ -34,6 +34,7 @@ from gateway.models.scripted_shape import (
     Trouble,
     When,
 )
+from gateway.yielding import let_others_run
 from sessions.text import well_formed
 from sessions.usage import TokenUsage
 
@@ -181,10 +182,13 @@ def _script(source: _Source, value: Value, default_name: str) -> Script:
         faults=NO_FAULTS,
     )
     none: list[Value] = []
-    turns = source.optional(table, "turns", "", source.rows, none)
+    turns = []
+    for at, turn in enumerate(source.optional(table, "turns", "", source.rows, none)):
+        let_others_run(at)
+        turns.append(_turn(source, turn, f"turns[{at}]", base))
     return Script(
         model=source.optional(table, "model", "", source.text, default_name),
-        turns=tuple(_turn(source, turn, f"turns[{at}]", base) for at, turn in enumerate(turns)),
+        turns=tuple(turns),
         otherwise=source.optional(table, "otherwise", "", lambda v, p: _turn(source, v, p, base), base),
         refuse=source.optional(table, "refuse", "", lambda v, p: _refuse(source, v, p), ()),
         ms_per_word=source.optional(table, "ms_per_word", "", lambda v, p: source.whole(v, p, 40, 5000), 300),

@@ -13,6 +13,7 @@ from typing import Any
 from gateway.models.local.patterns import NOTHING, Choice, Node, PatternError, Slot, blanks, parse
 from gateway.models.local.rules import Action, CallSpec, Dialogue, Need, Offer, Rule, SlotUse, Speech, Texts
 from gateway.models.local.slots import Day, date_slot, list_slot, number_slot, time_slot, yes_no_slot
+from gateway.yielding import let_others_run
 from sessions.ports import Json, JsonObject
 
 _KEYS = frozenset(["slots", "rules", "texts", "speech", "pronunciations", "before", "after"])
@@ -49,11 +50,14 @@ def compile_dialogue(offline: JsonObject) -> Dialogue:
     rows = _list(offline.get("rules"), "rules")
     if not rows:
         raise DialogueError("rules", "at least one rule is needed")
-    rules = tuple(_rule(_object(row, f"rules.{at}"), f"rules.{at}", uses, asks) for at, row in enumerate(rows))
-    _check_names(rules)
+    rules = []
+    for at, row in enumerate(rows):
+        let_others_run(at)
+        rules.append(_rule(_object(row, f"rules.{at}"), f"rules.{at}", uses, asks))
+    _check_names(tuple(rules))
     pronunciations = _object(offline.get("pronunciations", {}), "pronunciations")
     return Dialogue(
-        rules=rules,
+        rules=tuple(rules),
         uses=uses,
         yes_no=yes_no_slot(YES_NO),
         texts=_texts(_object(offline.get("texts", {}), "texts")),
