@@ -22,6 +22,11 @@ class SystemClock:
         return time.time()
 
 
+def loop_s() -> float:
+    """The running loop's own time in seconds, virtual or not, as `asyncio.timeout_at` wants it."""
+    return asyncio.get_running_loop().time()
+
+
 class LoopClock:
     """The time of an event loop, for tests in virtual time: the wall moves exactly as the loop does."""
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gateway.clock import loop_s
 from gateway.guard import ForeignTasks, Outcome
 from gateway.own_tasks import foreign
 from sessions.errors import ToolFailed
@@ -45,7 +46,7 @@ class _Run:
     def overdue(self) -> bool:
         """Whether it should have ended long ago."""
         left = self.left_at
-        return left is not None and not self.ended and _now_s() >= left + GRACE_S
+        return left is not None and not self.ended and loop_s() >= left + GRACE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class FunctionRuns:
         try:
             yield run
         finally:
-            run.left_at = _now_s()
+            run.left_at = loop_s()
             if not run.ended:
                 asyncio.get_running_loop().call_later(GRACE_S, self._look, agent, name)
 
@@ -134,10 +135,6 @@ class FunctionRuns:
         elif overdue < MAX_OVERDUE and key in self._stuck:
             self._stuck.discard(key)
             log.info("function tool has come back and is called again", extra=fields)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def _awaited(run: _Run, begin: Callable[[], Awaitable[Any]]) -> Any:

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.clock import loop_s
 from gateway.guard import Boundary, ForeignTasks, innermost, place_of
 from gateway.tools.connection import Attempt, Connection, ConnectionGone, Live, McpTool, NeverRan, checked_tools
 from gateway.tools.contract import ToolResult
@@ -113,7 +114,7 @@ class Link:
 
         Raises ToolFailed with what is known: done, not done, or neither. Cancelling this returns at once.
         """
-        until_s = asyncio.get_running_loop().time() + deadline_ms / 1000
+        until_s = loop_s() + deadline_ms / 1000
         for last in (False, True):
             live = await self._connected(until_s)
             outcome: object = None
@@ -140,9 +141,10 @@ class Link:
                             kind="protocol_error",
                         )
                 case _:
-                    self._log_odd(tool, outcome)
+                    _log_odd(self._label, tool, outcome)
                     raise ToolFailed(
-                        self._told("The service gave an answer that cannot be read.", tool), kind="protocol_error"
+                        self._told("The service gave an answer that cannot be read.", tool),
+                        kind="protocol_error",
                     )
         raise AssertionError("a second try returns or raises")
 
@@ -154,21 +156,14 @@ class Link:
         """The words, and that the outcome is unknown where that matters."""
         return words if self._repeatable(tool) else f"{words} {UNKNOWN}"
 
-    def _log_odd(self, tool: str, outcome: object) -> None:
-        fields: dict[str, object] = {"server": self._label, "tool": tool, "kind": type(outcome).__name__}
-        if isinstance(outcome, BaseException):
-            fields |= {"kind": type(innermost(outcome)).__name__, "place": place_of(outcome)}
-        log.error("mcp call broke", extra=fields)
-
     async def _connected(self, until_s: float) -> Live:
-        loop = asyncio.get_running_loop()
         patient = self._failures < PATIENT_FAILURES
         wait_s = (self._times.wait_ms if patient else self._times.wait_dead_ms) / 1000
-        soon_s = min(until_s, loop.time() + wait_s)
+        soon_s = min(until_s, loop_s() + wait_s)
         while self._live is None:
             starting = patient and self._starts and self._dialling
             limit_s = until_s if starting else soon_s
-            if loop.time() >= limit_s or self._closed.is_set():
+            if loop_s() >= limit_s or self._closed.is_set():
                 what = "is still starting" if starting else "cannot be reached at the moment"
                 kind = "timeout" if limit_s == until_s else "http_error"
                 raise ToolFailed(f"The service {what}. {NOT_DONE}", kind=kind)
@@ -225,15 +220,14 @@ class Link:
 
     async def _dialled(self, task: asyncio.Task[None], attempt: Attempt) -> None:
         """Wait until it is connected or has failed, and say in the log when it takes long."""
-        loop = asyncio.get_running_loop()
-        begin_s = loop.time()
+        begin_s = loop_s()
         limit_s = begin_s + self._times.connect_ms / 1000
         over: set[asyncio.Future[None]] = {task, attempt.ready, attempt.end}
-        while not any(one.done() for one in over) and (left_s := limit_s - loop.time()) > 0:
+        while not any(one.done() for one in over) and (left_s := limit_s - loop_s()) > 0:
             pause_s = min(left_s, self._times.progress_ms / 1000)
             done, _ = await asyncio.wait(over, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-            if not done and loop.time() < limit_s:
-                fields = {"server": self._label, "waited_ms": round(1000 * (loop.time() - begin_s))}
+            if not done and loop_s() < limit_s:
+                fields = {"server": self._label, "waited_ms": round(1000 * (loop_s() - begin_s))}
                 log.info("mcp server is still being connected", extra=fields)
         if not any(one.done() for one in over):
             self._failed("it did not answer in time")
@@ -258,7 +252,7 @@ class Link:
             live = Live(connection, attempt)
             self._arrived(live, tools)
             try:
-                live.jobs.start(connection.listen(live.look_again.set), self._deaf)
+                live.jobs.start(connection.listen(live.look_again.set), partial(_log_deaf, self._label))
                 live.jobs.start(self._keep_fresh(live), partial(self._stopped, live))
                 await asyncio.wait({attempt.end})
                 await live.idle(self._times.linger_ms)
@@ -285,11 +279,6 @@ class Link:
         why = fault.message if isinstance(fault, ToolFailed) else "it stopped answering"
         self._lose(live, why, drop=not isinstance(fault, NeverRan))
 
-    def _deaf(self, fault: BaseException) -> None:
-        """Its news are heard no more; the list of tools is still looked at now and then."""
-        fields = {"server": self._label, "kind": type(innermost(fault)).__name__}
-        log.info("mcp server cannot be listened to", extra=fields)
-
     def _arrived(self, live: Live, tools: dict[str, McpTool]) -> None:
         self._live = live
         self._failures = 0
@@ -309,6 +298,18 @@ class Link:
         self.problem = why
         if news and not self._closed.is_set():
             log.warning("mcp server not connected", extra={"server": self._label, "reason": why})
+
+
+def _log_odd(label: str, tool: str, outcome: object) -> None:
+    fields: dict[str, object] = {"server": label, "tool": tool, "kind": type(outcome).__name__}
+    if isinstance(outcome, BaseException):
+        fields |= {"kind": type(innermost(outcome)).__name__, "place": place_of(outcome)}
+    log.error("mcp call broke", extra=fields)
+
+
+def _log_deaf(label: str, fault: BaseException) -> None:
+    """A server's news are heard no more; its list of tools is still looked at now and then."""
+    log.info("mcp server cannot be listened to", extra={"server": label, "kind": type(innermost(fault)).__name__})
 
 
 def _reason(fault: BaseException, *, private: bool) -> str:

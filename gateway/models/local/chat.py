@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.clock import loop_s
 from gateway.guard import Boundary
 from gateway.models.local.answer_fault import AnswerFault
 from gateway.models.local.chat_reader import ChatReader
@@ -142,8 +143,7 @@ class ChatThought(Job):
             raise fault
 
     async def _read(self, answer: Any, limit: asyncio.Timeout) -> None:
-        loop = asyncio.get_running_loop()
-        first_word_s = loop.time() + FIRST_WORD_S
+        first_word_s = loop_s() + FIRST_WORD_S
         stream, body, read_bytes, events_read = EventStream(), b"", 0, 0
         async for piece in answer.iter_bytes():
             read_bytes += len(piece)
@@ -161,7 +161,7 @@ class ChatThought(Job):
                 events_read += 1
                 if events_read % EVENTS_AT_ONCE == 0:
                     await asyncio.sleep(0)  # many may be here at once
-                due_s = loop.time() + (LAST_S if self._complete else GAP_S)
+                due_s = loop_s() + (LAST_S if self._complete else GAP_S)
                 limit.reschedule(due_s if self._reader.worded else min(due_s, first_word_s))
             if self._reader.full:
                 self._complete = True
