@@ -10,12 +10,13 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY audio audio
 COPY sessions sessions
 COPY gateway gateway
+COPY patchbay patchbay
 COPY mcp_servers mcp_servers
 COPY console console
 RUN /opt/patchbay/bin/pip install --no-deps .
 
 FROM python:3.12-slim-bookworm
-# The data folder is made here, as a volume takes its owner from what it is laid over.
+# The data folder is created here because a volume takes its owner from the folder it is mounted on.
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/patchbay patchbay \
     && install --directory --owner=patchbay /var/lib/patchbay/data
 COPY --from=build /opt/patchbay /opt/patchbay
@@ -32,7 +33,7 @@ USER 10001
 WORKDIR /var/lib/patchbay
 VOLUME /var/lib/patchbay/data
 EXPOSE 8080
-# Beyond loopback the server starts only with PATCHBAY_API_KEYS set.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["python", "-m", "gateway.health"]
+# The server listens on more than loopback only if PATCHBAY_API_KEYS is set.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["python", "-m", "gateway.http.health"]
 STOPSIGNAL SIGTERM
 CMD ["patchbay", "serve"]

@@ -1,19 +1,20 @@
-# `make run` and `make test` set up all they need; everything lives in .venv.
+# `make run` and `make test` install everything they need, into .venv.
 PYTHON ?= python3
 VENV   := .venv
-# A Python that is named for the benchmark gets an environment of its own: `make bench PYTHON=/usr/bin/python3`.
+# `make bench PYTHON=/usr/bin/python3` uses a separate environment for that Python.
 ifeq ($(origin PYTHON) $(filter bench,$(MAKECMDGOALS)),command line bench)
 VENV   := .venv-bench
 endif
 BIN    := $(VENV)/bin
 SILERO := silero-vad==6.2.3
 PYTEST := $(BIN)/python -m pytest
-SHARED := -n auto --maxprocesses=8 --dist worksteal   # the tests, shared out among the cores
+# Run the tests on all cores.
+SHARED := -n auto --maxprocesses=8 --dist worksteal
 
-# Kept bytecode: without it each worker compiles the tests, and each program that a test starts the whole gateway.
+# Bytecode must be kept: otherwise each worker compiles the tests, and each program in a test compiles the gateway.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench peers format clean setup
+.PHONY: run test check bench peers cosmos-contract format clean setup
 
 run: $(VENV)/.ready
 	@exec $(BIN)/patchbay serve
@@ -21,7 +22,7 @@ run: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	$(PYTEST) $(SHARED)
 
-# What must hold before every commit: offline, under a minute.
+# The checks before every commit. They need no network and take less than a minute.
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,11 +34,15 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.ready-dev
-	$(BIN)/python -m bench run --check
+	$(BIN)/python -m bench run --check --phones
 
-# Real clients on loopback. What each needs is in CONTRIBUTING.md; a missing one is skipped with a reason.
+# Tests with real clients on loopback. CONTRIBUTING.md says what each needs; if it is missing, the test is skipped.
 peers: $(VENV)/.ready-dev
 	$(PYTEST) tests/peers -ra
+
+# The contract of a store on a real account of Cosmos DB, which the environment names: docs/cosmos.md.
+cosmos-contract: $(VENV)/.ready-dev
+	$(PYTEST) tests/peers/test_cosmos_account.py -ra
 
 setup: $(VENV)/.ready-dev
 
@@ -46,7 +51,7 @@ $(BIN)/python:
 
 $(VENV)/.ready: requirements.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -r requirements.txt
-	$(BIN)/python -m pip install -q --no-deps $(SILERO)   # declares torch, which its ONNX file does not need
+	$(BIN)/python -m pip install -q --no-deps $(SILERO)   # it declares torch, which its ONNX file does not need
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 

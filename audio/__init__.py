@@ -1,1 +1,1 @@
-"""Samples: formats, G.711, resampling, framing, speech levels, WAV files. No vendor, no clock, no waiting."""
+"""Work on audio samples: formats, G.711, resampling, framing, levels, WAV files. No vendor, no clock, no `await`."""

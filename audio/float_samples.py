@@ -1,4 +1,4 @@
-"""Floating-point samples as PCM16. A module of its own, as a start without such files need not load numpy."""
+"""Converts floating-point samples to PCM16. It is a separate module so that only such files load numpy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def floats_to_pcm16(payload: bytes, bits: int) -> bytes:
-    """32- or 64-bit samples from -1 to 1 as 16-bit ones. Louder ones are clipped, and what is no number is silence."""
+    """Convert 32- or 64-bit samples from -1 to 1. Louder ones are clipped; NaN and infinity become silence."""
     samples = np.frombuffer(payload, dtype="<f4" if bits == 32 else "<f8")
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.nan_to_num(samples * 32768.0, nan=0.0, posinf=0.0, neginf=0.0)

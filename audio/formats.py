@@ -1,4 +1,4 @@
-"""The encodings in which sound crosses Patchbay, and the frame that carries it.
+"""The audio formats that Patchbay carries, and the frame type that holds audio.
 
 G.711 is ITU-T G.711 (8 bits a sample); PCM is signed 16-bit little-endian. Sound is always mono.
 """
@@ -14,7 +14,7 @@ MAX_RATE_HZ = 384_000
 
 
 class Coding(StrEnum):
-    """How one sample is written."""
+    """How one sample is encoded."""
 
     PCMU = "pcmu"
     PCMA = "pcma"
@@ -27,21 +27,22 @@ class AudioFormat:
 
     coding: Coding
     rate_hz: int
-    sample_bytes: int = field(init=False, repr=False, compare=False)  # that one sample takes; read for every frame
+    # Stored because it is read for every frame.
+    sample_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_bytes", 2 if self.coding is Coding.PCM16 else 1)
 
     def samples_in(self, payload_bytes: int) -> int:
-        """Whole samples in so many bytes."""
+        """The number of whole samples in `payload_bytes` bytes."""
         return payload_bytes // self.sample_bytes
 
     def bytes_for_ms(self, ms: int) -> int:
-        """Bytes that so many milliseconds take."""
+        """The number of bytes that `ms` milliseconds take."""
         return self.rate_hz * ms // 1000 * self.sample_bytes
 
     def ms_of(self, samples: int) -> int:
-        """Whole milliseconds that so many samples last."""
+        """The duration of `samples` samples in whole milliseconds."""
         return samples * 1000 // self.rate_hz
 
     def __str__(self) -> str:
@@ -56,7 +57,7 @@ PCM16_24K = AudioFormat(Coding.PCM16, 24000)
 
 
 def parse_format(text: str) -> AudioFormat:
-    """Read `pcm16/24000` and the like. Raises ValueError for anything else."""
+    """Parse a format written as `coding/rate_hz`, such as `pcm16/24000`. Raises ValueError for anything else."""
     coding, slash, rate = text.partition("/")
     known = slash and coding in set(Coding) and rate.isascii() and rate.isdecimal() and len(rate) <= 6
     if not known or not 4000 <= int(rate) <= MAX_RATE_HZ:
@@ -68,16 +69,16 @@ def parse_format(text: str) -> AudioFormat:
 class AudioFrame:
     """A run of mono samples, encoded as `format` says: G.711 is 1 byte a sample, PCM is 2, little-endian."""
 
-    payload: bytes = field(repr=False)  # sound has no place in a log
+    payload: bytes = field(repr=False)  # audio must not appear in logs
     format: AudioFormat
     start_sample: int  # on this stream's own timeline, from 0
 
     @property
     def samples(self) -> int:
-        """How many samples the payload holds."""
+        """The number of samples in the payload."""
         return len(self.payload) // self.format.sample_bytes
 
     @property
     def duration_ms(self) -> int:
-        """Whole milliseconds of sound."""
+        """The duration in whole milliseconds."""
         return self.format.ms_of(self.samples)

@@ -1,8 +1,8 @@
-"""G.711, both laws: 8-bit telephone samples to and from linear PCM.
+"""G.711 mu-law and A-law: converts 8-bit telephone samples to and from linear PCM.
 
-Source: ITU-T G.711. The arithmetic is `audioop`'s, in C (0.1 to 0.5 µs for 20 ms), from the standard library up to
-Python 3.12 and from `audioop-lts` after. `audioop` works in the machine's own byte order, and PCM here is
-little-endian, so this room runs on little-endian machines only.
+Source: ITU-T G.711. The conversion is done by `audioop`, in C (0.1 to 0.5 µs for 20 ms). It is in the standard library
+up to Python 3.12 and in `audioop-lts` after that. `audioop` uses the machine's byte order and PCM here is
+little-endian, so this package works on little-endian machines only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SILENT_SAMPLE = {Coding.PCMU: b"\xff", Coding.PCMA: b"\xd5", Coding.PCM16: b"\x0
 
 
 def decode(payload: bytes, coding: Coding) -> bytes:
-    """Turn G.711 bytes into PCM16, two bytes for each one. Raises ValueError where `coding` is not G.711."""
+    """Convert G.711 to PCM16, two bytes for each input byte. Raises ValueError if `coding` is not G.711."""
     if coding is Coding.PCMU:
         return audioop.ulaw2lin(payload, 2)
     if coding is Coding.PCMA:
@@ -29,7 +29,7 @@ def decode(payload: bytes, coding: Coding) -> bytes:
 
 
 def encode(pcm16: bytes, coding: Coding) -> bytes:
-    """Turn PCM16 into G.711, one byte for each two. Raises ValueError for half a sample, or another coding."""
+    """Convert PCM16 to G.711, one byte for each two. Raises ValueError for half a sample or another coding."""
     check_whole_samples(pcm16)
     if coding is Coding.PCMU:
         return audioop.lin2ulaw(pcm16, 2)
@@ -39,7 +39,7 @@ def encode(pcm16: bytes, coding: Coding) -> bytes:
 
 
 def to_pcm16(frame: AudioFrame) -> AudioFrame:
-    """The same sound at the same rate and place as PCM16; a PCM16 frame comes back itself."""
+    """Return the frame as PCM16, with the same rate and start; a PCM16 frame is returned unchanged."""
     if frame.format.coding is Coding.PCM16:
         return frame
     pcm16 = decode(frame.payload, frame.format.coding)
@@ -47,11 +47,11 @@ def to_pcm16(frame: AudioFrame) -> AudioFrame:
 
 
 def silence(format: AudioFormat, samples: int) -> bytes:
-    """So many samples of digital silence, in the format's coding."""
+    """Return `samples` samples of digital silence in the format's coding."""
     return SILENT_SAMPLE[format.coding] * samples
 
 
 def check_whole_samples(pcm16: bytes) -> None:
-    """Raise ValueError where the last sample is cut in half."""
+    """Raises ValueError if the last sample is incomplete."""
     if len(pcm16) % 2:
         raise ValueError(f"PCM16 takes 2 bytes a sample, and {len(pcm16)} bytes are not whole samples")

@@ -1,4 +1,4 @@
-"""Levels of one side of a call, one per 5 ms, with the time of each: where sound began and ceased to be audible."""
+"""The levels of one side of a call, one for each 5 ms, with their times: finds where audible sound begins and ends."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from bisect import bisect_right
 from math import ceil
 
 WINDOW_MS = 5
-# Root mean square of 16-bit samples, -45 dB of full scale. Telephone networks hold speech near -26 dB (ITU-T G.100),
-# and P.56 counts as speech what is less than 15.9 dB below its level: -42. A quiet line (G.712) and comfort noise lie
-# at -60 and below. So the gate stands 3 dB under speech and 15 above noise.
+# A root mean square of 16-bit samples, 45 dB below full scale. Telephone networks keep speech near -26 dB (ITU-T
+# G.100), and P.56 counts as speech what is less than 15.9 dB below that level: -42 dB. A quiet line (G.712) and comfort
+# noise are at -60 dB or below. So the gate is 3 dB below speech and 15 dB above noise.
 GATE = 184
-# A sound counts where 3 of 4 neighbouring windows are above the gate, which takes 10 ms at least: a click of up to 5 ms
-# touches two windows at most. The release of a final "t" may be missed, which makes a latency longer, never shorter.
+# Sound is audible where 3 of 4 neighbouring windows are above the gate, which takes at least 10 ms: a click of up to
+# 5 ms touches two windows at most. The release of a final "t" may be missed; that makes a latency longer, never
+# shorter.
 RUN_WINDOWS = 4
 RUN_LOUD = 3
 
 
 class LevelHistory:
-    """Levels by window, in stretches in which time runs on evenly, each from a moment of its own."""
+    """Levels by window. The windows form stretches: within one, time is continuous; each has its own start time."""
 
     __slots__ = ("_begin_ms", "_starts", "levels")
 
     def __init__(self) -> None:
         self.levels = array("H")
-        # From window _starts[i] on, time runs on evenly from _begin_ms[i], until the next stretch.
+        # Stretch i starts with window _starts[i], at the time _begin_ms[i], and lasts until the next stretch.
         self._starts = array("q")
         self._begin_ms = array("d")
 
     def begin_stretch(self, window: int, begin_ms: float) -> None:
-        """From `window` on, which may be yet to come, time runs on from `begin_ms`."""
+        """Start a stretch at `window`, which may not exist yet, at the time `begin_ms`."""
         if self._starts and self._starts[-1] == window:
             self._begin_ms[-1] = begin_ms
         else:
@@ -37,7 +38,7 @@ class LevelHistory:
             self._begin_ms.append(begin_ms)
 
     def move_back(self, by_ms: float) -> None:
-        """The last stretch was so much earlier, and those before it end where their successors begin."""
+        """Move the last stretch back by `by_ms`; earlier stretches that would overlap it move back or join it."""
         starts, times_ms = self._starts, self._begin_ms
         times_ms[-1] -= by_ms
         while len(times_ms) > 1:
@@ -54,7 +55,7 @@ class LevelHistory:
         return _is_run(self.levels[-RUN_WINDOWS:], GATE)
 
     def first_audible_ms(self, since_ms: float | None, gate: int) -> int | None:
-        """When the first audible sound at or after `since_ms` begins; None where all is below the gate."""
+        """When the first audible sound at or after `since_ms` begins; None if everything is below the gate."""
         levels = self.levels
         for index in range(len(self._starts)):
             first, last, begin_ms = self._stretch(index)
@@ -66,7 +67,7 @@ class LevelHistory:
         return None
 
     def last_audible_ms(self, until_ms: float | None, gate: int) -> int | None:
-        """When the last audible sound at or before `until_ms` ends; None where all is below the gate."""
+        """When the last audible sound at or before `until_ms` ends; None if everything is below the gate."""
         levels = self.levels
         for index in reversed(range(len(self._starts))):
             first, last, begin_ms = self._stretch(index)
@@ -80,7 +81,7 @@ class LevelHistory:
         return None
 
     def trim(self, before_ms: float) -> None:
-        """Let go of what ended by `before_ms`; what stands in line behind it stays, whatever its time."""
+        """Drop windows that ended by `before_ms`, up to the first that did not; all after that one stay."""
         drop = 0
         for index in range(len(self._starts)):
             first, last, begin_ms = self._stretch(index)
@@ -91,7 +92,7 @@ class LevelHistory:
         self.drop_oldest(drop)
 
     def drop_oldest(self, drop: int) -> None:
-        """Let go of so many windows; the stretch of the first that stays begins with it."""
+        """Drop the `drop` oldest windows; the first stretch then starts with the oldest window that is left."""
         if drop <= 0:
             return
         index = bisect_right(self._starts, drop) - 1
@@ -101,7 +102,7 @@ class LevelHistory:
         del self.levels[:drop]
 
     def begun_by(self, ms: float) -> int:
-        """How many windows in line have begun by then."""
+        """The number of windows, in order, that begin before `ms`."""
         begun = 0
         for index in range(len(self._starts)):
             first, last, begin_ms = self._stretch(index)
@@ -111,17 +112,18 @@ class LevelHistory:
         return begun
 
     def keep_oldest(self, keep: int) -> None:
-        """Take back all windows but so many, and the stretches that begin behind those."""
+        """Keep the `keep` oldest windows; remove the others and the stretches that start after them."""
         del self.levels[keep:]
         stretches = bisect_right(self._starts, keep - 1)
         del self._starts[stretches:], self._begin_ms[stretches:]
 
     def _stretch(self, index: int) -> tuple[int, int, float]:
-        """First window, window past the last, and begin in ms, of a stretch in which time runs evenly."""
+        """A stretch's first window, the window after its last, and its start time in ms."""
         starts = self._starts
         last = starts[index + 1] if index + 1 < len(starts) else len(self.levels)
         return starts[index], last, self._begin_ms[index]
 
 
 def _is_run(levels: array[int], gate: int) -> bool:
-    return sum(map(gate.__le__, levels)) >= RUN_LOUD  # asked at every turn's begin and end: no frame for each level
+    # This runs at the start and end of every turn; `map` avoids a Python call for each level.
+    return sum(map(gate.__le__, levels)) >= RUN_LOUD

@@ -1,7 +1,7 @@
-"""The energy gate: when one side of a call was audible, told from one level per 5 ms instead of from the sound.
+"""The energy gate: finds when one side of a call was audible, from one level for each 5 ms of sound.
 
-Latency is counted between two answers of this module, the last audible sample of the caller's turn and the first of the
-agent's answer; each is right to within 5 ms of the frames' own times.
+Latency is the time between two results of this module: the last audible sample of the caller's turn and the first
+audible sample of the agent's answer. Each is accurate to 5 ms, relative to the times of the frames.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from audio.formats import AudioFormat, AudioFrame, Coding
 from audio.level_history import GATE, WINDOW_MS, LevelHistory
 from audio.runs import FrameRun
 
-KEEP_MS = 120_000  # far more than a turn; 48 KB
-MEASURE_MS = 1000  # sound waits so long to be measured, if nobody asks
+KEEP_MS = 120_000  # far more than a turn; takes 48 KB
+MEASURE_MS = 1000  # sound is measured when this much has arrived, or earlier when a result is needed
 
 _rms = audioop.rms
 
 
 class FrameTime(Enum):
-    """Which moment of a frame `at_ms` is."""
+    """Which moment of a frame `at_ms` gives."""
 
-    END = auto()  # its last sample was spoken then: live sound, on arrival
-    BEGIN = auto()  # its first sample begins to sound then: sound with a known start of playback
+    END = auto()  # when the last sample was spoken: for live sound, the time of arrival
+    BEGIN = auto()  # when playback of the first sample begins: for sound with a known playback time
 
 
 class LevelTrack:
-    """Remembers how loud one side was when, and finds where it began and ceased to be audible.
+    """Records how loud one side was and when, and finds where audible sound begins and ends.
 
-    All times are on the clock of whoever feeds it. Frames may come with gaps and jitter. Live sound that arrives faster
-    than it can have been spoken shows that earlier frames were late, and moves those back in time. Holds `KEEP_MS` at
-    most, the oldest going first; `trim` lets go earlier.
+    All times are on the caller's clock. Frames may come with gaps and jitter. Live sound that arrives faster than it
+    can have been spoken shows that earlier frames were late; those are then moved back in time. Holds `KEEP_MS` at
+    most and drops the oldest levels first; `trim` drops them earlier.
     """
 
     __slots__ = (
@@ -53,7 +53,7 @@ class LevelTrack:
     )
 
     def __init__(self, format: AudioFormat, frame_time: FrameTime) -> None:
-        """Raises ValueError for a rate at which 5 ms is not a whole number of samples."""
+        """Raises ValueError if 5 ms is not a whole number of samples at the format's rate."""
         if format.rate_hz * WINDOW_MS % 1000:
             raise ValueError(f"{WINDOW_MS} ms of {format} is not a whole number of samples")
         self.format = format
@@ -67,18 +67,18 @@ class LevelTrack:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all levels."""
-        self._waiting: list[bytes] = []  # payloads that are not measured yet, and the moments they came with
-        self._waiting_at_ms: list[float] = []
+        """Drop all levels."""
+        self._waiting: list[bytes] = []  # payloads that are not measured yet
+        self._waiting_at_ms: list[float] = []  # the `at_ms` of each
         self._waiting_bytes = 0
         self._history = LevelHistory()
         self._carry = b""  # PCM16 of a window that is not full yet
-        self._next_ms = -inf  # when the next frame begins, if it follows on
+        self._next_ms = -inf  # when the next frame begins if there is no gap
 
     def feed(self, frame: AudioFrame, at_ms: float) -> None:
-        """Take one frame; `at_ms` is the moment of it that `FrameTime` says. Measured later, or when somebody asks.
+        """Take one frame; `FrameTime` says which moment of it `at_ms` is. It may be measured later.
 
-        Raises ValueError for another format than the track's, and for half a sample of PCM.
+        Raises ValueError if the format differs from the track's, or for half a sample of PCM.
         """
         if frame.format is not self.format and frame.format != self.format:
             raise ValueError(f"a {frame.format} frame came to a track of {self.format}")
@@ -90,42 +90,42 @@ class LevelTrack:
         self._waiting_at_ms.append(at_ms)
         self._waiting_bytes += payload_bytes
         if self._waiting_bytes >= self._measure_bytes:
-            self._take_in()
+            self._measure_waiting()
 
     def feed_run(self, run: FrameRun) -> None:
-        """Take frames that `at_ms` are the moments of, as `feed` takes one. Raises ValueError for another format."""
+        """Take the frames of a run, each as `feed` takes one. Raises ValueError if the format differs."""
         if run.format is not self.format and run.format != self.format:
             raise ValueError(f"{run.format} frames came to a track of {self.format}")
         self._waiting += run.payloads
         self._waiting_at_ms += run.at_ms
         self._waiting_bytes += run.payload_bytes
         if self._waiting_bytes >= self._measure_bytes:
-            self._take_in()
+            self._measure_waiting()
 
     @property
     def loud_now(self) -> bool:
         """Whether the newest sound is audible by the same gate."""
-        self._take_in()
+        self._measure_waiting()
         return self._history.loud_now
 
     def first_audible_ms(self, since_ms: float | None = None, gate: int = GATE) -> int | None:
-        """When the first audible sound at or after `since_ms` begins; None where all is below the gate."""
-        self._take_in()
+        """When the first audible sound at or after `since_ms` begins; None if everything is below the gate."""
+        self._measure_waiting()
         return self._history.first_audible_ms(since_ms, gate)
 
     def last_audible_ms(self, until_ms: float | None = None, gate: int = GATE) -> int | None:
-        """When the last audible sound at or before `until_ms` ends; None where all is below the gate."""
-        self._take_in()
+        """When the last audible sound at or before `until_ms` ends; None if everything is below the gate."""
+        self._measure_waiting()
         return self._history.last_audible_ms(until_ms, gate)
 
     def trim(self, before_ms: float) -> None:
-        """Let go of what ended by `before_ms`; what stands in line behind it stays, whatever its time."""
-        self._take_in()
+        """Drop levels that ended by `before_ms`, up to the first that did not; all after that one stay."""
+        self._measure_waiting()
         self._history.trim(before_ms)
 
     def cut(self, from_ms: float) -> None:
-        """Take back what was to sound from `from_ms` on and will not: playback was interrupted."""
-        self._take_in()
+        """Remove sound from `from_ms` on: it will not be played, because playback was interrupted."""
+        self._measure_waiting()
         history = self._history
         keep = history.begun_by(from_ms)
         if keep < len(history.levels) or self._next_ms > from_ms:
@@ -133,8 +133,8 @@ class LevelTrack:
             self._carry = b""
             self._next_ms = -inf
 
-    def _take_in(self) -> None:
-        """Give the frames that wait their place in time, and measure them."""
+    def _measure_waiting(self) -> None:
+        """Give each waiting frame its place in time, and measure it."""
         if not self._waiting:
             return
         payloads, times_ms = self._waiting, self._waiting_at_ms
@@ -160,17 +160,17 @@ class LevelTrack:
             self._history.drop_oldest(windows // 4)
 
     def _measure(self, payloads: list[bytes]) -> None:
-        """One level for each whole window; what is left over is carried."""
+        """Add one level for each whole window, and keep the remainder for the next call."""
         sound = b"".join(payloads)
         pcm16 = self._carry + (sound if self._to_pcm16 is None else self._to_pcm16(sound, 2))
         size = self._window_bytes
         whole = len(pcm16) - len(pcm16) % size
-        # numpy would halve these 40 µs a second and call, and cost every start a tenth of a second.
+        # This takes 40 µs for each second of a call. numpy would halve that, but would add 0.1 s to every start.
         self._history.levels.extend([_rms(pcm16[at : at + size], 2) for at in range(0, whole, size)])
         self._carry = pcm16[whole:]
 
     def _anchor(self, begin_ms: float, unmeasured_bytes: int) -> None:
-        """After a gap, or at a new start of playback: time runs on from `begin_ms`, behind so much PCM16 that waits."""
+        """Start a stretch at `begin_ms`, after a gap or a new start of playback; `unmeasured_bytes` come before it."""
         levels = self._history.levels
         whole, carried_bytes = divmod(len(self._carry) + unmeasured_bytes, self._window_bytes)
         carried_ms = carried_bytes / self._bytes_per_ms

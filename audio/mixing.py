@@ -1,4 +1,4 @@
-"""The stereo recording of a call, caller left and agent right, laid together from spans of what was heard."""
+"""Mixes the stereo recording of a call, caller left and agent right, from spans of sound that was heard."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ BLOCK_MS = 200
 
 
 class Pcm16Reader(Protocol):
-    """Sound read from its beginning onward."""
+    """A source of sound that is read forward from its start."""
 
     def read(self, samples: int) -> bytes:
-        """The next so many samples as PCM16; fewer only at the end, and then none."""
+        """Return the next `samples` samples as PCM16; fewer only at the end, and none after that."""
         ...
 
 
 class RunReader:
-    """Reads PCM16 out of any runs of it, such as those of `resample_in_place`; holds one run at a time."""
+    """Reads PCM16 from an iterable of byte strings, such as `resample_in_place` gives; holds one at a time."""
 
     def __init__(self, runs: Iterable[bytes]) -> None:
         self._runs = iter(runs)
         self._carry = b""
 
     def read(self, samples: int) -> bytes:
-        """The next so many samples; fewer only at the end, and then none."""
+        """Return the next `samples` samples; fewer only at the end, and none after that."""
         wanted = samples * 2
         pieces = [self._carry]
         held = len(self._carry)
@@ -44,7 +44,7 @@ class RunReader:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Sound in its place: `samples` of it, the first at `start_sample` of the timeline that both channels share."""
+    """A span of `samples` samples; the first is at `start_sample` of the timeline that both channels share."""
 
     reader: Pcm16Reader
     start_sample: int
@@ -52,11 +52,11 @@ class Placed:
 
 
 def mix_stereo(caller: list[Placed], agent: list[Placed], rate_hz: int) -> Iterator[bytes]:
-    """Runs of interleaved PCM16 at `rate_hz`, from sample 0 to the end of the last span.
+    """Yield blocks of interleaved PCM16 at `rate_hz`, from sample 0 to the end of the last span.
 
-    Gaps are silence; where spans of one channel overlap they are added and clipped; a reader that ends early leaves
-    silence. All readers give `rate_hz`. Holds one block of `BLOCK_MS` at a time, and reads each reader forward only.
-    Raises ValueError for a negative place or length, or a reader that gives half a sample.
+    Gaps are silent. Overlapping spans of one channel are added and clipped. A reader that ends early leaves silence.
+    All readers must give `rate_hz`. Holds one block of `BLOCK_MS` at a time and reads each reader only forward.
+    Raises ValueError for a negative start or length, or for a reader that gives half a sample.
     """
     for placed in (*caller, *agent):
         if placed.start_sample < 0 or placed.samples < 0:

@@ -1,8 +1,8 @@
-"""Sampling-rate and coding conversion for live sound: one frame out for each frame in, at most 3 ms late.
+"""Sampling-rate and coding conversion for live sound: one frame out for each frame in, with a delay of at most 3 ms.
 
-A streaming polyphase FIR (Kaiser window), after Crochiere and Rabiner, "Multirate Digital Signal Processing", ch. 4.
-Its coefficients are whole multiples of 2^-24 and its samples whole numbers, so every sum is exact in float64: however
-a stream is cut into frames, and on whatever machine, the same samples come out.
+A streaming polyphase FIR filter (Kaiser window), after Crochiere and Rabiner, "Multirate Digital Signal Processing",
+ch. 4. Its coefficients are integer multiples of 2^-24 and its samples are integers, so every sum is exact in float64:
+the output is the same on every machine and for every way to cut the stream into frames.
 """
 
 from __future__ import annotations
@@ -23,44 +23,48 @@ Samples: TypeAlias = NDArray[np.float64]
 
 LOWEST_RATE_HZ = 8000
 HIGHEST_RATE_HZ = 192_000
-HALF_WIDTH = 24  # samples of the lower rate on each side of the filter's middle: 3 ms at 8 kHz, less above
-CUTOFF = 0.94  # of the lower rate's Nyquist frequency: -0.1 dB at 3.4 kHz for 8 kHz, stop band from 1.06
+# In samples of the lower rate, on each side of the filter's centre: 3 ms at 8 kHz, less at higher rates.
+HALF_WIDTH = 24
+# As a part of the lower rate's Nyquist frequency: -0.1 dB at 3.4 kHz for 8 kHz; the stop band begins at 1.06.
+CUTOFF = 0.94
 STOP_BAND_DB = 85.0
-SMALL_RATIO = 8  # up to here several periods of the ratio share one product, which makes it cheaper
+# Up to this ratio one matrix product computes several periods, which is cheaper.
+SMALL_RATIO = 8
 MAX_WEIGHTS = 1 << 20
-SEGMENT_SAMPLES = 1024  # a longer run is filtered piece by piece: bounded memory, and BLAS stays in this thread
+# Longer input is filtered in pieces: this bounds the memory and keeps BLAS in the calling thread.
+SEGMENT_SAMPLES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """One conversion's coefficients, shared by all calls that use it.
+    """The coefficients of one conversion, shared by all calls that use it.
 
-    `period_in` input samples become `period_out` output samples as one product of a window of the input, which reaches
-    back `taps - 1` samples, with `weights` (window samples, `period_out`).
+    `period_in` input samples become `period_out` output samples in one matrix product: a window of the input, which
+    starts `taps - 1` samples earlier, times `weights`, whose shape is (window samples, `period_out`).
     """
 
     period_in: int
     period_out: int
     taps: int
-    delay_samples: int  # of the output rate
+    delay_samples: int  # at the output rate
     weights: Samples
 
 
 @lru_cache(maxsize=32)
 def _design(from_hz: int, to_hz: int) -> _Filter:
-    """Make the filter for one pair of rates. Raises ValueError for rates outside 8 to 192 kHz, or of no small ratio."""
+    """Make the filter for two rates. Raises ValueError for rates outside 8 to 192 kHz or too large a ratio."""
     for rate_hz in (from_hz, to_hz):
         if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-            raise ValueError(f"cannot resample {rate_hz} Hz; take {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}")
+            raise ValueError(f"cannot resample {rate_hz} Hz; use {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}")
     up, down = to_hz // gcd(from_hz, to_hz), from_hz // gcd(from_hz, to_hz)
     lower_hz, fine_hz = min(from_hz, to_hz), from_hz * up
     delay_samples = HALF_WIDTH * to_hz // lower_hz
-    half = delay_samples * down  # in samples of the fine rate, at which both grids meet
+    half = delay_samples * down  # in samples of the fine rate, a common multiple of both rates
     taps = -(-(2 * half + 1) // up)
     periods = 16 if max(up, down) <= SMALL_RATIO else 1
     period_in, period_out = periods * down, periods * up
     if (taps - 1 + period_in) * period_out > MAX_WEIGHTS:
-        raise ValueError(f"cannot resample {from_hz} Hz to {to_hz} Hz: {up}/{down} is no small ratio")
+        raise ValueError(f"cannot resample {from_hz} Hz to {to_hz} Hz: the ratio {up}/{down} needs too many weights")
 
     at = np.arange(-half, half + 1)
     cutoff = CUTOFF * lower_hz / fine_hz
@@ -79,25 +83,25 @@ def _design(from_hz: int, to_hz: int) -> _Filter:
 
 
 class Resampler:
-    """Changes the sampling rate of one stream of PCM16 as it runs.
+    """Changes the sampling rate of a live stream of PCM16.
 
-    After n input samples exactly n * to_hz // from_hz output samples have come out, each `delay_samples` later than the
-    sound it holds. Costs about 10 µs for 20 ms.
+    After n input samples there are exactly n * to_hz // from_hz output samples; the sound in them is delayed by
+    `delay_samples`. Costs about 10 µs for 20 ms.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self._filter = _design(from_hz, to_hz)
-        self._past = self._filter.taps - 1 + self._filter.period_in - 1  # samples that a window may reach back
+        self._past = self._filter.taps - 1 + self._filter.period_in - 1  # older samples that a window may need
         self._work = np.zeros(self._past)
-        self._phase = 0  # input samples so far, modulo the period
+        self._phase = 0  # number of input samples so far, modulo the period
 
     @property
     def delay_samples(self) -> int:
-        """How much later than its place the sound comes out, in output samples; never above 3 ms."""
+        """The delay of the output in output samples; never above 3 ms."""
         return self._filter.delay_samples
 
     def feed(self, pcm16: bytes) -> bytes:
-        """Take a run of any length and give what follows from it. Raises ValueError for half a sample."""
+        """Take PCM16 of any length and return the output that is ready. Raises ValueError for half a sample."""
         check_whole_samples(pcm16)
         samples = np.frombuffer(pcm16, dtype="<i2")
         if len(samples) <= SEGMENT_SAMPLES:
@@ -106,7 +110,7 @@ class Resampler:
         return b"".join(self._run(samples[start : start + SEGMENT_SAMPLES]) for start in starts)
 
     def flush(self) -> bytes:
-        """Give the sound still inside, `delay_samples` or a few more, and begin a new stream."""
+        """Return the remaining sound, `delay_samples` or a few more, and begin a new stream."""
         design = self._filter
         silent_samples = -(-design.delay_samples * design.period_in // design.period_out)
         tail = self.feed(bytes(2 * silent_samples))
@@ -118,7 +122,7 @@ class Resampler:
         design, past, work = self._filter, self._past, self._work
         count, end = len(samples), self._phase + len(samples)
         periods = -(-end // design.period_in)
-        # The last period may be incomplete: what lies behind the new samples then has weight only in outputs not taken.
+        # The last period may be incomplete: old values after the new samples affect only outputs that are not used.
         needed = past + periods * design.period_in
         if len(work) < needed:
             self._work = np.zeros(needed)
@@ -145,7 +149,7 @@ class Resampler:
 
 
 class Converter:
-    """Brings one stream of frames from one format into another; frames that are right already pass untouched."""
+    """Converts one stream of frames from one format to another; if the formats are equal, frames pass unchanged."""
 
     def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
         self.source = source
@@ -153,18 +157,18 @@ class Converter:
         self.is_identity = source == target
         same_rate = source.rate_hz == target.rate_hz
         self._resampler = None if same_rate else Resampler(source.rate_hz, target.rate_hz)
-        self._next_in = 0  # where the next frame begins if nothing is missing
+        self._next_in = 0  # start sample of the next input frame if there is no gap
         self._next_out = 0
 
     @property
     def delay_samples(self) -> int:
-        """How much later than its place the sound comes out, in samples of the target; 0 without a change of rate."""
+        """The delay of the output in samples of the target; 0 if the rate does not change."""
         return 0 if self._resampler is None else self._resampler.delay_samples
 
     def convert(self, frame: AudioFrame) -> AudioFrame:
-        """One frame out for each frame in, on the target's timeline; a gap in the source's stays a gap.
+        """Return one frame for each frame, on the target's timeline; a gap in the source stays a gap.
 
-        Raises ValueError for a frame of another format than the source's, and for half a sample of PCM.
+        Raises ValueError if the frame's format is not the source's, or for half a sample of PCM.
         """
         if frame.format != self.source:
             raise ValueError(f"a {frame.format} frame came to a converter from {self.source}")
@@ -184,8 +188,16 @@ class Converter:
             payload = encode(payload, self.target.coding)
         return AudioFrame(payload, self.target, start_sample)
 
+    def flush(self) -> bytes:
+        """Return the sound that is still inside, in the target's format, and begin a new stream."""
+        self._next_in = self._next_out = 0
+        if self._resampler is None:
+            return b""
+        payload = self._resampler.flush()
+        return payload if self.target.coding is Coding.PCM16 else encode(payload, self.target.coding)
+
     def _place(self, frame: AudioFrame) -> int:
-        """Where the frame begins on the target's timeline: after the last one, or where the source jumped to."""
+        """Where the frame begins on the target's timeline: after the last one, or later if the source has a gap."""
         jumped = frame.start_sample != self._next_in
         self._next_in = frame.start_sample + frame.samples
         if not jumped:
@@ -194,9 +206,10 @@ class Converter:
 
 
 def resample_in_place(runs: Iterable[bytes], from_hz: int, to_hz: int) -> Iterator[bytes]:
-    """Resample recorded PCM16 without delay: n samples in are n * to_hz // from_hz out, each at its own place.
+    """Resample recorded PCM16 without delay: n input samples become n * to_hz // from_hz output samples.
 
-    For sound whose end is known, such as files. Memory is bounded by the longest run. Raises ValueError as `Resampler`.
+    For sound whose end is known, such as files. Memory is bounded by the longest element of `runs`. Raises ValueError
+    like `Resampler`.
     """
     if from_hz == to_hz:
         yield from runs

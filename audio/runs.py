@@ -1,4 +1,4 @@
-"""Streams of sound, and runs of frames: what came of one stream without a hole, told in one go."""
+"""A stream of sound, and a run of its frames without a gap, so that many frames can be reported in one call."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from audio.formats import AudioFormat, AudioFrame
 
 @dataclass(frozen=True, slots=True)
 class FrameRun:
-    """Frames of one stream that followed each other; frame `i` arrived at `at_ms[i]`. Never empty."""
+    """Consecutive frames of one stream; frame `i` arrived at `at_ms[i]`. Never empty."""
 
-    payloads: list[bytes] = field(repr=False)  # sound has no place in a log
+    payloads: list[bytes] = field(repr=False)  # audio must not appear in logs
     at_ms: list[int]
     format: AudioFormat
     start_sample: int
-    payload_bytes: int  # of all together
+    payload_bytes: int  # of all payloads together
 
     @property
     def samples(self) -> int:
-        """How many samples all its frames hold."""
+        """The number of samples in all frames together."""
         return self.payload_bytes // self.format.sample_bytes
 
     def frames(self) -> Iterator[tuple[AudioFrame, int]]:
-        """Frame by frame, each with its arrival."""
+        """Yield each frame with its arrival time in ms."""
         start_sample = self.start_sample
         for payload, at_ms in zip(self.payloads, self.at_ms, strict=True):
             yield AudioFrame(payload, self.format, start_sample), at_ms
@@ -33,13 +33,13 @@ class FrameRun:
 
 @dataclass(slots=True)
 class SoundStream:
-    """One stream of sound as it is read: its format, and how far it has come."""
+    """A stream of sound while it is received: its format, and the number of samples so far."""
 
     format: AudioFormat
     samples: int = 0
 
     def frame(self, payload: bytes) -> AudioFrame:
-        """The next frame; the payload must be of whole samples."""
+        """Return the next frame; the payload must hold whole samples."""
         frame = AudioFrame(payload, self.format, self.samples)
         self.samples += len(payload) // self.format.sample_bytes
         return frame

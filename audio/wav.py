@@ -1,7 +1,7 @@
-"""WAV files: written as PCM16, mu-law or A-law with one or two channels; read in every usual form.
+"""WAV files: writes PCM16, mu-law or A-law with one or two channels; reads every usual form.
 
 Source: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" (RIFF WAVE), and its later addition
-WAVEFORMATEXTENSIBLE. Read and written here, since the standard library's `wave` knows no G.711.
+WAVEFORMATEXTENSIBLE. The standard library's `wave` is not used because it does not support G.711.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_DATA_BYTES = 0xFFFF_FF00
 
 
 class WavError(ValueError):
-    """A WAV file is malformed, or of a kind not read here; the message names the file and says why."""
+    """A WAV file is malformed or of an unsupported kind; the message names the file and the reason."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -36,7 +36,7 @@ class WavError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WavSound:
-    """A file's sound: each channel's payload, equally long. `remark`: what of the file could not be read; or empty."""
+    """A file's sound: one payload of equal length a channel. `remark` names what could not be read, or is empty."""
 
     format: AudioFormat
     channels: list[bytes]
@@ -44,16 +44,16 @@ class WavSound:
 
 
 def read_wav(source: str | Path | bytes) -> tuple[AudioFormat, list[bytes]]:
-    """Read a file, or a file's bytes: its format, and each channel's payload (equally long). Raises as `read_sound`."""
+    """Read a file or its bytes: the format, and one payload of equal length a channel. Raises like `read_sound`."""
     sound = read_sound(source)
     return sound.format, sound.channels
 
 
 def read_sound(source: str | Path | bytes, most_bytes: int = MAX_SOUND_BYTES) -> WavSound:
-    """Read a file, or a file's bytes. G.711 stays as it is, all else becomes PCM16. There may be no samples in it.
+    """Read a file or its bytes. G.711 stays G.711; everything else becomes PCM16. The file may hold no samples.
 
-    Raises WavError for what is not such a file, and OSError where it cannot be opened, is no plain file, or has more
-    than `most_bytes`.
+    Raises WavError if it is not a readable WAV file, and OSError if it cannot be opened, is not a regular file, or has
+    more than `most_bytes`.
     """
     if isinstance(source, bytes):
         name, content = "WAV bytes", source
@@ -76,7 +76,7 @@ def _as_16_bit(payload: bytes, written: WavFormat) -> bytes:
         return converted
     if written.tag != PCM or written.sample_bytes == 2:
         return payload
-    if written.sample_bytes == 1:  # the only width without a sign
+    if written.sample_bytes == 1:  # 8-bit samples are unsigned, all others are signed
         payload = audioop.bias(payload, 1, 128)
     return audioop.lin2lin(payload, written.sample_bytes, 2)
 
@@ -91,7 +91,7 @@ def _split(payload: bytes, format: AudioFormat, channels: int) -> list[bytes]:
 
 
 def write_wav(path: str | Path, format: AudioFormat, channels: Sequence[bytes]) -> None:
-    """Write one or two channels of equal length. Raises ValueError for anything else, OSError where it cannot."""
+    """Write one or two channels of equal length. Raises ValueError for other channels, OSError if writing fails."""
     if len({len(channel) for channel in channels}) > 1:
         raise ValueError(f"channels differ in length: {[len(channel) for channel in channels]} bytes")
     with WavWriter(path, format, len(channels)) as wav:
@@ -99,7 +99,7 @@ def write_wav(path: str | Path, format: AudioFormat, channels: Sequence[bytes]) 
 
 
 def interleave(format: AudioFormat, left: bytes, right: bytes) -> bytes:
-    """Two channels of equal length as one run of pairs. Raises ValueError for half a sample or unequal lengths."""
+    """Interleave two channels sample by sample. Raises ValueError for half a sample or unequal lengths."""
     if format.coding is not Coding.PCM16:
         both = bytearray(len(left) * 2)
         both[0::2], both[1::2] = left, right
@@ -112,10 +112,10 @@ def interleave(format: AudioFormat, left: bytes, right: bytes) -> bytes:
 
 
 class WavWriter:
-    """Writes a WAV file piece by piece; its header holds once the writer is closed."""
+    """Writes a WAV file piece by piece; the header is correct only after `close`."""
 
     def __init__(self, path: str | Path, format: AudioFormat, channels: int) -> None:
-        """Raises ValueError for other than one or two channels, OSError where the file cannot be made."""
+        """Raises ValueError unless there are one or two channels, OSError if the file cannot be created."""
         if channels not in (1, 2):
             raise ValueError(f"cannot write {channels} channels, only 1 or 2")
         self._format = format
@@ -131,7 +131,7 @@ class WavWriter:
         self.close()
 
     def write(self, payload: bytes) -> None:
-        """Append samples, two channels interleaved. Raises ValueError past 4 GiB, or for half a sample."""
+        """Append samples; two channels are interleaved. Raises ValueError past 4 GiB or for half a sample."""
         if len(payload) % (self._format.sample_bytes * self._channels):
             raise ValueError(f"{len(payload)} bytes are not whole samples of {self._channels} x {self._format}")
         if self._data_bytes + len(payload) > MAX_DATA_BYTES:
@@ -140,7 +140,7 @@ class WavWriter:
         self._data_bytes += len(payload)
 
     def close(self) -> None:
-        """Complete the header and close the file; a second time does nothing."""
+        """Complete the header and close the file; a second call does nothing."""
         if self._file.closed:
             return
         try:
@@ -160,7 +160,7 @@ class WavWriter:
         )
         if tag == 1:
             chunks = struct.pack("<4sI", b"fmt ", len(body)) + body
-        else:  # what is not plain PCM carries an extension's length and a count of samples
+        else:  # formats other than PCM need the length of an extension, and a `fact` chunk with the sample count
             body += struct.pack("<H", 0)
             chunks = struct.pack("<4sI", b"fmt ", len(body)) + body
             chunks += struct.pack("<4sII", b"fact", 4, self._data_bytes // frame_bytes)

@@ -1,1 +1,1 @@
-"""The benchmark: a load of calls, a stand-in model, the relay floor, and the run that compares them. See README.md."""
+"""The benchmark: a load of calls, a stand-in model, a relay as the floor, and a run that compares. See README.md."""

@@ -1,15 +1,15 @@
-"""`python -m bench run` measures; `load`, `model`, `relay` and `profile` are its parts, each usable alone."""
+"""`python -m bench run` measures; `load`, `model`, `relay` and `profile` are its parts and can be used alone."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-PARTS = ("run", "profile", "load", "model", "relay")
+PARTS = ("run", "profile", "load", "model", "relay", "phone_load", "phone_floor", "interruptions")
 
 
 def main() -> int:
-    """Hand the command line to the part it names; only that part is imported, so each process stays small."""
+    """Run the part that the command line names. Only that part is imported, so each process stays small."""
     if len(sys.argv) < 2 or sys.argv[1] not in PARTS:
         print(f"usage: python -m bench {{{','.join(PARTS)}}} [--help]", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""A caller of the load: one Realtime client, and the window in which frames are counted."""
+"""A caller of the load, which is a Realtime client, and the time window in which frames are counted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _HEAD = b'{"type":"input_audio_buffer.append","audio":"'
 _TAILS = tuple(tail + b'"}' for tail in stamp.speech_tails())
 _DELTA = b'"delta":"'
 _SPACED_DELTA = b'"delta": "'
-_REMEMBERED = 1024  # frames on their way in one call: 20 seconds
+_REMEMBERED = 1024  # frames of a call that may be on their way: 20 seconds
 
 
 class Window:
-    """What is counted between two moments: frames by when they were sent, wherever they come back."""
+    """Counts what happens in a span of time. A frame counts if it was sent in that span, whenever it comes back."""
 
     def __init__(self) -> None:
         self.from_s = math.inf
@@ -49,7 +49,7 @@ class Window:
 
 
 class Caller(WSListener):
-    """One call. `number` is in every stamp; `window` may be exchanged while the call runs."""
+    """One call. `number` is in every stamp; `window` may be replaced while the call runs."""
 
     def __init__(self, number: int, window: Window) -> None:
         self.number, self.window = number, window
@@ -71,28 +71,28 @@ class Caller(WSListener):
         self.transport = None
         if not self.gone.done():
             self.gone.set_result(None)
-        for waited in (self.created, self.updated):
-            if not waited.done():
-                waited.set_exception(ConnectionError("closed before the session stood"))
-                waited.exception()  # seen: nobody may be waiting for it
+        for future in (self.created, self.updated):
+            if not future.done():
+                future.set_exception(ConnectionError("closed before the session was set up"))
+                future.exception()  # retrieved here, because there may be no task that waits for it
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.TEXT:
             message = frame.get_payload_as_bytes()
-            if len(message) > stamp.FRAME_CHARS and self._sound(message):
+            if len(message) > stamp.FRAME_CHARS and self._take_sound(message):
                 return
-            self._other(message)
+            self._take_other(message)
         elif frame.msg_type is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
 
     def configure(self) -> None:
-        """Send the session update that `updated` waits for."""
+        """Send the session update; `updated` is resolved by its answer."""
         if self.transport is not None:
             self.transport.send(WSMsgType.TEXT, SESSION_UPDATE)
 
     def speak(self, due_s: float) -> None:
-        """Send the next frame; `due_s` is when it should have gone."""
+        """Send the next frame; `due_s` is when it should have been sent."""
         if not self.speaking or self.transport is None:
             return
         frame = self._frames
@@ -111,8 +111,8 @@ class Caller(WSListener):
         if self.transport is not None:
             self.transport.send_close()
 
-    def _sound(self, message: bytes) -> bool:
-        """Take a delta of sound; False when the message is something else."""
+    def _take_sound(self, message: bytes) -> bool:
+        """Take a delta of sound; False if the message is something else."""
         start = message.find(_DELTA)
         length = len(_DELTA)
         if start < 0:
@@ -124,7 +124,7 @@ class Caller(WSListener):
         window = self.window
         try:
             call, frame = stamp.decode(message[start : start + stamp.STAMP_CHARS])
-        except ValueError:  # sound, but none that this load sent
+        except ValueError:  # sound that this load did not send
             window.crossed += 1
             return True
         sent_s = self._sent_s[frame % _REMEMBERED]
@@ -141,8 +141,8 @@ class Caller(WSListener):
                 self.first_sound_s = now_s
         return True
 
-    def _other(self, message: bytes) -> None:
-        # Key order is the server's affair: look at the front, where every server puts the type.
+    def _take_other(self, message: bytes) -> None:
+        # The order of keys may differ, but every server puts the type near the front.
         front = message[:120].replace(b'": "', b'":"')
         if b'"type":"response.done"' in front:
             self.window.answers += 1

@@ -1,16 +1,16 @@
-"""The figures that a run yields, as plain values that go through JSON and back."""
+"""The figures of a run, as plain values that can be written as JSON and read back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a set of durations in ms lies. All zero where `count` is."""
+    """The distribution of durations in ms; all values are zero if `count` is zero."""
 
     count: int
     p50: float
@@ -20,14 +20,14 @@ class Spread:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of sorted values: a value that did occur. `share` above 0, up to 1."""
+    """The nearest-rank percentile of sorted values, which is one of them. `share` is above 0 and up to 1."""
     if not ordered:
-        raise ValueError("no values, no percentile")
+        raise ValueError("there is no percentile of no values")
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def spread(values_ms: Sequence[float]) -> Spread:
-    """The spread of values in any order."""
+    """The spread of values, which may be in any order."""
     if not values_ms:
         return Spread(0, 0.0, 0.0, 0.0, 0.0)
     ordered = sorted(values_ms)
@@ -36,7 +36,7 @@ def spread(values_ms: Sequence[float]) -> Spread:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value; of an even number, the mean of the two in the middle."""
+    """The middle value; of an even number of values, the mean of the two in the middle."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
@@ -44,12 +44,12 @@ def median(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was seen while `calls` calls spoke for `seconds`.
+    """What was measured while `calls` calls spoke for `seconds`.
 
-    `cpu_s` is the CPU time of the load and of each watched process in that time, `rss_mb` their memory at its end, and
-    `core_s` how long each named core was busy, whoever kept it so. The
-    set-up spreads hold the calls that were opened for this step: from the dial to `session.created`, to
-    `session.updated`, and to the first frame that came back.
+    `cpu_s` is the CPU time of the load and of each watched process in that time, `rss_mb` is their memory at its end,
+    `core_s` is how long each named core was busy with any process, and `counted` is by how much the counters of a
+    stand-in for Cosmos DB have risen. The set-up spreads are of the calls that were opened for this step: from the
+    dial to `session.created`, to `session.updated`, and to the first frame that came back.
     """
 
     calls: int
@@ -69,23 +69,24 @@ class Step:
     cpu_s: dict[str, float]
     rss_mb: dict[str, float]
     core_s: dict[str, float]
+    counted: dict[str, float] = field(default_factory=dict)
 
     def busy(self, *names: str) -> float:
-        """The share of one core that these processes took together."""
+        """The share of one core that these processes used together."""
         return sum(self.cpu_s.get(name, 0.0) for name in names) / self.seconds
 
     def others(self, core: str, *names: str) -> float:
-        """The share of a named core that went to processes other than these."""
+        """The share of a named core that other processes used."""
         return max(0.0, self.core_s.get(core, 0.0) / self.seconds - self.busy(*names))
 
     def whole(self) -> bool:
-        """Whether every frame came back once, to the call that sent it, and no call fell."""
+        """Whether every frame came back once, to the call that sent it, and no call failed."""
         return not (self.lost or self.doubled or self.crossed or self.failed)
 
 
 @dataclass(frozen=True, slots=True)
 class Churn:
-    """Calls opened, configured and closed again, as fast as `workers` callers can."""
+    """What was measured while `workers` callers opened, configured and closed calls as fast as they could."""
 
     workers: int
     seconds: float
@@ -101,7 +102,7 @@ class Churn:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One thing that held a server's loop: in how many stalls, for how long together, and at the longest. In ms."""
+    """Something that held a server's loop: in how many stalls, for how many ms in total, and at the longest."""
 
     name: str
     stalls: int
@@ -111,7 +112,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class LoopLateness:
-    """How late a tick of 1 ms was on a server's loop, and what held the loop for 5 ms or more, the most first."""
+    """How late a tick of 1 ms was on a server's loop, and what held the loop for 5 ms or more, largest total first."""
 
     seconds: float
     late_ms: Spread
@@ -140,5 +141,5 @@ def lateness_from_json(value: dict[str, Any]) -> LoopLateness:
 
 
 def to_json(value: Step | Churn | LoopLateness) -> dict[str, Any]:
-    """The same as plain dicts."""
+    """The figures as plain dicts."""
     return asdict(value)

@@ -1,10 +1,11 @@
-"""The load: Realtime clients that speak 50 frames a second each, evenly spread in time, whatever comes back.
+"""The load: Realtime clients that each send 50 frames a second, evenly spread in time, whatever comes back.
 
 `python -m bench load --url ws://127.0.0.1:P/v1/realtime?model=AGENT --calls 40 --seconds 10` prints JSON. Several
-numbers of calls (`--calls 180,220,260`) are steps: calls are added, none is closed between. `--churn 8` opens and
-closes calls instead. `--watch server=PID` names a process whose CPU time and memory are read at the window's two ends.
-`--stalls 5` adds one more step of so many seconds with the calls that then stand, in which the process watched as
-`server` looks for what holds its loop: its watch is switched by SIGUSR1 and SIGUSR2, and takes some CPU.
+numbers of calls (`--calls 180,220,260`) are steps: between them calls are added and none is closed. `--churn 8` opens
+and closes calls instead. `--watch server=PID` names a process whose CPU time and memory are read at the begin and the
+end of each measurement. `--stalls 5` adds a step of five seconds with the calls that are open then, in which the
+process named `server` looks for what holds its loop. SIGUSR1 and SIGUSR2 start and stop that; it takes some CPU.
+`--counters URL` names a page of counters in JSON, which is read at the begin and the end of each measurement too.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import json
 import os
 import signal
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from picows import WSError, ws_connect
 
@@ -33,11 +36,12 @@ TICK_S = 0.0005
 SLOTS = round(FRAME_MS / 1000 / TICK_S)
 SET_UP_S = 10.0
 DRAIN_S = 2.0
+COUNTERS_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to do; times in seconds."""
+    """What the load does; times in seconds."""
 
     url: str
     key: str | None = None
@@ -49,11 +53,12 @@ class Options:
     watch: tuple[tuple[str, int], ...] = ()
     cores: tuple[tuple[str, int], ...] = ()
     stalls_s: float = 0.0
+    counters: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """How long one call took to stand, in ms from the dial, which was at `dialled_s`."""
+    """A call that is set up, with the times this took, in ms from the dial at `dialled_s`."""
 
     caller: Caller
     created_ms: float
@@ -85,18 +90,18 @@ async def set_up(number: int, options: Options, window: Window) -> SetUp:
 
 
 class Load:
-    """All calls of a run, and the wheel that lets each speak every 20 ms at its own moment."""
+    """Runs all calls; a wheel of time slots lets each call send a frame every 20 ms at its own moment."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._window = Window()
         self._wheel: list[list[Caller]] = [[] for _ in range(SLOTS)]
-        self._standing: list[SetUp] = []
+        self._open_calls: list[SetUp] = []
         self._failures: Counter[str] = Counter()
-        self._dropped = 0  # already told
+        self._dropped = 0  # dropped calls that are already in a result
 
     async def run(self) -> list[Step]:
-        """Every step in order; stops after the first that is not whole or too slow, if a bound was given."""
+        """Run the steps in order; with a bound, stop after the first step that is too slow or loses frames."""
         ticker = Ticker(asyncio.get_running_loop(), TICK_S, self._tick)
         steps: list[Step] = []
         try:
@@ -108,7 +113,7 @@ class Load:
             server = dict(self._options.watch).get("server")
             if self._options.stalls_s and server is not None:
                 os.kill(server, signal.SIGUSR1)
-                steps.append(await self._measured(self._options.calls[-1], self._options.stalls_s, []))
+                steps.append(await self._measure(self._options.calls[-1], self._options.stalls_s, []))
                 os.kill(server, signal.SIGUSR2)
         finally:
             ticker.close()
@@ -120,21 +125,23 @@ class Load:
             caller.speak(due_s)
 
     async def _step(self, calls: int) -> Step:
-        opened = len(self._standing)
+        opened = len(self._open_calls)
         await self._open(range(opened, calls))
         await asyncio.sleep(self._options.warm_s)
-        return await self._measured(calls, self._options.seconds, self._standing[opened:])
+        return await self._measure(calls, self._options.seconds, self._open_calls[opened:])
 
-    async def _measured(self, calls: int, length_s: float, new: list[SetUp]) -> Step:
-        """Count frames for so long; `new` are the calls whose set-ups belong to this step."""
+    async def _measure(self, calls: int, length_s: float, new: list[SetUp]) -> Step:
+        """Count frames for `length_s`; `new` are the calls that were opened for this step."""
         self._window = window = Window()
-        for one in self._standing:
+        for one in self._open_calls:
             one.caller.window = window
+        counted = await read_counters(self._options.counters)
         before, cores, began_s = self._cpu(), self._cores(), time.perf_counter()
         window.open()
         await asyncio.sleep(length_s)
         window.close()
         after, cores_after, seconds = self._cpu(), self._cores(), time.perf_counter() - began_s
+        counted_after = await read_counters(self._options.counters)
         memory = {name: round(rss_mb(pid), 3) for name, pid in self._options.watch}
         deadline_s = time.perf_counter() + DRAIN_S
         while window.back < window.sent and time.perf_counter() < deadline_s:
@@ -147,7 +154,7 @@ class Load:
             doubled=window.doubled,
             crossed=window.crossed,
             errors=window.errors,
-            failed=self._fallen(),
+            failed=self._take_failures(),
             answers=window.answers,
             round_trip_ms=_spread_ms(window.round_trips_s),
             slip_ms=_spread_ms(window.slips_s),
@@ -163,6 +170,7 @@ class Load:
             cpu_s={name: round(after[name] - before[name], 4) for name in after},
             rss_mb=memory,
             core_s={name: round(busy_s - cores[name], 4) for name, busy_s in cores_after.items()},
+            counted={name: round(total - counted.get(name, 0.0), 4) for name, total in counted_after.items()},
         )
 
     async def _open(self, numbers: range) -> None:
@@ -173,22 +181,22 @@ class Load:
 
     async def _open_one(self, number: int) -> None:
         try:
-            standing = await set_up(number, self._options, self._window)
+            call = await set_up(number, self._options, self._window)
         except (OSError, WSError, TimeoutError) as error:
             self._failures[f"set-up: {_reason(error)}"] += 1
             return
-        self._standing.append(standing)
-        standing.caller.speaking = True
-        self._wheel[number % SLOTS].append(standing.caller)
+        self._open_calls.append(call)
+        call.caller.speaking = True
+        self._wheel[number % SLOTS].append(call.caller)
 
-    def _fallen(self) -> tuple[str, ...]:
-        dropped = sum(not one.caller.speaking for one in self._standing)
+    def _take_failures(self) -> tuple[str, ...]:
+        dropped = sum(not one.caller.speaking for one in self._open_calls)
         if dropped > self._dropped:
             self._failures["dropped by the server"] += dropped - self._dropped
             self._dropped = dropped
-        told = tuple(f"{count} x {reason}" for reason, count in self._failures.items())
+        failures = tuple(f"{count} x {reason}" for reason, count in self._failures.items())
         self._failures.clear()
-        return told
+        return failures
 
     def _cpu(self) -> dict[str, float]:
         watched = {name: cpu_s(pid) for name, pid in self._options.watch}
@@ -198,13 +206,13 @@ class Load:
         return {name: core_s(core) for name, core in self._options.cores}
 
     async def _hang_up(self) -> None:
-        for one in self._standing:
+        for one in self._open_calls:
             one.caller.hang_up()
-        await asyncio.wait([one.caller.gone for one in self._standing] or [_done()], timeout=DRAIN_S)
+        await asyncio.wait([one.caller.gone for one in self._open_calls] or [_done()], timeout=DRAIN_S)
 
 
 async def churn(options: Options, workers: int) -> Churn:
-    """Open, configure and close calls for `seconds`, each worker one after another."""
+    """Open, configure and close calls for `seconds`; each worker does this with one call after another."""
     updated_ms: list[float] = []
     failures: Counter[str] = Counter()
     window = Window()
@@ -212,14 +220,14 @@ async def churn(options: Options, workers: int) -> Churn:
     async def work(number: int) -> None:
         while time.perf_counter() < until_s:
             try:
-                standing = await set_up(number, options, window)
+                call = await set_up(number, options, window)
             except (OSError, WSError, TimeoutError) as error:
                 failures[_reason(error)] += 1
-                await asyncio.sleep(0.01)  # a server that refuses at once is not to be hammered
+                await asyncio.sleep(0.01)  # do not flood a server that refuses at once
                 continue
-            updated_ms.append(standing.updated_ms)
-            standing.caller.hang_up()
-            await asyncio.wait([standing.caller.gone], timeout=DRAIN_S)
+            updated_ms.append(call.updated_ms)
+            call.caller.hang_up()
+            await asyncio.wait([call.caller.gone], timeout=DRAIN_S)
 
     watch = ("load", os.getpid()), *options.watch
     before, began_s = {name: cpu_s(pid) for name, pid in watch}, time.perf_counter()
@@ -229,8 +237,26 @@ async def churn(options: Options, workers: int) -> Churn:
             callers.create_task(work(number))
     seconds = time.perf_counter() - began_s
     used = {name: round(cpu_s(pid) - before[name], 4) for name, pid in watch}
-    told = tuple(f"{count} x {reason}" for reason, count in failures.items())
-    return Churn(workers, round(seconds, 4), len(updated_ms), told, spread(updated_ms), used)
+    reasons = tuple(f"{count} x {reason}" for reason, count in failures.items())
+    return Churn(workers, round(seconds, 4), len(updated_ms), reasons, spread(updated_ms), used)
+
+
+async def read_counters(url: str | None) -> dict[str, float]:
+    """The numbers on a page of JSON, by their path: `{"requests": {"batch": 2}}` gives `requests.batch`."""
+    if url is None:
+        return {}
+
+    def read() -> Any:
+        with urllib.request.urlopen(url, timeout=COUNTERS_S) as answer:
+            return json.load(answer)
+
+    return _flat("", await asyncio.to_thread(read))
+
+
+def _flat(path: str, value: Any) -> dict[str, float]:
+    if isinstance(value, dict):
+        return {name: number for key, inner in value.items() for name, number in _flat(f"{path}.{key}", inner).items()}
+    return {path.removeprefix("."): float(value)} if isinstance(value, int | float) else {}
 
 
 def _spread_ms(values_s: Iterable[float]) -> Spread:
@@ -259,11 +285,18 @@ def _options(arguments: list[str]) -> tuple[Options, int]:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each step is measured")
     parser.add_argument("--warm", type=float, default=2.0, help="seconds between the last set-up and the measurement")
     parser.add_argument("--open-a-second", type=float, default=50.0, help="calls opened in one second")
-    parser.add_argument("--stop-p99-ms", type=float, help="no further step past this round trip, or a lost frame")
+    parser.add_argument(
+        "--stop-p99-ms", type=float, help="no further step once p99 of the round trip is above this, or a frame is lost"
+    )
     parser.add_argument("--watch", action="append", default=[], metavar="NAME=PID")
-    parser.add_argument("--core", action="append", default=[], metavar="NAME=NUMBER", help="tell how busy it was")
+    parser.add_argument(
+        "--core", action="append", default=[], metavar="NAME=NUMBER", help="a core whose busy time is measured"
+    )
     parser.add_argument("--churn", type=int, default=0, metavar="CALLERS", help="open and close calls instead")
-    parser.add_argument("--stalls", type=float, default=0.0, metavar="SECONDS", help="a last step with a stall watch")
+    parser.add_argument(
+        "--stalls", type=float, default=0.0, metavar="SECONDS", help="add a last step with the stall watch on"
+    )
+    parser.add_argument("--counters", metavar="URL", help="counters in JSON, read at begin and end of each step")
     given = parser.parse_args(arguments)
     watch, cores = _named(given.watch), _named(given.core)
     calls = tuple(int(number) for number in given.calls.split(","))
@@ -278,6 +311,7 @@ def _options(arguments: list[str]) -> tuple[Options, int]:
         watch,
         cores,
         given.stalls,
+        given.counters,
     )
     return options, given.churn
 
@@ -293,6 +327,6 @@ def main(arguments: list[str]) -> int:
     """Run the load and print its figures."""
     options, workers = _options(arguments)
     raise_file_limit()
-    gc.disable()  # its pauses would be read as the server's
+    gc.disable()  # its pauses would look like pauses of the server
     run_on_uvloop(_main(options, workers))
     return 0

@@ -1,6 +1,6 @@
 """The stand-in model as a server: `python -m bench model --port P`, at ws://127.0.0.1:P/v1/realtime.
 
-The connections' turns end spread over their length; with `--unison` all end in the same 20 ms, every two seconds.
+The turns of the connections end evenly spread in time; with `--unison` all end in the same 20 ms, every two seconds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bench.serving import raise_file_limit, run_on_uvloop, until_stopped
 from bench.stamp import FRAME_MS
 
 SESSION_S = 3600
-BEAT_S = ANSWER_FRAMES * FRAME_MS / 1000
+UNISON_S = ANSWER_FRAMES * FRAME_MS / 1000
 
 
 class ModelSocket(WSListener):
-    """One connection: hands messages to its session and writes what comes back, in the same step."""
+    """Passes the messages of one connection to its session and writes the answers at once."""
 
     def __init__(self, session: ModelSession) -> None:
         self._session = session
@@ -40,21 +40,21 @@ class ModelSocket(WSListener):
             transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif frame.msg_type in (WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY):
-            transport.disconnect()  # whoever cuts messages into pieces is not measured here
+            transport.disconnect()  # fragmented and binary messages are not supported
 
 
-def _beat() -> int:
-    return int(time.monotonic() / BEAT_S)
+def _period() -> int:
+    return int(time.monotonic() / UNISON_S)
 
 
 async def serve(port: int, answer_frames: int = ANSWER_FRAMES, *, unison: bool = False) -> asyncio.Server:
-    """Listen on loopback; port 0 takes a free one."""
+    """Listen on loopback; port 0 means any free port."""
     numbers = itertools.count(1)
 
     def session(model: str) -> ModelSession:
         number, until = next(numbers), int(time.time()) + SESSION_S
         if unison:
-            return ModelSession(number, model, until, 2 * answer_frames, beat=_beat)
+            return ModelSession(number, model, until, 2 * answer_frames, period=_period)
         return ModelSession(number, model, until, answer_frames, first_frames(number, answer_frames))
 
     def listener(request: WSUpgradeRequest) -> WSListener | Upgraded | None:
@@ -80,6 +80,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--unison", action="store_true", help="let the turns of all connections end together")
     options = parser.parse_args(arguments)
     raise_file_limit()
-    gc.disable()  # its pauses would be read as the server's
+    gc.disable()  # its pauses would look like pauses of the server
     run_on_uvloop(_main(options.port, options.unison))
     return 0

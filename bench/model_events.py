@@ -1,16 +1,16 @@
-"""The stand-in model's side of the Realtime protocol (GA), pure: one client message in, the server's messages out.
+"""The stand-in model's side of the Realtime protocol (GA), pure: takes a client message, returns the server's messages.
 
-Every `input_audio_buffer.append` is answered at once by one `response.output_audio.delta` that carries the same sound.
-Around the deltas a conversation goes on, in the order of the protocol: the caller's turn is found, taken down and
-answered; an answer ends after a fixed number of frames, or where all calls' turns are to end together at the next beat;
-the next turn starts when the next frame comes. No speech is reported while an answer is being given, so nothing cuts
-one short.
+Every `input_audio_buffer.append` is answered at once by one `response.output_audio.delta` with the same sound. Around
+the deltas there is a conversation in the order of the protocol: the caller's turn is detected, transcribed and
+answered. An answer ends after a fixed number of frames or, if the turns of all calls are to end together, when the
+period changes. The next turn begins with the next frame. No speech is reported during an answer, so there is no
+barge-in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -18,16 +18,17 @@ import orjson
 from bench.stamp import FRAME_MS
 
 ANSWER_FRAMES = 100  # two seconds
-TRANSCRIPT_EVERY = 10  # frames between two pieces of the agent's transcript
-HEARD_AT = 25  # the caller's words arrive half a second into the answer, as they do in life
+TRANSCRIPT_EVERY = 10  # frames between two deltas of the agent's transcript
+HEARD_AT = 25  # frames; the caller's transcript arrives half a second into the answer, as with a real model
 WORDS = ("Certainly, ", "there ", "is ", "a ", "table ", "for ", "two ", "at ", "half past ", "seven.")
 HEARD = "Do you have a table for two this evening?"
-_GOLDEN = 0.6180339887498949  # its multiples, less their whole parts, lie evenly between 0 and 1
+_GOLDEN = 0.6180339887498949  # the fractional parts of its multiples are evenly spread between 0 and 1
 _APPEND = b'"input_audio_buffer.append"'
 _AUDIO = b'"audio":"'
 
 Event = dict[str, Any]
 
+_SOUND: Event = {"type": "audio/pcm", "rate": 24000}  # unless a client asks for another format
 _USAGE: Event = {
     "total_tokens": 212,
     "input_tokens": 170,
@@ -44,7 +45,6 @@ _USAGE: Event = {
 
 
 def _session(number: int, model: str, expires_at: int) -> Event:
-    sound = {"type": "audio/pcm", "rate": 24000}
     turns = {
         "type": "server_vad",
         "threshold": 0.5,
@@ -70,14 +70,14 @@ def _session(number: int, model: str, expires_at: int) -> Event:
         "expires_at": expires_at,
         "include": None,
         "audio": {
-            "input": {"format": sound, "transcription": None, "noise_reduction": None, "turn_detection": turns},
-            "output": {"format": sound, "voice": "marin", "speed": 1.0},
+            "input": {"format": _SOUND, "transcription": None, "noise_reduction": None, "turn_detection": turns},
+            "output": {"format": _SOUND, "voice": "marin", "speed": 1.0},
         },
     }
 
 
 def merged(session: Event, update: Mapping[str, Any]) -> Event:
-    """The session after an update: objects merge, everything else is replaced."""
+    """The session after an update: objects are merged, other values are replaced."""
     result = dict(session)
     for key, value in update.items():
         old = result.get(key)
@@ -90,10 +90,11 @@ def merged(session: Event, update: Mapping[str, Any]) -> Event:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of one connection: its ids, and the shapes that carry them."""
+    """Makes the ids and the objects of one turn of a connection."""
 
     connection: int
     number: int
+    output_format: Event = field(default_factory=lambda: dict(_SOUND))
 
     @property
     def caller_item(self) -> str:
@@ -101,12 +102,12 @@ class Turn:
 
     @property
     def place(self) -> Event:
-        """Where the agent's sound belongs: the four fields that its events share."""
+        """The four fields that all events of the agent's sound share."""
         name = f"{self.connection:06d}t{self.number:08d}"
         return {"response_id": f"resp_{name}", "item_id": f"item_a{name}", "output_index": 0, "content_index": 0}
 
-    def asked(self) -> Event:
-        """The caller's item; its words come later."""
+    def caller_message(self) -> Event:
+        """The caller's item; its transcript comes later."""
         return {
             "id": self.caller_item,
             "object": "realtime.item",
@@ -116,7 +117,7 @@ class Turn:
             "content": [{"type": "input_audio", "transcript": None}],
         }
 
-    def said(self, status: str, words: str | None) -> Event:
+    def agent_message(self, status: str, words: str | None) -> Event:
         """The agent's item; without content while `words` is None."""
         return {
             "id": self.place["item_id"],
@@ -128,7 +129,7 @@ class Turn:
         }
 
     def response(self, status: str, output: list[Event], usage: Event | None) -> Event:
-        """The response as it stands."""
+        """The response in its present state."""
         cancelled = {"type": "cancelled", "reason": "client_cancelled"}
         return {
             "id": self.place["response_id"],
@@ -139,23 +140,23 @@ class Turn:
             "conversation_id": f"conv_bench{self.connection:06d}",
             "output_modalities": ["audio"],
             "max_output_tokens": "inf",
-            "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"}},
+            "audio": {"output": {"format": self.output_format, "voice": "marin"}},
             "metadata": None,
             "usage": usage,
         }
 
 
 def first_frames(number: int, answer_frames: int) -> int:
-    """The length of a connection's first answer: with these, the turns of many connections end evenly spread."""
+    """The length of a connection's first answer, chosen so that the turns of many connections end evenly spread."""
     return 1 + int(number * _GOLDEN % 1 * answer_frames)
 
 
-def _no_beat() -> int:
+def _one_period() -> int:
     return 0
 
 
 class ModelSession:
-    """One connection's conversation. `number` makes its ids its own."""
+    """Holds the conversation of one connection. `number` makes its ids unique."""
 
     def __init__(
         self,
@@ -164,28 +165,28 @@ class ModelSession:
         expires_at: int,
         answer_frames: int = ANSWER_FRAMES,
         first_answer_frames: int | None = None,
-        beat: Callable[[], int] = _no_beat,
+        period: Callable[[], int] = _one_period,
     ) -> None:
-        """The first answer may be of another length; each ends no later than `beat` changes."""
+        """The first answer may have another length; each answer ends when the result of `period` changes, or before."""
         self._session = _session(number, model, expires_at)
         self._answer_frames = answer_frames
-        self._due_frames = first_answer_frames or answer_frames  # of the answer that is being given
-        self._beat = beat
-        self._begun_in = 0  # this beat
+        self._due_frames = first_answer_frames or answer_frames  # the length of the present answer
+        self._period = period
+        self._begun_in = 0  # the period in which the present answer began
         self._events = 0
         self._turn = Turn(number, 0)
         self._heard_frames = 0
-        self._answered = 0  # frames of the answer that is being given
+        self._answered = 0  # frames of the present answer so far
         self._speaking = False
         self._last_item: str | None = None
         self._delta_head = b""
 
     def opened(self) -> list[bytes]:
-        """What the server says first."""
+        """The server's first messages."""
         return [self._event("session.created", session=self._session)]
 
     def receive(self, message: bytes) -> list[bytes]:
-        """Answer one message. What is not understood gets an `error` event."""
+        """Answer one message; one that is not known is answered with an `error` event."""
         if _APPEND in message:
             start = message.find(_AUDIO)
             if start >= 0:
@@ -200,6 +201,7 @@ class ModelSession:
                 return self._sound(audio.encode())
             case {"type": "session.update", "session": dict(update)}:
                 self._session = merged(self._session, update)
+                self._turn = replace(self._turn, output_format=self._session["audio"]["output"]["format"])
                 return [self._event("session.updated", session=self._session)]
             case {"type": "response.cancel"} if self._speaking:
                 return self._end_answer("cancelled")
@@ -229,23 +231,23 @@ class ModelSession:
             out.append(self._event("response.output_audio_transcript.delta", **self._turn.place, delta=words))
         if self._answered == HEARD_AT:
             out.append(self._caller_words())
-        if self._answered >= self._due_frames or self._beat() != self._begun_in:
+        if self._answered >= self._due_frames or self._period() != self._begun_in:
             out += self._end_answer("completed")
             self._due_frames = self._answer_frames
         return out
 
     def _begin_answer(self) -> list[bytes]:
-        """The caller's turn, told in one go before the sound that would end it, then the answer's opening."""
+        """The events of the caller's whole turn, and then those that begin the answer."""
         self._turn = turn = replace(self._turn, number=self._turn.number + 1)
         self._answered = 0
-        self._begun_in = self._beat()
+        self._begun_in = self._period()
         self._speaking = True
-        place, caller, spoken = turn.place, turn.caller_item, turn.asked()
+        place, caller, spoken = turn.place, turn.caller_item, turn.caller_message()
         before, self._last_item = self._last_item, place["item_id"]
         heard_ms = self._heard_frames * FRAME_MS
         where = orjson.dumps(place)[1:-1]
         self._delta_head = b'{"type":"response.output_audio.delta",%b,"event_id":"event_' % where
-        opening = turn.said("in_progress", None)
+        opening = turn.agent_message("in_progress", None)
         output = {"response_id": place["response_id"], "output_index": 0, "item": opening}
         started, stopped = "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"
         part = {"type": "audio", "transcript": ""}
@@ -265,7 +267,7 @@ class ModelSession:
         self._speaking = False
         words = "".join(WORDS[: self._answered // TRANSCRIPT_EVERY])
         place = self._turn.place
-        item = self._turn.said("completed" if status == "completed" else "incomplete", words)
+        item = self._turn.agent_message("completed" if status == "completed" else "incomplete", words)
         output = {"response_id": place["response_id"], "output_index": 0, "item": item}
         part = {"type": "audio", "transcript": words}
         ended = [

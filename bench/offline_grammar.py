@@ -1,10 +1,10 @@
-"""How often the embedded model's ears take what is in the demo agent's grammar, and refuse what is not.
+"""Measures how often the embedded model accepts sentences of the demo agent's grammar, and refuses others.
 
     python -m bench.offline_grammar [--calibrate] [--out FILE]
 
-Each sentence of `offline_phrases.py` is spoken by flite's and espeak-ng's voices (both programs must be installed),
-brought to the caller's format, framed, and heard by the very code that hears calls: voice detection, recogniser,
-verdict. `--calibrate` runs over the calibration lists instead, and prints the regression that `verdict.py` quotes.
+Each sentence of `offline_phrases.py` is spoken by voices of flite and espeak-ng (both programs must be installed),
+converted to the caller's format, framed, and passed to the code that runs in calls: voice detection, recogniser and
+verdict. `--calibrate` uses the calibration lists instead, and prints the regression that `verdict.py` quotes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from audio.formats import PCM16_24K, PCMU_8K, AudioFormat, AudioFrame
 from audio.resampling import resample_in_place
 from bench.offline_phrases import CALIBRATION_IN, CALIBRATION_OUT, IN_GRAMMAR, OUT_OF_GRAMMAR, Said
-from gateway.models.local.detector import SpeechModel
-from gateway.models.local.dialogue import compile_dialogue
+from gateway.models.local.dialogue.dialogue import compile_dialogue
+from gateway.models.local.dialogue.rules import Dialogue
+from gateway.models.local.dialogue.words import words_of
 from gateway.models.local.engine import shared_parts
-from gateway.models.local.hearing import Hearing, SpeechOver
-from gateway.models.local.recogniser import Recognised, Recogniser, Vocabulary
-from gateway.models.local.rules import Dialogue
-from gateway.models.local.verdict import accepted, weigh
-from gateway.models.local.words import words_of
+from gateway.models.local.speech.caller_speech import CallerSpeech, SpeechEnded
+from gateway.models.local.speech.detector import SpeechModel
+from gateway.models.local.speech.recogniser import Recognised, Recogniser, Vocabulary
+from gateway.models.local.speech.verdict import accepted, weigh
 from sessions.ports import JsonObject
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ DETECTION: JsonObject = {"type": "server_vad", "threshold": 0.5, "prefix_padding
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One sentence, as one voice said it in one format, and what was made of it."""
+    """One sentence, spoken by one voice in one format, with its result."""
 
     inside: bool
     voice: str
@@ -70,7 +70,7 @@ class Trial:
 
 
 def render(voice: str, text: str, folder: Path) -> bytes:
-    """PCM16 at 16 kHz."""
+    """Speak a text with a voice; returns PCM16 at 16 kHz."""
     path = folder / "said.wav"
     command = VOICES[voice]
     tail = ["-t", text, "-o", str(path)] if command[0] == "flite" else ["-w", str(path), text]
@@ -80,8 +80,8 @@ def render(voice: str, text: str, folder: Path) -> bytes:
     return pcm16 if rate_hz == 16_000 else b"".join(resample_in_place([pcm16], rate_hz, 16_000))
 
 
-def on_the_line(pcm16: bytes, format: AudioFormat) -> bytes:
-    """With silence around and a little noise, in the caller's format."""
+def caller_sound(pcm16: bytes, format: AudioFormat) -> bytes:
+    """Add silence before and after, and a little noise; returns the caller's format."""
     padded = bytes(LEAD_MS * 32) + pcm16 + bytes(TAIL_MS * 32)
     samples = np.frombuffer(padded, dtype="<i2") + np.random.default_rng(1).normal(0, LINE_NOISE, len(padded) // 2)
     noisy = samples.clip(-32768, 32767).astype("<i2").tobytes()
@@ -89,31 +89,31 @@ def on_the_line(pcm16: bytes, format: AudioFormat) -> bytes:
     return audioop.lin2ulaw(converted, 2) if format == PCMU_8K else converted
 
 
-def hear(vocabulary: Vocabulary, sound: bytes, format: AudioFormat, state: str) -> tuple[Recognised | None, int]:
-    """What a fresh call's ears make of it: the last stretch of speech, and its length."""
+def recognise(vocabulary: Vocabulary, sound: bytes, format: AudioFormat, state: str) -> tuple[Recognised | None, int]:
+    """What the speech parts of a new call recognise: the last stretch of speech, and its length in ms."""
     parts = shared_parts()
     recogniser = Recogniser(parts.decoders, vocabulary)
-    hearing = Hearing(SpeechModel(parts.speech_model), recogniser)
-    hearing.configure(format, DETECTION)
+    caller_speech = CallerSpeech(SpeechModel(parts.speech_model), recogniser)
+    caller_speech.configure(format, DETECTION)
     found: tuple[Recognised | None, int] = (None, 0)
     step = format.bytes_for_ms(20)
     for begin in range(0, len(sound), step):
         frame = AudioFrame(sound[begin : begin + step], format, begin // format.sample_bytes)
-        for event in hearing.heard(frame, state):
-            if isinstance(event, SpeechOver):
+        for event in caller_speech.feed(frame, state):
+            if isinstance(event, SpeechEnded):
                 found = recogniser.finish(), event.speech_ms
     recogniser.drop()
     return found
 
 
 def same_meaning(dialogue: Dialogue, one: str, other: str, state: str) -> bool:
-    """Whether two sentences make the dialogue do the same."""
+    """Whether the dialogue understands two sentences in the same way."""
     first, second = (dialogue.understand(words_of(text), state) for text in (one, other))
     return first is not None and second is not None and first.rule is second.rule and first.found == second.found
 
 
 def trials(dialogue: Dialogue, inside: tuple[Said, ...], outside: tuple[Said, ...]) -> Iterator[Trial]:
-    """Every sentence by every voice in every format."""
+    """Yield the trials of every sentence with every voice in every format."""
     vocabulary = Vocabulary(dialogue)
     shared_parts().decoders.teach(vocabulary)
     with tempfile.TemporaryDirectory() as name:
@@ -122,20 +122,20 @@ def trials(dialogue: Dialogue, inside: tuple[Said, ...], outside: tuple[Said, ..
                 for state, said in sentences:
                     pcm16 = render(voice, said, Path(name))
                     for label, format in FORMATS.items():
-                        heard, speech_ms = hear(vocabulary, on_the_line(pcm16, format), format, state)
+                        heard, speech_ms = recognise(vocabulary, caller_sound(pcm16, format), format, state)
                         taken = accepted(heard, speech_ms, partial(dialogue.accepts, state=state))
                         right = taken is not None and same_meaning(dialogue, said, taken, state)
                         yield Trial(is_inside, voice, label, state, said, heard, speech_ms, taken, right)
 
 
 def share(rows: list[Trial], what: str) -> float:
-    """Of these trials, how many were taken, or right."""
+    """The share of these trials that were accepted, or right."""
     hits = sum(row.right if what == "right" else row.taken is not None for row in rows)
     return round(hits / len(rows), 4) if rows else 0.0
 
 
 def figures(rows: list[Trial], dialogue: Dialogue) -> list[dict[str, str | float | int]]:
-    """One line a voice and format, and sums."""
+    """One line for each voice and format, and lines for groups of voices."""
     lines: list[dict[str, str | float | int]] = []
     groups = [(voice, label, {voice}, {label}) for voice in VOICES for label in FORMATS]
     flite = {voice for voice in VOICES if voice.startswith("flite")}
@@ -160,7 +160,7 @@ def figures(rows: list[Trial], dialogue: Dialogue) -> list[dict[str, str | float
 
 
 def regression(rows: list[Trial], dialogue: Dialogue) -> tuple[list[float], float]:
-    """Weights and offset of a logistic regression over the evidence, both classes weighing the same."""
+    """Weights and offset of a logistic regression over the evidence; both classes have the same weight."""
     fields: list[list[float]] = []
     labels: list[float] = []
     for row in rows:
@@ -185,7 +185,7 @@ def regression(rows: list[Trial], dialogue: Dialogue) -> tuple[list[float], floa
 
 
 def main() -> None:
-    """Run, print a table, write the figures."""
+    """Run the trials, print a table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--out", type=Path, default=OUT)

@@ -1,7 +1,7 @@
-"""What callers say, inside and outside the demo agent's grammar: (what the agent has asked, the sentence).
+"""Sentences of callers, inside and outside the demo agent's grammar: (what the agent has asked, the sentence).
 
-`open` is no question, `confirm` a yes-or-no one, else the slot asked for. Thresholds are set on the CALIBRATION lists
-alone, and the figures come from the others; no sentence is in both.
+`open` means no question, `confirm` a yes-or-no question; other words name the slot that was asked for. Thresholds are
+set with the CALIBRATION lists only, and the figures come from the other lists; no sentence is in both.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`python -m bench profile`: where the server spends its time with 40 calls on it.
+"""`python -m bench profile` shows where the server spends its time with 40 calls.
 
-With `py-spy` installed it samples the running server from outside, C functions included, at almost no cost (it needs
-the right to trace: root, or a lax `ptrace_scope`). Without, or with `--cprofile`, cProfile runs inside the server: that
-makes Python functions look dearer than they are, and does not see into compiled ones.
+If `py-spy` is installed, it samples the running server from outside, including C functions, at almost no cost (this
+needs the right to trace: root, or a `ptrace_scope` that allows it). Otherwise, or with `--cprofile`, cProfile runs
+inside the server: it makes Python functions look more expensive than they are, and does not see compiled functions.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from bench.serving import raise_file_limit
 from bench.table import table
 
 WARM_S = 2.0
-MARGIN_S = 1.0  # the profile begins after the load is warm, and ends before it does
+MARGIN_S = 1.0  # between the warm-up and the begin of the profile, and between its end and the end of the load
 TOP = 30
-_LINE = re.compile(r":\d+\)$")  # one row a function, not one a line of it
-# py-spy takes a native wait for work: for sockets, a lock, a queue's next item, the interpreter's lock
+_LINE = re.compile(r":\d+\)$")  # removed, so that a function has one row and not one for each line
+# py-spy counts native waits as work: waits for sockets, a lock, a queue's next item, the interpreter lock.
 WAITS = ("epoll_wait", "epoll_pwait", "PyThread_acquire_lock_timed", "pthread_cond_timedwait", "pthread_cond_wait")
 
 
 def hottest(collapsed: str, top: int) -> list[tuple[str, float, float]]:
-    """(function, own share, share with what it calls) from collapsed stacks, `a;b;c 12` a line, dearest first.
+    """(function, own share, share with callees) from collapsed stacks, lines like `a;b;c 12`, most expensive first.
 
-    Shares are of the samples in which a thread of the server was not waiting.
+    Shares refer to the samples in which a thread of the server was not waiting.
     """
     own: Counter[str] = Counter()
     within: Counter[str] = Counter()
@@ -52,7 +52,7 @@ def hottest(collapsed: str, top: int) -> list[tuple[str, float, float]]:
         if not stack or not count.isdigit():
             continue
         frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
-        if any(frame.startswith(WAITS) for frame in frames[-3:]):  # libc's own frames below it may have no name
+        if any(frame.startswith(WAITS) for frame in frames[-3:]):  # frames of libc below the wait may have no name
             continue
         total += int(count)
         own[frames[-1]] += int(count)
@@ -67,7 +67,7 @@ def _py_spy() -> str | None:
 
 @contextmanager
 def _under_load(stand: Bench, calls: int, seconds: float) -> Iterator[None]:
-    """The block runs while the calls speak."""
+    """Run the block while the calls speak."""
     problems: list[BenchFailed] = []
 
     def load() -> None:
@@ -88,7 +88,7 @@ def _under_load(stand: Bench, calls: int, seconds: float) -> Iterator[None]:
 
 
 def with_py_spy(command: str, server: str, options: Options, calls: int, seconds: float) -> str:
-    """The table of the dearest functions, sampled from outside."""
+    """The table of the most expensive functions, sampled from outside."""
     with bench(server, options) as stand:
         assert stand.server is not None
         stacks = stand.children.folder / "stacks.txt"
@@ -103,7 +103,7 @@ def with_py_spy(command: str, server: str, options: Options, calls: int, seconds
 
 
 def with_cprofile(server: str, options: Options, calls: int, seconds: float) -> str:
-    """The same from inside: own seconds first."""
+    """The table of the most expensive functions, measured inside the server, most own seconds first."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as stack:
         target = Path(folder) / "profile.bin"
         (Path(folder) / "sitecustomize.py").write_text(profiled.HOOK)
@@ -119,7 +119,7 @@ def with_cprofile(server: str, options: Options, calls: int, seconds: float) -> 
             while not target.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
         if not target.exists():
-            raise stand.server.fail("wrote no profile")
+            raise stand.server.failure("wrote no profile")
         stats = pstats.Stats(str(target)).get_stats_profile()
     found = sorted(stats.func_profiles.items(), key=lambda item: -item[1].tottime)[:TOP]
     rows = [
@@ -135,7 +135,7 @@ def _short(file_name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Profile one server under load and print its dearest functions."""
+    """Profile one server under load and print its most expensive functions."""
     parser = argparse.ArgumentParser(prog="python -m bench profile", description=__doc__)
     parser.add_argument("--calls", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--server-command", default=DEFAULT_COMMAND)
     parser.add_argument("--server-env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--key")
-    parser.add_argument("--cprofile", action="store_true", help="even if py-spy is installed")
+    parser.add_argument("--cprofile", action="store_true", help="use cProfile even if py-spy is installed")
     given = parser.parse_args(arguments)
     stop_on_signals(given.seconds + 120)
     raise_file_limit()
@@ -154,7 +154,9 @@ def main(arguments: list[str]) -> int:
             tell(f"py-spy, {given.calls} calls, {given.seconds:g} s")
             print(with_py_spy(command, given.server, options, given.calls, given.seconds))
         else:
-            tell(f"cProfile, {given.calls} calls, {given.seconds:g} s (`pip install py-spy` for truer figures)")
+            tell(
+                f"cProfile, {given.calls} calls, {given.seconds:g} s (`pip install py-spy` gives more accurate figures)"
+            )
             print(with_cprofile(given.server, options, given.calls, given.seconds))
     except BenchFailed as error:
         tell(f"bench: {error}")

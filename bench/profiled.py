@@ -1,7 +1,7 @@
-"""The inside half of `bench profile` without py-spy: cProfile in the server itself, switched by signals.
+"""The part of `bench profile` that runs inside the server: cProfile, started and stopped by signals.
 
-SIGUSR1 starts the profile of the main thread, SIGUSR2 ends it and writes it to the file that `BENCH_PROFILE` names. So
-start-up and set-up stay out of it, and the server need not know or end well.
+SIGUSR1 starts the profile of the main thread. SIGUSR2 ends it and writes it to the file that `BENCH_PROFILE` names. So
+start-up and set-up are not in the profile, and the server needs no code for it and no clean end.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import os
 import signal
 
 VARIABLE = "BENCH_PROFILE"
-HOOK = "from bench.profiled import install\ninstall()\n"  # as sitecustomize.py, which Python imports by itself
+HOOK = "from bench.profiled import install\ninstall()\n"  # for sitecustomize.py, which Python imports at start-up
 
 
 def install() -> None:
-    """Wait for the signals, where the environment asks for it."""
-    target = os.environ.pop(VARIABLE, "")  # popped: the server's own children are not profiled
+    """Install the signal handlers if the environment variable is set."""
+    target = os.environ.pop(VARIABLE, "")  # removed, so that child processes are not profiled
     if not target:
         return
     profile = cProfile.Profile()

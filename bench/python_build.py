@@ -1,4 +1,4 @@
-"""How the Python that was measured was made: builds of the same source differ by a tenth or more."""
+"""How the measured Python was built, because builds of the same source differ in speed by a tenth or more."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PythonBuild:
-    """What of a build makes a difference, and who made it.
+    """The properties of a build that affect its speed, and who made it.
 
-    `optimised` is None for a distribution's build: how its makers build is not in what `sysconfig` tells.
+    `optimised` is None for the build of a distribution, because `sysconfig` does not show how that was built.
     """
 
     version: str
     maker: str
-    optimised: bool | None  # by a profile (--enable-optimizations)
+    optimised: bool | None  # profile-guided (--enable-optimizations)
     lto: bool
     debug: bool
 
     def __str__(self) -> str:
-        """For a reader: the version, who made it, and how."""
+        """The version, who made the build, and how."""
         how = [self.maker]
         if self.optimised is not None:
             how.append("optimised by a profile" if self.optimised else "not optimised by a profile")
@@ -34,12 +34,12 @@ class PythonBuild:
 
     @property
     def usual(self) -> bool:
-        """Whether others will run a Python such as this: a distribution's, or one that was optimised as it is."""
+        """Whether others run a Python like this: a distribution's build, or an optimised one without debug code."""
         return self.optimised is not False and not self.debug
 
 
 def read_build(version: str, base_prefix: str, config_args: str, system: str, *, debug: bool) -> PythonBuild:
-    """What the arguments of `configure` and the place tell. `system` is the operating system's name."""
+    """The build that the arguments of `configure` and the prefix show. `system`: the name of the operating system."""
     folders = base_prefix.replace("\\", "/").split("/")
     optimised = "--enable-optimizations" in config_args
     maker = "from source"
@@ -57,7 +57,7 @@ def read_build(version: str, base_prefix: str, config_args: str, system: str, *,
 
 
 def this_build() -> PythonBuild:
-    """The interpreter that runs this, which is also the servers'."""
+    """The build of the running interpreter, which also runs the servers."""
     try:
         system = platform.freedesktop_os_release().get("NAME", platform.system()).split()[0]
     except OSError:

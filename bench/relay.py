@@ -1,6 +1,6 @@
-"""The floor: a transparent relay. Each caller's socket is joined to a socket of the model, and bytes are passed on.
+"""The floor: a transparent relay that joins each caller's socket to a socket of the model and passes bytes on.
 
-Nothing is parsed, kept or checked, so no gateway that does any work can be cheaper: `python -m bench relay --port P
+It parses, stores and checks nothing, so no gateway that does any work can use less CPU: `python -m bench relay --port P
 --upstream ws://127.0.0.1:M/v1/realtime?model=NAME`.
 """
 
@@ -28,7 +28,7 @@ MAX_FRAME_BYTES = 16 << 20
 
 
 class RelaySide(WSListener):
-    """One of the two sockets of a call; `other` is the far one once it stands."""
+    """One of the two sockets of a call; `other` is the other socket once it is open."""
 
     def __init__(self) -> None:
         self.own: WSTransport | None = None
@@ -54,7 +54,7 @@ class RelaySide(WSListener):
         self.own, self.other = None, None
 
     def join(self, other: WSTransport) -> None:
-        """The far side stands: pass on what came before it did."""
+        """Set the other socket, which is open now, and pass on what came before."""
         self.other = other
         for kind, payload, fin in self._early:
             other.send(kind, payload, fin)
@@ -62,21 +62,21 @@ class RelaySide(WSListener):
 
 
 class CallerSide(RelaySide):
-    """The caller's socket: asks for the model's when it is open."""
+    """The caller's socket; once open, it puts itself into the queue of callers to be connected to the model."""
 
-    def __init__(self, wanted: asyncio.Queue[CallerSide]) -> None:
+    def __init__(self, waiting: asyncio.Queue[CallerSide]) -> None:
         super().__init__()
-        self._wanted = wanted
+        self._waiting = waiting
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
-        self._wanted.put_nowait(self)
+        self._waiting.put_nowait(self)
 
 
 async def _dial(caller: CallerSide, upstream: str) -> None:
     def model_side() -> RelaySide:
         model = RelaySide()
-        model.other = caller.own  # before its first frame, which may come with the handshake's answer
+        model.other = caller.own  # set before the first frame, which may come with the answer to the handshake
         return model
 
     try:
@@ -93,17 +93,17 @@ async def _dial(caller: CallerSide, upstream: str) -> None:
 
 async def serve(port: int, upstream: str) -> None:
     """Relay until cancelled."""
-    wanted: asyncio.Queue[CallerSide] = asyncio.Queue()
+    waiting: asyncio.Queue[CallerSide] = asyncio.Queue()
 
     def listener(request: WSUpgradeRequest) -> WSListener | Upgraded | None:
         if request.path == b"/readyz":
             return Upgraded(WSUpgradeResponse.create_ok_response(b"ready"), None)
-        return CallerSide(wanted)
+        return CallerSide(waiting)
 
     server = await ws_create_server(listener, "127.0.0.1", port, max_frame_size=MAX_FRAME_BYTES, backlog=1024)
     async with server, asyncio.TaskGroup() as dials:
         while True:
-            dials.create_task(_dial(await wanted.get(), upstream))
+            dials.create_task(_dial(await waiting.get(), upstream))
 
 
 async def _main(port: int, upstream: str) -> None:

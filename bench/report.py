@@ -1,7 +1,7 @@
-"""From the rounds of a run to its summary, its bounds and its table; pure.
+"""Makes the summary and the bounds of a run from its rounds; pure.
 
-Every figure is the median over the rounds. A ratio or a difference to the floor is taken inside each round, where both
-ran beside each other, and its median over the rounds is what counts.
+Every figure is the median over the rounds. A ratio to the floor, or a difference from it, is computed in each round,
+where both servers ran shortly after each other; the result is its median over the rounds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.figures import Churn, Held, LoopLateness, Step, median
+from bench.quiet import FULL
 
 CPU_RATIO = 2.0
 P99_OVER_FLOOR_MS = 3.0
@@ -19,18 +20,21 @@ KNEE_P99_MS = 20.0
 MB_A_CALL = 0.3
 SET_UP_P95_MS = 15.0
 READY_CPU_S = 1.0
-SHARED = 0.10  # of a core that went to somebody else's work: past it the machine was not quiet
-FULL = 0.80  # of the load's core: past it the load may be what is slow
 FLOOR, SUBJECT = "relay", "patchbay"
-SPREAD, UNISON = "spread", "unison"  # how the turns of all calls end: evenly in time, or all in the same 20 ms
+COSMOS = "patchbay+cosmos"  # Patchbay with its state in a stand-in for Cosmos DB, in a process of its own
+BESIDE = ("load", "model", "store")  # the processes on the load's core
+BATCHES_A_TURN = 1.1
+COSMOS_CPU_MS = 0.7  # of a call-second, more than with SQLite
+COSMOS_P99_MS = 3.0  # more than with SQLite
+SPREAD, UNISON = "spread", "unison"  # the turns of all calls end evenly spread, or all in the same 20 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One server with one number of calls, in one round; `direct` is the load without any server in between.
+    """The figures of one server with one number of calls in one round; `direct` is the load without a server.
 
-    `watched` is a second step with the same calls, in which the server was looked at for stalls, and `late` what came
-    of it; None where it was not.
+    `watched` is a second step with the same calls and the stall watch on, `late` is the result of the watch; both are
+    None without it.
     """
 
     server: str
@@ -61,7 +65,7 @@ class Measured:
 
 @dataclass
 class Round:
-    """What one pass over all servers gave."""
+    """The results of one pass over all servers."""
 
     measured: list[Measured] = field(default_factory=list)
     churns: dict[str, Churn] = field(default_factory=dict)
@@ -70,10 +74,10 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table. The two `others`, and the worst lateness of the loop, are the worst of the rounds.
+    """One line of the table. The two `others` and `late_worst_ms` are the worst of all rounds.
 
-    `cpu_ratio` and `p99_over_floor_ms` are None without a floor in the run, and what was seen with the stall watch on
-    is None without it: the round trip then, and how late the loop was. `held` is what held it, of all rounds.
+    `cpu_ratio` and `p99_over_floor_ms` are None without a floor in the run. `watched_p99_ms`, `late_p99_ms` and
+    `late_worst_ms` are None without the stall watch. `held` is what held the loop, in all rounds together.
     """
 
     server: str
@@ -110,8 +114,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """The most calls at which every frame came back with p99 within the bound. `at_least`: the load or the last step
-    was the limit, not the server."""
+    """The largest number of calls at which every frame came back with p99 within the bound.
+
+    `at_least`: the load or the last step was the limit, and not the server.
+    """
 
     server: str
     calls: int
@@ -123,7 +129,7 @@ class Knee:
 
 @dataclass(frozen=True, slots=True)
 class SetUps:
-    """Calls opened, configured and closed in a second."""
+    """How many calls were opened, configured and closed in a second."""
 
     server: str
     a_second: float
@@ -133,18 +139,37 @@ class SetUps:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreUse:
+    """What Cosmos DB as the store costs with one number of calls; the differences are from the same run with SQLite.
+
+    `ru_a_turn`: request units, by the stand-in's count. `cpu_a_batch_ms` is the whole difference in CPU divided by the
+    number of batches, so it also contains what SQLite would have taken. The last four are None without SQLite's line.
+    """
+
+    calls: int
+    batches_a_turn: float
+    other_requests_a_turn: float
+    ru_a_turn: float
+    cpu_over_ms: float | None
+    cpu_a_batch_ms: float | None
+    p99_over_ms: float | None
+    memory_over_mb: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """All that a run says. `ready_cpu_s` is None when it was not measured."""
+    """The results of a run. `ready_cpu_s` is None if it was not measured."""
 
     lines: list[Line]
     knees: list[Knee]
     set_ups: list[SetUps]
     ready_cpu_s: float | None
+    store_uses: list[StoreUse] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One of the speeds to reach: what was asked, what was seen."""
+    """A required speed, and the measured one."""
 
     name: str
     asked: str
@@ -162,6 +187,45 @@ def summarise(rounds: Sequence[Round], ready_cpu_s: Sequence[float]) -> Summary:
         [_knee(name, [part.knees[name] for part in rounds if part.knees.get(name)]) for name in knees],
         [_set_ups(name, [part.churns[name] for part in rounds if name in part.churns]) for name in servers],
         median(ready_cpu_s) if ready_cpu_s else None,
+        _store_uses(rounds),
+    )
+
+
+def _store_uses(rounds: Sequence[Round]) -> list[StoreUse]:
+    calls = {one.step.calls for part in rounds for one in part.measured if one.server == COSMOS}
+    return [_store_use(rounds, number) for number in sorted(calls)]
+
+
+def _store_use(rounds: Sequence[Round], calls: int) -> StoreUse:
+    uses: list[StoreUse] = []
+    for part in rounds:
+        found = {one.server: one for one in part.measured if (one.step.calls, one.turns) == (calls, SPREAD)}
+        if COSMOS in found:
+            uses.append(_use(found[COSMOS], found.get(SUBJECT)))
+
+    def middle(name: str) -> float | None:
+        values = [value for use in uses if (value := getattr(use, name)) is not None]
+        return median(values) if values else None
+
+    names = [name for name in StoreUse.__slots__ if name != "calls"]
+    return StoreUse(calls, **{name: middle(name) for name in names})  # type: ignore[arg-type]
+
+
+def _use(mine: Measured, other: Measured | None) -> StoreUse:
+    counted, turns = mine.step.counted, max(1, mine.step.answers)
+    requests = sum(count for name, count in counted.items() if name.startswith("requests."))
+    batches = counted.get("requests.batch", 0.0)
+    charge = sum(units for name, units in counted.items() if name.startswith("charge."))
+    over_s = None if other is None else mine.step.cpu_s["server"] - other.step.cpu_s["server"]
+    return StoreUse(
+        calls=mine.step.calls,
+        batches_a_turn=batches / turns,
+        other_requests_a_turn=(requests - batches) / turns,
+        ru_a_turn=charge / turns,
+        cpu_over_ms=None if other is None else mine.cpu_ms - other.cpu_ms,
+        cpu_a_batch_ms=None if over_s is None or not batches else over_s * 1000 / batches,
+        p99_over_ms=None if other is None else mine.step.round_trip_ms.p99 - other.step.round_trip_ms.p99,
+        memory_over_mb=None if other is None else mine.step.rss_mb["server"] - other.step.rss_mb["server"],
     )
 
 
@@ -193,9 +257,9 @@ def _line(rounds: Sequence[Round], server: str, calls: int, turns: str) -> Line:
         updated_p95_ms=median([step.updated_ms.p95 for step in steps]),
         first_sound_p95_ms=median([step.first_sound_ms.p95 for step in steps]),
         server_busy=median([step.busy("server") for step in steps]),
-        load_busy=median([step.busy("load", "model") for step in steps]),
+        load_busy=median([step.busy(*BESIDE) for step in steps]),
         server_others=max(step.others("server", "server") for step in steps),
-        load_others=max(step.others("load", "load", "model") for step in steps),
+        load_others=max(step.others("load", *BESIDE) for step in steps),
         slip_p99_ms=median([step.slip_ms.p99 for step in steps]),
         sent=sum(step.sent for step in steps),
         lost=sum(step.lost for step in steps),
@@ -212,7 +276,7 @@ def _line(rounds: Sequence[Round], server: str, calls: int, turns: str) -> Line:
 
 
 def _held(late: Sequence[LoopLateness]) -> tuple[Held, ...]:
-    """What held a loop in all rounds together, the most first."""
+    """What held the loop in all rounds together, largest total first."""
     found: dict[str, Held] = {}
     for one in (held for part in late for held in part.held):
         before = found.get(one.name, Held(one.name, 0, 0.0, 0.0))
@@ -222,7 +286,7 @@ def _held(late: Sequence[LoopLateness]) -> tuple[Held, ...]:
 
 
 def find_knee(steps: Sequence[Step]) -> tuple[int, bool, str]:
-    """(calls, whether that is only a lower bound, why it ended there) from steps of rising numbers of calls."""
+    """(calls, whether that is only a lower bound, the reason) from steps with rising numbers of calls."""
     good = 0
     for step in steps:
         if not (step.whole() and step.round_trip_ms.count and step.round_trip_ms.p99 <= KNEE_P99_MS):
@@ -233,11 +297,11 @@ def find_knee(steps: Sequence[Step]) -> tuple[int, bool, str]:
             broken = ", ".join(step.failed) or f"{step.lost} of {step.sent} frames lost"
             return good, False, f"{broken} at {step.calls}"
         good = step.calls
-    return good, True, "the last step that was tried"
+    return good, True, "there was no further step"
 
 
 def _knee(server: str, runs: Sequence[Sequence[Step]]) -> Knee:
-    # The median run, whole: its reason belongs to its number. Of two, the lower.
+    # The run with the median knee (of two, the lower), because the reason and the figures belong to the same run.
     run = sorted(runs, key=lambda steps: find_knee(steps)[0])[(len(runs) - 1) // 2]
     calls, at_least, why = find_knee(run)
     last = next((step for step in run if step.calls == calls), run[0])
@@ -259,7 +323,7 @@ def _once(reasons: Iterable[str]) -> tuple[str, ...]:
 
 
 def bounds(summary: Summary) -> list[Bound]:
-    """Every speed to reach that this run can judge, met or missed."""
+    """The required speeds that this run can judge, met or missed."""
     found = []
     for line in summary.lines:
         if line.server != SUBJECT or line.turns != SPREAD:
@@ -283,6 +347,8 @@ def bounds(summary: Summary) -> list[Bound]:
         found.append(
             Bound(f"frames {where}", "all back, once, to their caller", ", ".join(broken) or "all", not broken)
         )
+    for use in summary.store_uses:
+        found += _store_bounds(use)
     for knee in summary.knees:
         if knee.server == SUBJECT:
             seen = f"{'>= ' if knee.at_least else ''}{knee.calls} ({knee.why})"
@@ -294,10 +360,26 @@ def bounds(summary: Summary) -> list[Bound]:
     return found
 
 
+def _store_bounds(use: StoreUse) -> list[Bound]:
+    """The required speeds with Cosmos DB as the store; batches count only where enough turns ended."""
+    where = f"on Cosmos DB at {use.calls} calls"
+    seen = f"{use.batches_a_turn:.2f}"
+    found = [Bound(f"batches a turn {where}", f"<= {BATCHES_A_TURN}", seen, use.batches_a_turn <= BATCHES_A_TURN)]
+    if use.cpu_over_ms is not None:
+        asked = f"<= SQLite + {COSMOS_CPU_MS} core-ms a call-second"
+        met = use.cpu_over_ms <= COSMOS_CPU_MS
+        found.append(Bound(f"CPU {where}", asked, f"SQLite {use.cpu_over_ms:+.2f}", met))
+    if use.p99_over_ms is not None:
+        asked = f"<= SQLite + {COSMOS_P99_MS:g} ms"
+        met = use.p99_over_ms <= COSMOS_P99_MS
+        found.append(Bound(f"p99 {where}", asked, f"SQLite {use.p99_over_ms:+.2f} ms", met))
+    return found
+
+
 def as_json(
     summary: Summary, rounds: Sequence[Round], machine: dict[str, Any], ready: Sequence[float]
 ) -> dict[str, Any]:
-    """The whole run as plain values: what was concluded, and what it was concluded from."""
+    """The whole run as plain values: the summary, and the rounds that it was made from."""
     return {
         "machine": machine,
         "summary": asdict(summary),

@@ -1,6 +1,6 @@
-"""`python -m bench run`: the relay floor and Patchbay under the same load, side by side, and what follows from it.
+"""`python -m bench run` measures the relay and Patchbay under the same load, and compares them.
 
-Writes `bench/results/latest.json` and `latest.md`. `--check` ends with code 1 when a speed to reach is missed.
+Writes `bench/results/latest.json` and `latest.md`. `--check` ends with code 1 if a required speed is missed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Step
+from bench.phone_report import PhoneMeasured, phone_bounds, phone_lines, phone_markdown, phones_as_json
+from bench.phone_run import CALLS as PHONE_CALLS
+from bench.phone_run import measure_phones
 from bench.processes import BenchFailed
 from bench.python_build import this_build
-from bench.report import KNEE_P99_MS, SPREAD, UNISON, Measured, Round, as_json, bounds, summarise
+from bench.report import COSMOS, KNEE_P99_MS, SPREAD, UNISON, Measured, Round, as_json, bounds, summarise
 from bench.servers import DIRECT, PATCHBAY, RELAY, ROOT, Options, bench, cores
 from bench.serving import raise_file_limit
 from bench.table import markdown
@@ -35,23 +38,25 @@ DEFAULT_COMMAND = f"{shlex.quote(sys.executable)} -m gateway.cli serve"
 
 
 def tell(text: str) -> None:
-    """Progress, beside the result."""
+    """Print progress to stderr; the result goes to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 
 def measure_round(given: argparse.Namespace, options: Options, number: int) -> Round:
-    """One pass. Every server is started fresh for every figure; the order turns round from one pass to the next.
+    """One pass. Every server is started anew for every figure; every second pass has the opposite order of servers.
 
-    Unison, set-ups a second and the floor's knee are in the first pass only, Patchbay's knee in the first two.
+    Unison, set-ups a second and the relay's knee are in the first pass only, Patchbay's knee is in the first two. With
+    its state on Cosmos DB, Patchbay is measured with each number of calls and nothing else.
     """
     servers = given.servers if number % 2 == 0 else given.servers[::-1]
     result = Round()
     for calls in given.calls:
         result.measured += measure_calls(given, options, calls, servers, f"round {number + 1}")
+    plain = [server for server in servers if server != COSMOS]
     if given.unison and number == 0:
-        result.measured += measure_calls(given, options, given.unison, servers, "unison", unison=True)
+        result.measured += measure_calls(given, options, given.unison, plain, "unison", unison=True)
     if given.churn and number == 0:
-        for server in servers:
+        for server in plain:
             with bench(server, options) as stand:
                 stand.steps([1], 0.5, 0.3)
                 result.churns[server] = churned = stand.churn(CHURN_WORKERS, given.seconds / 2)
@@ -66,7 +71,7 @@ def measure_round(given: argparse.Namespace, options: Options, number: int) -> R
 def measure_calls(
     given: argparse.Namespace, options: Options, calls: int, servers: list[str], where: str, *, unison: bool = False
 ) -> list[Measured]:
-    """Every server with so many calls, and the load without a server before them."""
+    """Measure the load without a server, and then every server, with `calls` calls."""
     with bench(DIRECT, options, unison=unison) as stand:
         direct = stand.steps([calls], min(given.seconds, 3.0), WARM_S)[0]
     found = []
@@ -90,7 +95,7 @@ def measure_calls(
 
 
 def measure_knee(given: argparse.Namespace, options: Options, server: str, where: str) -> list[Step]:
-    """More and more calls, until a frame is lost or late."""
+    """Measure more and more calls, until a frame is lost or p99 is too long."""
     with bench(server, options) as stand:
         stand.steps([1], 0.5, 0.3)
         steps = stand.steps(list(given.knee_steps), given.seconds / 2, 1.0, KNEE_P99_MS)
@@ -99,7 +104,7 @@ def measure_knee(given: argparse.Namespace, options: Options, server: str, where
 
 
 def measure_ready(options: Options) -> list[float]:
-    """CPU seconds until /readyz answers, of fresh servers with fresh data folders."""
+    """CPU seconds until /readyz answers, of new servers with empty data folders."""
     seconds = []
     for _ in range(READY_RUNS):
         with bench(PATCHBAY, options) as stand:
@@ -108,8 +113,17 @@ def measure_ready(options: Options) -> list[float]:
     return seconds
 
 
+def measure_all_phones(given: argparse.Namespace, options: Options) -> list[list[PhoneMeasured]]:
+    """The rounds of the telephone rows, if the command line asks for them."""
+    wide = given.server_command == DEFAULT_COMMAND
+    return [
+        measure_phones(given.phones, given.phone_calls, options, given.seconds, number, tell, wide=wide)
+        for number in range(given.rounds if given.phones else 0)
+    ]
+
+
 def machine(given: argparse.Namespace) -> dict[str, Any]:
-    """What the figures were made on: nothing that names the machine or its owner."""
+    """The machine's properties that affect the figures; nothing that identifies the machine or its owner."""
     build = this_build()
     model = "unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -132,21 +146,28 @@ def machine(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(given: argparse.Namespace, options: Options) -> int:
-    """All rounds, then the files and the table."""
-    rounds = [measure_round(given, options, number) for number in range(given.rounds)]
+    """Run all rounds, write the files and print the table."""
+    rounds = [measure_round(given, options, number) for number in range(given.rounds if given.servers else 0)]
     ready = measure_ready(options) if PATCHBAY in given.servers and given.ready else []
+    phones = measure_all_phones(given, options)
     summary = summarise(rounds, ready)
     facts = machine(given)
     found = bounds(summary)
     text = markdown(summary, facts, found)
+    result = as_json(summary, rounds, facts, ready)
+    if phones:
+        lines = phone_lines(phones)
+        phones_found = phone_bounds(lines)
+        text += "\n" + phone_markdown(lines, phones_found)
+        result["phones"] = phones_as_json(phones)
+        found += phones_found
     given.results.mkdir(parents=True, exist_ok=True)
-    result = json.dumps(as_json(summary, rounds, facts, ready), indent=1) + "\n"
-    (given.results / "latest.json").write_text(result)
+    (given.results / "latest.json").write_text(json.dumps(result, indent=1) + "\n")
     (given.results / "latest.md").write_text(text)
     print(text)
     missed = [bound for bound in found if not bound.met]
     for bound in missed:
-        tell(f"missed: {bound.name}: asked {bound.asked}, seen {bound.seen}")
+        tell(f"missed: {bound.name}: required {bound.asked}, measured {bound.seen}")
     return 1 if missed and given.check else 0
 
 
@@ -154,27 +175,55 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _phones(text: str) -> tuple[str, ...]:
+    names = tuple(_names(text))
+    if not set(names) <= set(PHONE_CALLS):
+        raise argparse.ArgumentTypeError(f"known are {', '.join(PHONE_CALLS)}")
+    return names
+
+
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench run", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="each measurement's length (default 6, quick 4)")
-    parser.add_argument("--rounds", type=int, help="passes whose medians count (default 3, quick 1)")
-    parser.add_argument("--quick", action="store_true", help="shorter and once: to look, not to publish")
-    parser.add_argument("--check", action="store_true", help="end with code 1 when a speed to reach is missed")
+    parser.add_argument("--seconds", type=float, help="length of each measurement (default 6, quick 4)")
+    parser.add_argument("--rounds", type=int, help="number of passes; figures are their medians (default 3, quick 1)")
+    parser.add_argument("--quick", action="store_true", help="one short pass: for a first look, not for publication")
+    parser.add_argument("--check", action="store_true", help="end with code 1 if a required speed is missed")
     parser.add_argument("--calls", type=_numbers, default=(40, 150))
     parser.add_argument(
-        "--unison", type=int, metavar="CALLS", help="calls whose turns end together (the most of --calls; 0: none)"
+        "--unison",
+        type=int,
+        metavar="CALLS",
+        help="number of calls for the unison rows (default: the largest of --calls; 0: no unison rows)",
     )
-    parser.add_argument("--stalls", type=float, metavar="SECONDS", help="how long stalls are looked for (3; 0: not)")
+    parser.add_argument(
+        "--stalls", type=float, metavar="SECONDS", help="how long the stall watch is on (default 3; 0: never)"
+    )
     parser.add_argument("--knee-steps", type=_numbers, default=KNEE_STEPS)
-    parser.add_argument("--servers", default=f"{RELAY},{PATCHBAY}", type=lambda text: text.split(","))
-    parser.add_argument("--server-command", default=DEFAULT_COMMAND, help="what starts Patchbay")
+    parser.add_argument(
+        "--servers", default=f"{RELAY},{PATCHBAY},{COSMOS}", type=_names, help="of the Realtime rows; '': no such rows"
+    )
+    parser.add_argument(
+        "--phones",
+        nargs="?",
+        const=tuple(PHONE_CALLS),
+        default=(),
+        type=_phones,
+        metavar="PROTOCOLS",
+        help=f"also measure telephones (default with --phones: {','.join(PHONE_CALLS)})",
+    )
+    parser.add_argument("--phone-calls", type=_numbers, help="numbers of telephones, instead of those of each protocol")
+    parser.add_argument("--server-command", default=DEFAULT_COMMAND, help="the command that starts Patchbay")
     parser.add_argument("--server-env", action="append", default=[], metavar="NAME=VALUE", help="added to its settings")
     parser.add_argument("--key", help="the bearer key that callers send")
     parser.add_argument("--no-knee", dest="knee", action="store_false")
     parser.add_argument("--no-churn", dest="churn", action="store_false")
     parser.add_argument("--no-ready", dest="ready", action="store_false")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
-    parser.add_argument("--limit-minutes", type=float, default=30.0, help="give up after this long")
+    parser.add_argument("--limit-minutes", type=float, default=30.0, help="end the run after this time")
     given = parser.parse_args(arguments)
     given.seconds = given.seconds or (4.0 if given.quick else 6.0)
     given.stalls = 3.0 if given.stalls is None else given.stalls
@@ -191,10 +240,10 @@ def options_from(given: argparse.Namespace) -> Options:
 
 
 def stop_on_signals(limit_s: float) -> None:
-    """Turn signals, and the end of the time allowed, into an exit that ends every child on its way."""
+    """Exit on a signal or after `limit_s`, in a way that ends all child processes."""
 
     def stop(number: int, _frame: object) -> None:
-        reason = "the time allowed is over" if number == signal.SIGALRM else "stopped"
+        reason = "the time limit is reached" if number == signal.SIGALRM else "stopped"
         raise SystemExit(f"bench: {reason}")
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
@@ -203,15 +252,15 @@ def stop_on_signals(limit_s: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, write, print."""
+    """Measure, write the results and print them."""
     given = _arguments(arguments)
     stop_on_signals(given.limit_minutes * 60)
     raise_file_limit()
     options = options_from(given)
     if not this_build().usual:
-        tell(f"Python {this_build()}: others run a faster one, see bench/README.md")
+        tell(f"Python {this_build()}: most users run a faster build, see bench/README.md")
     if options.server_core == options.load_core:
-        tell("one core only: server, model and load share it, and the figures say little")
+        tell("there is only one core, so server, model and load share it and the figures mean little")
     try:
         return run(given, options)
     except BenchFailed as error:

@@ -1,4 +1,4 @@
-"""The servers under measurement, and the bench around them: a model, a server, a load, each where it belongs."""
+"""The servers that are measured, and their surroundings: a model, a server and a load, each on its core."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from bench import stalls
+from bench.cosmos import CosmosStandIn, start_cosmos
 from bench.figures import Churn, LoopLateness, Step, churn_from_json, lateness_from_json, step_from_json
-from bench.processes import BenchFailed, Child, Children, clean_environment, free_port, rss_mb
+from bench.processes import BenchFailed, Child, Children, clean_environment, free_port, idle_rss_mb, printed_by
+from bench.report import COSMOS
 
 ROOT = Path(__file__).resolve().parent.parent
 RELAY = "relay"
 PATCHBAY = "patchbay"
 DIRECT = "direct"  # no server at all: the load talks to the model
 READY_S = 30.0
-SETTLE_S = 0.25
-SETTLE_SAMPLES = 8
 STALLS_FILE = "stalls.json"
 STALLS_S = 10.0
 AGENT = """\
@@ -40,7 +40,7 @@ limits: {minutes: 60}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the processes are started. `server_environment` is added to the server's."""
+    """How the processes are started. `server_environment` is added to the server's environment."""
 
     server_command: tuple[str, ...]
     server_environment: dict[str, str]
@@ -51,7 +51,7 @@ class Options:
 
 @dataclass
 class Bench:
-    """A model and perhaps a server, up and ready."""
+    """A running model and, unless DIRECT, a running server; with COSMOS also a running stand-in for its store."""
 
     options: Options
     children: Children
@@ -59,30 +59,21 @@ class Bench:
     server: Child | None
     url: str
     ready_cpu_s: float
+    store: CosmosStandIn | None = None
 
     def load(self, *arguments: str, timeout_s: float) -> dict[str, Any]:
-        """Run the load against what stands here; what it printed. Raises BenchFailed."""
+        """Run the load against the server (or the model), and return what it printed. Raises BenchFailed."""
         watch = ["--watch", f"model={self.model.pid}"]
         if self.server is not None:
             watch += ["--watch", f"server={self.server.pid}"]
+        if self.store is not None:
+            watch += ["--watch", f"store={self.store.child.pid}", "--counters", self.store.counters]
         watch += ["--core", f"server={self.options.server_core}", "--core", f"load={self.options.load_core}"]
         key = ["--key", self.options.key] if self.options.key and self.server is not None else []
         command = [sys.executable, "-m", "bench", "load", "--url", self.url, *watch, *key, *arguments]
         environment = clean_environment({"PYTHONPATH": str(ROOT)})
         load = self.children.start("load", command, self.options.load_core, environment, subprocess.PIPE)
-        try:
-            printed, _ = load.process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            load.stop(0.5)
-            raise load.fail(f"did not end within {timeout_s:.0f} s") from error
-        if self.server is not None and self.server.process.poll() is not None:
-            raise self.server.fail("ended under the load")
-        if load.process.returncode != 0:
-            raise load.fail(f"ended with code {load.process.returncode}")
-        try:
-            result: dict[str, Any] = json.loads(printed)
-        except ValueError as error:
-            raise load.fail("printed no figures") from error
+        result: dict[str, Any] = printed_by(load, self.server, timeout_s, json.loads)
         return result
 
     def steps(self, calls: list[int], seconds: float, warm_s: float, stop_p99_ms: float | None = None) -> list[Step]:
@@ -97,7 +88,7 @@ class Bench:
     def watched_steps(
         self, calls: int, seconds: float, warm_s: float, stalls_s: float
     ) -> tuple[Step, Step, LoopLateness | None]:
-        """Measure one number of calls, and once more with the stall watch on, which may not have told in time."""
+        """Measure one number of calls, then again with the stall watch on; its result is None if it came too late."""
         timing = ["--seconds", str(seconds), "--warm", str(warm_s), "--stalls", str(stalls_s)]
         timeout_s = 30 + calls / 40 + seconds + warm_s + stalls_s + 6
         printed = self.load("--calls", str(calls), *timing, timeout_s=timeout_s)
@@ -105,36 +96,30 @@ class Bench:
         return plain, watched, self._lateness()
 
     def _lateness(self) -> LoopLateness | None:
-        told = self.children.folder / STALLS_FILE
+        path = self.children.folder / STALLS_FILE
         deadline = time.monotonic() + STALLS_S
-        while not told.exists():
+        while not path.exists():
             if time.monotonic() > deadline:
-                return None  # its loop is seconds late, and the round trips say so
+                return None  # the server's loop is seconds late, which the round trips also show
             time.sleep(0.05)
-        return lateness_from_json(json.loads(told.read_text()))
+        return lateness_from_json(json.loads(path.read_text()))
 
     def churn(self, workers: int, seconds: float) -> Churn:
-        """Measure set-ups a second."""
+        """Measure how many calls are set up in a second."""
         printed = self.load("--churn", str(workers), "--seconds", str(seconds), timeout_s=seconds + 45)
         return churn_from_json(printed["churn"])
 
     def idle_rss_mb(self) -> float:
-        """The server's memory before the calls: after one call has come and gone, so that what is loaded once is in."""
+        """The server's memory before the calls, but after one call, so that everything is loaded; the lowest of 2 s."""
         self.steps([1], 0.5, 0.3)
-        if self.server is None:
-            return 0.0
-        lowest_mb = rss_mb(self.server.pid)
-        for _ in range(SETTLE_SAMPLES):  # work that the call has left behind must not pass for idle memory
-            time.sleep(SETTLE_S)
-            lowest_mb = min(lowest_mb, rss_mb(self.server.pid))
-        return lowest_mb
+        return 0.0 if self.server is None else idle_rss_mb(self.server)
 
 
 @contextmanager
 def bench(server: str, options: Options, *, unison: bool = False, watched: bool = False) -> Iterator[Bench]:
-    """Start a fresh model and a fresh server with an empty data folder; end both and drop the folder afterwards.
+    """Start a new model and a new server with an empty data folder; afterwards end both and remove the folder.
 
-    `unison`: the turns of all calls end together. `watched`: the server has the stall watch in it, asleep.
+    `unison`: the turns of all calls end together. `watched`: the stall watch is installed in the server, switched off.
     """
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
@@ -150,23 +135,27 @@ def bench(server: str, options: Options, *, unison: bool = False, watched: bool 
                 return
             if watched:
                 options = _watched(options, folder)
+            store = None
+            if server == COSMOS:
+                store = start_cosmos(children, options.load_core)
+                options = replace(options, server_environment={**options.server_environment, **store.settings})
             port = free_port()
             child = _start(server, options, children, port, model_port)
             ready_cpu_s = child.wait_ready(port, READY_S)
-            yield Bench(options, children, model, child, _url(port), ready_cpu_s)
+            yield Bench(options, children, model, child, _url(port), ready_cpu_s, store)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _watched(options: Options, folder: Path) -> Options:
-    """The same, with the stall watch put into the server."""
+    """The same options, with the stall watch installed in the server."""
     (folder / "sitecustomize.py").write_text(stalls.HOOK)
     inside = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", stalls.VARIABLE: str(folder / STALLS_FILE)}
     return replace(options, server_environment={**options.server_environment, **inside})
 
 
 def patchbay_environment(folder: Path, port: int, model_port: int, extra: dict[str, str]) -> dict[str, str]:
-    """What Patchbay is told: recording and state on, the stand-in as its model. Writes the agent's file."""
+    """Patchbay's settings: recording and state on, the stand-in as the model. Writes the agent's file."""
     agents = folder / "agents"
     agents.mkdir()
     (agents / "bench.yaml").write_text(AGENT)
@@ -188,7 +177,7 @@ def _start(server: str, options: Options, children: Children, port: int, model_p
         command = [sys.executable, "-m", "bench", "relay", "--port", str(port), "--upstream", _url(model_port)]
         environment = clean_environment({"PYTHONPATH": str(ROOT), **options.server_environment})
         return children.start(server, command, options.server_core, environment)
-    if server == PATCHBAY:
+    if server in (PATCHBAY, COSMOS):
         environment = patchbay_environment(children.folder, port, model_port, options.server_environment)
         return children.start(server, options.server_command, options.server_core, environment)
     raise BenchFailed(f"there is no server named {server}")
@@ -199,6 +188,6 @@ def _url(port: int) -> str:
 
 
 def cores() -> tuple[int, int]:
-    """The server's core, and the one for model and load; the same where there is only one."""
+    """The core of the server, and the core of model and load; the same if there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[min(1, len(allowed) - 1)]

@@ -1,4 +1,4 @@
-"""What the benchmark's own processes share: the loop, the wait for a signal, the limit of open files."""
+"""Shared by the processes of the benchmark: the loop, the wait for a signal, the limit of open files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import uvloop
 
 
 def raise_file_limit() -> None:
-    """Take as many open files as the system allows: two sockets a call, and more for a server that records."""
+    """Allow as many open files as the system permits: a call needs two sockets, and files if it is recorded."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 1 << 16)

@@ -1,10 +1,10 @@
-"""The inside half of the stall watch: how late a server's loop is, and what held it.
+"""The stall watch, which runs inside a server: how late the server's loop is, and what held it.
 
-Between SIGUSR1 and SIGUSR2 a tick of 1 ms runs on the loop. How late each comes is kept, and where 5 ms have passed
-since the one before, who held the loop. For that a timer's signal interrupts the loop's thread every 2 ms and notes
-where it is, and a second thread does so for all others: it gets its turn between two steps of the loop, and would see
-the loop's thread at rest. At the end all goes as JSON into the file that `BENCH_STALLS` names. So start-up and set-up
-stay out of it, and the server need not know.
+Between SIGUSR1 and SIGUSR2 a tick of 1 ms runs on the loop. The watch notes how late each tick is and, if 5 ms have
+passed since the tick before, what held the loop. To find that out, a timer signal interrupts the loop's thread every
+2 ms and notes where it is. A second thread does the same for all other threads; it cannot observe the loop's thread,
+because it only runs between two steps of the loop. At the end the result is written as JSON to the file that
+`BENCH_STALLS` names. So start-up and set-up are not in the result, and the server needs no code for it.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from bench.figures import Held, LoopLateness, spread
 from bench.ticker import Ticker
 
 VARIABLE = "BENCH_STALLS"
-HOOK = "from bench.stalls import install\ninstall()\n"  # as sitecustomize.py, which Python imports by itself
+HOOK = "from bench.stalls import install\ninstall()\n"  # for sitecustomize.py, which Python imports at start-up
 TICK_S = 0.001
 STALL_S = 0.005
-LOOK_S = 0.002
+SAMPLE_S = 0.002
 MOST_NAMES = 8
 WATCH_NAME = "bench-stalls"
-GC_NAME = "garbage collection"  # and of which generation
+GC_NAME = "garbage collection"  # followed by the generation
 OTHER = "another thread"
-THREADS_EVERY = 25  # looks: reading the clocks of all threads takes a while
+THREADS_EVERY = 25  # samples; reading the clocks of all threads takes a while
 LOOP_ITSELF = "the loop itself, outside Python"
 CORE_TAKEN = "other processes on the server's core"
-OWN = frozenset({"gateway", "sessions", "audio", "bench"})
+PROJECT = frozenset({"gateway", "sessions", "audio", "bench"})
 WAITS = frozenset({"threading", "queue", "selectors", "concurrent.futures.thread", "asyncio.base_events"})
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What was used until a moment, or between two: seconds of the processor, of collections, and of waiting for it."""
+    """Seconds of CPU, of garbage collection and of waiting for a core, until a moment or between two moments."""
 
     loop_s: float  # by the loop's thread
     all_s: float  # by the whole process
     gc_s: float  # in collections of garbage
-    queued_s: float  # the loop's thread was ready to run, and its core was not free
+    queued_s: float  # the loop's thread was ready to run, but its core was busy
 
     def since(self, before: Used) -> Used:
-        """What was used from one moment to another."""
+        """What was used between `before` and this moment."""
         return Used(
             self.loop_s - before.loop_s,
             self.all_s - before.all_s,
@@ -62,24 +62,24 @@ class Used:
 
 @dataclass
 class Stall:
-    """What was seen since a tick: where each thread was, look by look."""
+    """The samples since a tick: how often each thread was seen at each place."""
 
     begun_s: float
-    used: Used  # until then
+    used: Used  # until the begin
     loop_at: Counter[str] = field(default_factory=Counter)
     others_at: Counter[str] = field(default_factory=Counter)
-    collected: str = ""  # the generation of the garbage that was collected last
+    collected: str = ""  # the generation of the last garbage collection
 
 
 def place_of(frame: FrameType | None, base: FrameType | None = None) -> str:
-    """Where a thread is: the innermost function of the project's own, and behind it the one that really runs.
+    """Where a thread is: the innermost function of this project, and after it the function that really runs.
 
-    `base` is the frame in which the loop runs: a thread that is there runs no Python.
+    `base` is the frame in which the loop runs; a thread whose frame that is runs no Python code.
     """
     if frame is None or frame is base:
         return LOOP_ITSELF
     own: FrameType | None = frame
-    while own is not None and own is not base and _module(own).partition(".")[0] not in OWN:
+    while own is not None and own is not base and _module(own).partition(".")[0] not in PROJECT:
         own = own.f_back
     if own is None or own is base:
         return _name(frame)
@@ -87,7 +87,7 @@ def place_of(frame: FrameType | None, base: FrameType | None = None) -> str:
 
 
 def blame(stall: Stall, length_s: float, used: Used) -> str:
-    """Who held the loop during a stall, of this length and with this use."""
+    """The name of what held the loop during a stall of this length, with what was used meanwhile."""
     others_s = used.all_s - used.loop_s
     where = stall.loop_at.most_common(1)[0][0] if stall.loop_at else LOOP_ITSELF
     if used.gc_s > length_s / 2:
@@ -102,7 +102,7 @@ def blame(stall: Stall, length_s: float, used: Used) -> str:
 
 
 class StallWatch:
-    """One watch, from its making on the loop's thread until `end`."""
+    """Watches one loop from its construction, on the loop's thread, until `end`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, base: FrameType | None) -> None:
         self._base = base
@@ -113,64 +113,64 @@ class StallWatch:
         self._held: dict[str, list[float]] = {}
         self._gc_s = self._gc_begun_s = 0.0
         self._begun_s = time.perf_counter()
-        self._stall = Stall(self._begun_s, self._used())  # what would be one, if it lasted: since the last tick
+        self._stall = Stall(self._begun_s, self._used())  # the time since the last tick, which may become a stall
         self._threads = _thread_times()
         self._over = threading.Event()
-        signal.signal(signal.SIGALRM, self._interrupts)
-        signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
-        gc.callbacks.append(self._collects)
-        self._ticker = Ticker(loop, TICK_S, self._ticks)
-        self._looks = threading.Thread(target=self._look, name=WATCH_NAME, daemon=True)
-        self._looks.start()
+        signal.signal(signal.SIGALRM, self._on_timer)
+        signal.setitimer(signal.ITIMER_REAL, SAMPLE_S, SAMPLE_S)
+        gc.callbacks.append(self._on_collection)
+        self._ticker = Ticker(loop, TICK_S, self._on_tick)
+        self._sampler = threading.Thread(target=self._sample, name=WATCH_NAME, daemon=True)
+        self._sampler.start()
 
     @property
     def ticks(self) -> int:
-        """How many ticks have come."""
+        """How many ticks there were so far."""
         return len(self._late_ms)
 
     def end(self) -> LoopLateness:
-        """Stop, and tell; on the loop's thread."""
+        """Stop, and return the result; call it on the loop's thread."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._ticker.close()
         seconds = time.perf_counter() - self._begun_s
         self._over.set()
-        self._looks.join()
-        gc.callbacks.remove(self._collects)
+        self._sampler.join()
+        gc.callbacks.remove(self._on_collection)
         if self._queue is not None:
             os.close(self._queue)
         named = [Held(name, len(ms), round(sum(ms), 2), round(max(ms), 2)) for name, ms in self._held.items()]
         named.sort(key=lambda held: -held.total_ms)
         return LoopLateness(round(seconds, 3), spread(self._late_ms), tuple(named[:MOST_NAMES]))
 
-    def _ticks(self, number: int, due_s: float) -> None:
+    def _on_tick(self, number: int, due_s: float) -> None:
         now_s, used = time.perf_counter(), self._used()
         self._late_ms.append((now_s - due_s) * 1000)
         before, self._stall = self._stall, Stall(now_s, used)
         length_s = now_s - before.begun_s
         if length_s > STALL_S:
             name = blame(before, length_s, used.since(before.used))
-            if name == OTHER:  # it ran while the second thread here had to wait
+            if name == OTHER:  # it ran while the sampling thread had to wait
                 name = _busiest(self._threads, _thread_times()) or OTHER
             self._held.setdefault(name, []).append(length_s * 1000)
 
-    def _interrupts(self, number: int, frame: FrameType | None) -> None:
+    def _on_timer(self, number: int, frame: FrameType | None) -> None:
         stall = self._stall
-        if time.perf_counter() - stall.begun_s > LOOK_S:
+        if time.perf_counter() - stall.begun_s > SAMPLE_S:
             stall.loop_at[place_of(frame, self._base)] += 1
 
-    def _look(self) -> None:
-        looks = 0
-        while not self._over.wait(LOOK_S):
-            stall, looks = self._stall, looks + 1
-            if looks % THREADS_EVERY == 0:
+    def _sample(self) -> None:
+        samples = 0
+        while not self._over.wait(SAMPLE_S):
+            stall, samples = self._stall, samples + 1
+            if samples % THREADS_EVERY == 0:
                 self._threads = _thread_times()
-            if time.perf_counter() - stall.begun_s > LOOK_S:
+            if time.perf_counter() - stall.begun_s > SAMPLE_S:
                 names = {thread.ident: thread.name for thread in threading.enumerate()}
                 for thread, frame in sys._current_frames().items():
                     if thread not in (self._thread, threading.get_ident()) and _module(frame) not in WAITS:
                         stall.others_at[f"thread {names.get(thread, '?')}: {place_of(frame)}"] += 1
 
-    def _collects(self, phase: str, info: dict[str, int]) -> None:
+    def _on_collection(self, phase: str, info: dict[str, int]) -> None:
         now_s = time.perf_counter()
         if phase == "start":
             self._gc_begun_s = now_s
@@ -186,31 +186,31 @@ class StallWatch:
 
 
 def _thread_times() -> dict[int, float]:
-    """The seconds of the processor that each thread has used, by the system's number of it."""
+    """The CPU seconds that each thread has used, by its native id."""
     found = {}
     for task in os.listdir("/proc/self/task"):
         try:
             with open(f"/proc/self/task/{task}/schedstat", "rb") as file:
                 found[int(task)] = int(file.read().split()[0]) / 1e9
         except (OSError, IndexError):
-            continue  # it has just ended, or this kernel does not count
+            continue  # the thread has just ended, or this kernel does not count
     return found
 
 
 def _busiest(before: dict[int, float], now: dict[int, float]) -> str | None:
-    """The thread that used most since then, but for this one and the watch's own."""
+    """The name of the thread that used most CPU since then, without this thread and the sampling thread."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     used = {task: spent_s - before.get(task, 0.0) for task, spent_s in now.items()}
     others = [task for task in used if task != threading.get_native_id() and names.get(task) != WATCH_NAME]
-    dearest = max(others, key=lambda task: used[task], default=None)
-    return None if dearest is None else f"thread {names.get(dearest, 'not of Python')}"
+    busiest = max(others, key=lambda task: used[task], default=None)
+    return None if busiest is None else f"thread {names.get(busiest, 'not of Python')}"
 
 
 def _open_or_none(path: str) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None  # a kernel that does not count it
+        return None  # this kernel does not count it
 
 
 def _module(frame: FrameType) -> str:
@@ -222,8 +222,8 @@ def _name(frame: FrameType) -> str:
 
 
 def install() -> None:
-    """Wait for the signals, where the environment asks for it."""
-    target = os.environ.pop(VARIABLE, "")  # popped: the server's own children are not watched
+    """Install the signal handlers if the environment variable is set."""
+    target = os.environ.pop(VARIABLE, "")  # removed, so that child processes are not watched
     if not target:
         return
     running: list[StallWatch] = []

@@ -1,8 +1,8 @@
-"""A stamp inside the sound, so that a frame can be recognised when it comes back.
+"""A stamp inside the sound, by which a frame is recognised when it comes back.
 
 A frame is 20 ms of PCM16 at 24000 Hz: 480 samples, 960 bytes, 1280 characters of base64. Its first three samples (six
-bytes, so exactly eight characters) hold the call's number (16 bits) and the frame's (32 bits), big-endian. Whoever
-carries sound as it came, carries the stamp; whoever mixes up two calls, shows it.
+bytes, so exactly eight characters) hold the number of the call (16 bits) and of the frame (32 bits), big-endian. A
+server that passes sound on unchanged keeps the stamp, and a server that mixes up two calls is detected.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _RATE_HZ = 24_000
 
 
 def encode(call: int, frame: int) -> bytes:
-    """Eight characters of base64. `call` below 65536, `frame` below 2**32; struct.error beyond."""
+    """The stamp as eight characters of base64. `call` < 65536, `frame` < 2**32; raises struct.error for larger ones."""
     return binascii.b2a_base64(_STAMP.pack(call, frame), newline=False)
 
 
 def decode(text: bytes) -> tuple[int, int]:
-    """(call, frame) from eight characters of base64. Raises ValueError when that is not what they are."""
+    """(call, frame) from eight characters of base64. Raises ValueError if they are not a stamp."""
     packed = binascii.a2b_base64(text, strict_mode=True)
     if len(packed) != _STAMP.size:
         raise ValueError("a stamp is six bytes")
@@ -40,7 +40,7 @@ def decode(text: bytes) -> tuple[int, int]:
 
 
 def speech_tails() -> list[bytes]:
-    """One second of a tone that swells and fades like syllables: what follows the stamp in each of 50 frames."""
+    """The sound after the stamp for 50 frames: one second of a tone that swells and fades like syllables."""
     tails = []
     for index in range(1000 // FRAME_MS):
         first = index * FRAME_SAMPLES + _STAMP_SAMPLES

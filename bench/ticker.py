@@ -1,4 +1,4 @@
-"""A steady tick for the event loop, by Linux's timerfd: uvloop's own timers know whole milliseconds only."""
+"""A steady tick for the event loop with Linux's timerfd, because uvloop's timers have a resolution of 1 ms."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Ticker:
-    """Calls `on_tick(number, due_s)` for each tick, the missed ones too, in order, until closed.
+    """Calls `on_tick(number, due_s)` for each tick in order, also for missed ones, until closed.
 
-    `due_s` is when the tick should have been, on `time.perf_counter`'s scale.
+    `due_s` is when the tick was due, on the clock of `time.perf_counter`.
     """
 
     def __init__(self, loop: AbstractEventLoop, period_s: float, on_tick: Callable[[int, float], None]) -> None:
@@ -29,7 +29,7 @@ class Ticker:
         spec = _ITIMERSPEC.pack(0, period_ns, 0, period_ns)
         self._first_s = time.perf_counter()
         if self._file < 0 or _libc.timerfd_settime(self._file, 0, spec, None) != 0:
-            raise OSError(ctypes.get_errno(), "no timerfd")
+            raise OSError(ctypes.get_errno(), "the timerfd cannot be made")
         loop.add_reader(self._file, self._expired)
 
     def close(self) -> None:

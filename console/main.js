@@ -1,6 +1,6 @@
-// The page: picks an agent, makes calls, shows what happens.
+// The page: lets the user choose an agent, makes calls, and shows what happens.
 import { Call } from "./call.js";
-import { hasKey, listAgents, mintSecret, useKey, whyRefused } from "./door.js";
+import { hasKey, listAgents, mintSecret, useKey, whyRefused } from "./api.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
@@ -13,15 +13,15 @@ const STATES = {
   working: "Using a tool…",
   speaking: "Speaking",
 };
-const CLOSINGS = {
+const END_MESSAGES = {
   1000: "Call ended.",
   1001: "The gateway is shutting down. You can call again soon.",
   1006: "The connection was lost. You can call again.",
   1013: "Your connection was too slow for the call.",
 };
-// An agent may be loading still when the page is opened right after the start.
-const LOOK_AGAIN_MS = 2000;
-// A second click on Call falls on Hang up, which takes its place.
+// If the page is opened right after the server's start, an agent may not be ready yet, so the list is loaded again.
+const RELOAD_MS = 2000;
+// The second click of a double click on Call hits Hang up, which replaces it; it must be ignored.
 const DOUBLE_CLICK_MS = 500;
 
 const transcript = new Transcript($("transcript"), (behind) => { $("latest").hidden = !behind; });
@@ -29,12 +29,13 @@ let agents = [];
 let call = null;
 let began = 0;
 let latencies = [];
-let lookingAgain = null;
+let reloadTimer = null;
 
-// ---- what the page says of itself
+// ---- status and figures
 
 function status(text, problem = false) {
-  if ($("status").textContent !== text) $("status").textContent = text; // or screen readers would say it again
+  // Setting the same text again would make screen readers repeat it.
+  if ($("status").textContent !== text) $("status").textContent = text;
   $("status").classList.toggle("problem", problem);
 }
 
@@ -45,7 +46,7 @@ function showState(state) {
 }
 
 function showLevel(side, level) {
-  // Loudness as the ear takes it: from -50 dB to full scale.
+  // A logarithmic scale from -50 dB to full scale, like the perception of loudness.
   const shown = level > 0 ? Math.max(0, 1 + Math.log10(level) / 2.5) : 0;
   $("stage").style.setProperty(`--${side}`, shown.toFixed(2));
 }
@@ -91,12 +92,12 @@ function showCall(on) {
 
 async function loadAgents() {
   try {
-    // Those that can be called first; sorting keeps the order otherwise.
+    // Agents that can be called come first; the sort is stable.
     agents = (await listAgents()).sort((left, right) => right.available - left.available);
   } catch (problem) {
     const locked = problem.status === 401;
     if (locked) showKeyForm(hasKey());
-    status(locked && !hasKey() ? "This gateway asks for an API key." : problem.message, !locked || hasKey());
+    status(locked && !hasKey() ? "This gateway requires an API key." : problem.message, !locked || hasKey());
     if (locked) useKey(null);
     return;
   }
@@ -125,9 +126,9 @@ function showAgents() {
   $("agent-list").replaceChildren(...agents.map((agent) => card(agent, agent === first)));
   $("agents").hidden = !agents.length;
   $("call").disabled = !first;
-  if (agents.length && !call) status(first ? "" : "No agent can be called just now.", !first);
-  clearTimeout(lookingAgain);
-  if (agents.length && !first) lookingAgain = setTimeout(loadAgents, LOOK_AGAIN_MS);
+  if (agents.length && !call) status(first ? "" : "No agent can be called at the moment.", !first);
+  clearTimeout(reloadTimer);
+  if (agents.length && !first) reloadTimer = setTimeout(loadAgents, RELOAD_MS);
 }
 
 function card(agent, checked) {
@@ -135,7 +136,7 @@ function card(agent, checked) {
   const [name, about, model] = label.querySelectorAll("[data-is]");
   Object.assign(label.querySelector("input"), { value: agent.name, checked, disabled: !agent.available });
   name.textContent = agent.name;
-  about.textContent = agent.available ? agent.description : agent.reason || "Not available just now.";
+  about.textContent = agent.available ? agent.description : agent.reason || "Not available at the moment.";
   about.hidden = !about.textContent;
   model.textContent = agent.model;
   label.classList.toggle("unavailable", !agent.available);
@@ -149,7 +150,7 @@ function chosenAgent() {
 
 // ---- a call
 
-function listen(to) {
+function listenTo(to) {
   const on = (type, take) => to.addEventListener(type, ({ detail }) => take(detail));
   on("state", ({ state }) => showState(state));
   on("connected", ({ id, microphone }) => {
@@ -183,43 +184,43 @@ function listen(to) {
     transcript.say(text, "problem");
     $("announce").textContent = text;
   });
-  on("sound-held", ({ held }) => {
-    status(held ? "Your browser holds the sound back: click anywhere." : "Connected.", held);
+  on("sound-blocked", ({ blocked }) => {
+    status(blocked ? "Your browser blocks the sound: click anywhere." : "Connected.", blocked);
   });
   on("ended", ({ code, reason, byCaller }) => {
-    if (call === to) ended(byCaller || !reason ? CLOSINGS[code] : null, code, reason);
+    if (call === to) ended(byCaller || !reason ? END_MESSAGES[code] : null, code, reason);
   });
 }
 
 function ended(closing, code, reason) {
   call = null;
-  clearInterval(ticking);
-  status(closing ?? (reason ? `Call ended: ${reason}.` : `The call broke off (${code}).`), code !== 1000);
+  clearInterval(clockTimer);
+  status(closing ?? (reason ? `Call ended: ${reason}.` : `The connection was lost (${code}).`), code !== 1000);
   showState("off");
   showCall(false);
 }
 
-let ticking = null;
+let clockTimer = null;
 
 async function start() {
   const agent = chosenAgent();
   if (call || !agent) return;
   began = performance.now();
   call = new Call({ agent: agent.name, secret: () => mintSecret(agent.name) });
-  const mine = call;
-  globalThis.patchbay = { call }; // for the curious, in the browser's own console
-  listen(call);
+  const thisCall = call;
+  globalThis.patchbay = { call }; // for inspection in the browser's console
+  listenTo(call);
   transcript.clear(agent.name);
   clearFigures();
   showCall(true);
   showState("calling");
   status($("microphone").checked ? "Calling; your browser may ask for the microphone." : "Calling…");
-  ticking = setInterval(showTime, 1000);
+  clockTimer = setInterval(showTime, 1000);
   try {
-    await mine.open($("microphone").checked);
+    await thisCall.open($("microphone").checked);
   } catch (problem) {
-    if (call !== mine) return; // hung up meanwhile
-    mine.hangUp();
+    if (call !== thisCall) return; // hung up meanwhile
+    thisCall.hangUp();
     if (problem.status === 401) {
       loadAgents();
       return;

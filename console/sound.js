@@ -1,42 +1,42 @@
-// The microphone and the loudspeaker of one call, in one AudioContext, so that one clock times both.
+// The microphone and the loudspeaker of one call, in one AudioContext, so that both have the same clock.
 import { Resampler } from "./resampler.js";
 
 export const RATE = 24000;
-const HELD_MS = 800; // a context that does not run by then is held back by the browser until somebody touches the page
+const BLOCKED_MS = 800; // a context that does not run by then is blocked by the browser until the user clicks or types
 
-// `on` has: frame(samples, level), level(level), began(item), audible(item, at), ended(item), stopped(cut), gap(),
-// held(yes), lost(). Times are seconds of the context's clock.
+// `on` has these callbacks: frame(samples, level), level(level), began(item), audible(item, at), ended(item),
+// stopped(cut), gap(), blocked(isBlocked), lost(). Times are in seconds on the context's clock.
 export class Sound {
   constructor(on) {
     this.on = on;
     this.audibleAt = null; // when the caller was last audible
     this.closed = false;
     this.muted = false;
-    this.items = new Set(); // that play, or are going to
-    this.sounding = null; // the one that plays
+    this.items = new Set(); // ids of items that are played or queued
+    this.sounding = null; // id of the item that is being played
   }
 
-  // Raises what `getUserMedia` raises; the loudspeaker works all the same.
+  // Throws what `getUserMedia` throws; the loudspeaker works nevertheless.
   async open(withMicrophone) {
     this.context = newContext(RATE);
     let refusal = null;
     if (withMicrophone) this.stream = await askForMicrophone().catch((problem) => { refusal = problem; });
-    if (this.closed) return this.#letGo();
+    if (this.closed) return this.#release();
     await this.#build();
     if (this.stream) {
       try {
-        this.#plugIn();
+        this.#connectMicrophone();
       } catch (problem) {
-        // Firefox connects a microphone only to a context of the microphone's own rate.
+        // Firefox connects a microphone only to a context that has the microphone's rate.
         if (problem.name !== "NotSupportedError") throw problem;
         await this.context.close();
         this.context = newContext();
         await this.#build();
-        this.#plugIn();
+        this.#connectMicrophone();
       }
     }
-    if (this.closed) return this.#letGo();
-    this.#wake();
+    if (this.closed) return this.#release();
+    this.#startSound();
     if (refusal) throw refusal;
   }
 
@@ -44,12 +44,12 @@ export class Sound {
     const context = this.context;
     await context.audioWorklet.addModule(new URL("worklets.js", import.meta.url));
     this.speaker = new AudioWorkletNode(context, "loudspeaker", { numberOfInputs: 0, outputChannelCount: [1] });
-    this.speaker.port.onmessage = ({ data }) => this.#heard(data);
+    this.speaker.port.onmessage = ({ data }) => this.#onReport(data);
     this.speaker.connect(context.destination);
-    this.resamplers = new Map(); // one for each item, where the context has another rate than the wire
+    this.resamplers = new Map(); // one for each item, if the context's rate differs from the protocol's
   }
 
-  #plugIn() {
+  #connectMicrophone() {
     this.microphone = new AudioWorkletNode(this.context, "microphone", { numberOfOutputs: 0 });
     this.microphone.port.onmessage = ({ data }) => {
       this.audibleAt = data.audibleAt;
@@ -60,34 +60,34 @@ export class Sound {
     this.mute(this.muted);
   }
 
-  // Browsers hold sound back until the page is touched, and phones take it away during a phone call.
-  #wake() {
+  // Browsers block sound until the user clicks or types, and phones suspend it during a telephone call.
+  #startSound() {
     const context = this.context;
     const resume = () => context.state === "closed" || context.resume();
-    const tell = () => {
+    const report = () => {
       if (this.closed) return;
-      const held = context.state !== "running";
-      if (held) for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, resume, { once: true });
-      this.on.held(held);
+      const blocked = context.state !== "running";
+      if (blocked) for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, resume, { once: true });
+      this.on.blocked(blocked);
     };
     resume();
     setTimeout(() => {
-      if (context.state !== "running") tell();
-      context.onstatechange = tell;
-    }, HELD_MS);
+      if (context.state !== "running") report();
+      context.onstatechange = report;
+    }, BLOCKED_MS);
   }
 
-  #heard(report) {
+  #onReport(report) {
     if (report.began) {
       this.sounding = report.began;
       this.on.began(report.began);
     } else if (report.audible) {
       this.on.audible(report.audible, report.time);
     } else if (report.ended) {
-      this.#over([report.ended]);
+      this.#removeItems([report.ended]);
       this.on.ended(report.ended);
     } else if (report.stopped) {
-      this.#over(report.stopped.map(({ item }) => item));
+      this.#removeItems(report.stopped.map(({ item }) => item));
       this.on.stopped(report.stopped);
     } else if (report.gap) {
       this.on.gap();
@@ -96,7 +96,7 @@ export class Sound {
     }
   }
 
-  #over(items) {
+  #removeItems(items) {
     for (const item of items) {
       this.items.delete(item);
       this.resamplers.delete(item);
@@ -109,7 +109,7 @@ export class Sound {
     return this.context.currentTime;
   }
 
-  // From the audio thread to the ear, as far as the browser knows.
+  // The delay from the audio thread to the loudspeaker in seconds, as far as the browser knows it.
   get outputDelay() {
     return this.context.outputLatency || this.context.baseLatency || 0;
   }
@@ -120,8 +120,8 @@ export class Sound {
 
   async addMicrophone() {
     this.stream = await askForMicrophone();
-    if (this.closed) this.#letGo();
-    else this.#plugIn();
+    if (this.closed) this.#release();
+    else this.#connectMicrophone();
   }
 
   mute(muted) {
@@ -129,7 +129,7 @@ export class Sound {
     this.microphone?.port.postMessage({ muted });
   }
 
-  // `pcm` is 16-bit.
+  // `pcm` is an Int16Array at the protocol's rate.
   play(item, pcm) {
     const samples = Float32Array.from(pcm, (sample) => sample / 32768);
     if (this.context.sampleRate !== RATE && !this.resamplers.has(item)) {
@@ -145,20 +145,20 @@ export class Sound {
     this.speaker.port.postMessage({ item, samples: posted }, [posted.buffer]);
   }
 
-  // No more of this item will come.
+  // The sound of this item is complete.
   finish(item) {
     if (!this.items.has(item)) return;
     const resampler = this.resamplers.get(item);
-    if (resampler) this.#post(item, new Float32Array(resampler.half)); // what it holds back
+    if (resampler) this.#post(item, new Float32Array(resampler.half)); // flushes the resampler
     this.speaker.port.postMessage({ done: item });
   }
 
-  // Silence at once; what was cut off is told to `stopped`.
+  // Stop playback at once; `stopped` gets the interrupted items.
   stop() {
     this.speaker?.port.postMessage({ stop: true });
   }
 
-  // When the last word that has come has sounded, or after so long.
+  // Resolves when everything received so far has been played, at the latest after `limitMs`.
   async drained(limitMs) {
     for (const item of this.items) this.finish(item);
     if (!this.items.size) return;
@@ -174,10 +174,10 @@ export class Sound {
 
   close() {
     this.closed = true;
-    this.#letGo();
+    this.#release();
   }
 
-  #letGo() {
+  #release() {
     this.stopListening();
     if (this.context && this.context.state !== "closed") this.context.close();
   }
@@ -187,12 +187,13 @@ function newContext(sampleRate) {
   try {
     return new AudioContext({ sampleRate, latencyHint: "interactive" });
   } catch {
-    return new AudioContext({ latencyHint: "interactive" }); // not at that rate, then
+    return new AudioContext({ latencyHint: "interactive" }); // the rate is not supported
   }
 }
 
 function askForMicrophone() {
-  if (!navigator.mediaDevices) throw new DOMException("insecure page", "SecurityError"); // neither https nor localhost
+  // Browsers offer `mediaDevices` only to pages on https or localhost.
+  if (!navigator.mediaDevices) throw new DOMException("insecure page", "SecurityError");
   return navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
   });
@@ -200,7 +201,7 @@ function askForMicrophone() {
 
 export function toBase64(samples) {
   const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
-  return btoa(String.fromCharCode(...bytes)); // a frame is short
+  return btoa(String.fromCharCode(...bytes)); // a frame is short enough for the spread
 }
 
 export function fromBase64(text) {

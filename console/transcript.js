@@ -1,14 +1,16 @@
-// The list of what was said and done, in speech order: each item takes its place when it begins.
-const NEAR_PX = 60; // a reader so near the end wants to follow
+// The transcript: what was said and which tools ran, in the order of speech. An item gets its position when it begins.
+const NEAR_PX = 60; // a reader this near the end is scrolled along
 
 export class Transcript {
-  // `onScroll(behind)`: whether there is more below than the reader sees.
+  // `onScroll(behind)` is called with whether there is more text below the visible part.
   constructor(list, onScroll) {
     this.list = list;
     this.rows = new Map();
     this.follows = true;
+    this.end = 0; // where the list was scrolled to last
     list.addEventListener("scroll", () => {
       this.follows = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
+      this.end = this.follows ? list.scrollTop : 0;
       onScroll(!this.follows);
     });
     this.onScroll = onScroll;
@@ -23,11 +25,17 @@ export class Transcript {
 
   toEnd() {
     this.follows = true;
+    this.end = 0;
     this.#follow();
   }
 
   #follow() {
-    if (this.follows) this.list.scrollTop = this.list.scrollHeight;
+    // The reader may just have scrolled back: the event of it comes with the next frame, after this text.
+    if (this.list.scrollTop < this.end - NEAR_PX) this.follows = false;
+    if (this.follows) {
+      this.list.scrollTop = this.list.scrollHeight;
+      this.end = this.list.scrollTop;
+    }
     this.onScroll(!this.follows);
   }
 
@@ -77,7 +85,7 @@ export class Transcript {
     this.#showHeard(row);
   }
 
-  // The words that were not heard are struck out: speech is taken to run evenly through its text.
+  // Words that were not heard are struck out. Which ones is estimated, as if all speech had the same speed.
   #showHeard(row) {
     const { words, playedMs, receivedMs } = row;
     if (playedMs === undefined || !receivedMs || playedMs >= receivedMs) {
@@ -90,7 +98,7 @@ export class Transcript {
     row.body.replaceChildren(words.slice(0, at), unheard);
   }
 
-  // A small remark under an item, once.
+  // Add a small remark under an item, unless it is already there.
   note(id, text, kind = "") {
     const row = this.rows.get(id);
     if (!row) return;
@@ -105,7 +113,7 @@ export class Transcript {
     this.#follow();
   }
 
-  // ---- what was done
+  // ---- tool calls
 
   tool(item, done) {
     const row = this.#row(item.id, "tool pending");
@@ -125,7 +133,7 @@ export class Transcript {
     row.summary.replaceChildren(make("i", "mark"), make("b", "", name), make("span", "given", brief(given)));
     if (done) row.took ??= `${Math.round(performance.now() - row.began)} ms`;
     row.summary.append(make("span", "took", !done ? "running…" : error ? "failed" : row.took));
-    // What the summary has in full is not repeated.
+    // Arguments that are complete in the summary are not repeated.
     row.facts.replaceChildren(...(isFlat(given) ? [] : fact("Given", given)));
     if (done) row.facts.append(...fact(error ? "Problem" : "Result", parse(error ? error.message : output)));
     this.#follow();
@@ -156,7 +164,7 @@ const isFlat = (value) => isObject(value) && !Object.values(value).some(isObject
 const isObject = (value) => value !== null && typeof value === "object";
 const words = (name) => name.replaceAll("_", " ");
 
-// Arguments in one line: those that are short.
+// The short arguments, in one line.
 function brief(given) {
   if (!isObject(given)) return "";
   const parts = Object.entries(given).filter(([, value]) => value !== null && !isObject(value));
@@ -168,7 +176,7 @@ function fact(title, value) {
   return text ? [make("h3", "", title), make("pre", "", text.trimStart())] : [];
 }
 
-// JSON as people write lists: a line for each entry, what is inside indented, no brackets and quotes.
+// JSON as an indented list: a line for each entry, without brackets and quotes.
 function plain(value, indent = "") {
   if (!isObject(value)) return String(value ?? "–");
   const deeper = `${indent}  `;

@@ -1,20 +1,20 @@
-// Two processors, run on the audio thread, in whatever rate the context has.
+// Two audio processors, which run on the audio thread at the context's rate.
 import { Resampler } from "./resampler.js";
 
 const WIRE_RATE = 24000;
-const FRAME = 480; // 20 ms on the wire
-const AUDIBLE = 184 / 32768; // -45 dB of full scale
+const FRAME = 480; // 20 ms at the wire rate
+const AUDIBLE = 184 / 32768; // 45 dB below full scale
 const REPORT_S = 0.05;
-const FADE_S = 0.003; // to silence, so that an interruption does not click
+const FADE_S = 0.003; // a fade-out, so that an interruption does not click
 
-// Speech on the wire comes in pieces, about when they are due. Playing begins once this much is in stock, or has had
-// this long to come: late pieces are then bridged, and a model that is faster than speech is not slowed down.
+// Speech arrives in pieces, about when they must be played. Playback begins when STOCK_S has been received, or WAIT_S
+// after the first piece: this bridges late pieces and does not slow down a model that is faster than speech.
 const STOCK_S = 0.2;
 const WAIT_S = 0.06;
-const LONGEST_WAIT_S = 0.24; // it grows where pieces come later than that
+const LONGEST_WAIT_S = 0.24; // the wait grows up to this if pieces still arrive too late
 
-// Tells when sound is audible by the server's own rule, so that both count the same latency: windows of 5 ms whose
-// root mean square is above the gate, at least three of four neighbours.
+// Finds when sound is audible by the same rule as the server, so that both measure the same latency: at least three of
+// four neighbouring windows of 5 ms have a root mean square above the gate.
 class Gate {
   constructor() {
     this.window = Math.round(sampleRate / 200);
@@ -24,9 +24,9 @@ class Gate {
   clear() {
     this.squares = 0;
     this.filled = 0;
-    this.history = 0; // the last four windows, one bit each, the newest lowest
-    this.began = null; // where the first audible sound begins, in samples of the context's clock
-    this.ended = null; // where the last one ends
+    this.history = 0; // the last four windows, one bit each; the newest is the lowest bit
+    this.began = null; // start of the first audible sound, in samples of the context's clock
+    this.ended = null; // end of the last audible sound
   }
 
   take(sample, at) {
@@ -43,7 +43,7 @@ class Gate {
   }
 }
 
-// Cuts the microphone's sound into frames of the wire, and notes when the caller was last audible.
+// Cuts the microphone's sound into frames at the wire rate, and records when the caller was last audible.
 class Microphone extends AudioWorkletProcessor {
   constructor() {
     super();
@@ -63,8 +63,8 @@ class Microphone extends AudioWorkletProcessor {
   }
 
   process([[channel]]) {
-    if (!channel) return true; // the microphone is not connected, or gone
-    // Muted, silence is sent: a turn that is open must still be seen to end.
+    if (!channel) return true; // the microphone is not connected or was lost
+    // While it is muted, silence is sent, so that an open turn can end.
     const heard = this.muted ? new Float32Array(channel.length) : channel;
     for (let i = 0; i < heard.length; i += 1) this.gate.take(heard[i], currentFrame + i);
     for (const sample of this.resampler ? this.resampler.run(heard) : heard) {
@@ -81,12 +81,12 @@ class Microphone extends AudioWorkletProcessor {
   }
 }
 
-// Plays the agent's items one after the other, and tells how much of each has sounded.
+// Plays the agent's items one after the other, and reports how much of each has been played.
 class Loudspeaker extends AudioWorkletProcessor {
   constructor() {
     super();
     this.queue = []; // items: { id, runs, at (in the first run), stock, played, done, starved }
-    this.playing = false; // else stock is being laid in
+    this.playing = false; // if false, sound is being buffered
     this.waitsSince = null;
     this.wait = WAIT_S;
     this.fade = new Float32Array(0);
@@ -127,7 +127,7 @@ class Loudspeaker extends AudioWorkletProcessor {
     this.port.postMessage({ stopped: cut });
   }
 
-  // The next sample of the item that plays; silence where there is none yet.
+  // The next sample of the current item, or silence if there is none yet.
   #sample() {
     const item = this.queue[0];
     if (!item?.stock) return 0;
@@ -148,7 +148,7 @@ class Loudspeaker extends AudioWorkletProcessor {
     return this.queue[0].done || stock >= STOCK_S * sampleRate || currentTime - this.waitsSince >= this.wait;
   }
 
-  // Steps over items that have been played; false when there is nothing to play just now.
+  // Remove items that have been played. Returns false if there is nothing to play now.
   #ready() {
     while (this.queue.length && !this.queue[0].stock) {
       if (!this.queue[0].done && this.queue.length === 1) {
@@ -169,7 +169,7 @@ class Loudspeaker extends AudioWorkletProcessor {
     channel.set(this.fade.subarray(0, at));
     this.fade = this.fade.subarray(at);
     if (!this.playing) this.playing = this.#mayPlay();
-    // An item whose end became known only after its last sample has nothing left to play.
+    // The end of an item may be reported only after its last sample has been played.
     if (!this.playing && this.queue[0]?.done && !this.queue[0].stock) this.#ready();
     while (this.playing && at < channel.length && this.#ready()) {
       const item = this.queue[0];

@@ -1,6 +1,6 @@
 """The wiring: every part of one process, made from the settings, started and stopped in order.
 
-This is the one place that knows every part.
+This is the only module that knows all parts.
 """
 
 from __future__ import annotations
@@ -9,57 +9,66 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 
-from gateway.agent_files import all_of
-from gateway.agents import AgentBook
-from gateway.api.shapes import AgentShape, ToolServerShape
+from gateway.agents.book import AgentBook
+from gateway.agents.files import all_of
+from gateway.auth.carrier_tickets import CarrierTickets
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 from gateway.auth.entrance import Entrance
-from gateway.auth.keys import ApiKeys, read_keys
-from gateway.auth.origins import OriginRules, check_bind
-from gateway.auth.requests import read_proxies
+from gateway.auth.keys import read_keys
 from gateway.auth.secret_sessions import SecretSession
-from gateway.boots import Boots
+from gateway.blobs.contract import Blobs
+from gateway.blobs.opening import make_blobs, open_or_wait
+from gateway.callers.realtime.new_session import SecretSessions
+from gateway.callers.realtime.open import RealtimeOpener
+from gateway.callers.telephony import Telephony, TelephonyParts
+from gateway.calls.admission import Admission, AdmissionParts, CallQuotas
+from gateway.calls.live import LiveCalls
+from gateway.config.entrance import origin_rules, signing_material
+from gateway.config.settings import Settings
 from gateway.guard import supervised
-from gateway.live import CallBoard
-from gateway.loop_watch import LoopWatch
+from gateway.http.agent_list import shown_agents
+from gateway.http.app import WebParts, make_app
+from gateway.http.shapes import AgentShape
 from gateway.models.registry import ModelRegistry
-from gateway.recording.blobs import Blobs, FolderBlobs
+from gateway.net.media_routes import MediaRoute, Opener
+from gateway.net.server import Drain, DrainHooks, PatchbayServer, ServerOptions
+from gateway.net.sockets import SocketLimits
 from gateway.recording.finisher import Finisher
 from gateway.recording.recorder import Recorder
 from gateway.recording.writer import SpoolWriter
-from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
-from gateway.settings import Settings
-from gateway.sockets import SocketLimits
-from gateway.statekeeper import StateKeeper
-from gateway.staterecovery import recover
-from gateway.switchboard import CallLimits, Switchboard, SwitchboardParts
-from gateway.tools.config import load_mcp_config
+from gateway.runtime.loop_watch import LoopWatch
+from gateway.state.access import make_store
+from gateway.state.boots import Boots
+from gateway.state.instances import Instances
+from gateway.state.left import left_by_dead
+from gateway.state.opening import StoreOpening
+from gateway.state.recovery import STATE, Recovery
+from gateway.state.spool import SpoolSize
+from gateway.state.taking import Takeover
+from gateway.state.write_behind import WriteBehind
 from gateway.tools.function_runs import PROCESS
 from gateway.tools.grants import GrantCheck
+from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
-from gateway.upgrade import MediaRoute
-from gateway.upkeep import Retention, keep_warm, stay
-from gateway.web import WebParts, make_app
-from sessions.agent import Agent
-from sessions.documents import Owner, ttl_of
+from gateway.upkeep import Retention, join, keep_beating, keep_warm, leave, look_for_dead, make_recordings, stay
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
-from sessions.stores.contract import Store, StoreFailed
-from sessions.stores.opening import open_store
+from sessions.stores.contract import SessionKey, StoreFailed
+from sessions.stores.documents import Owner, ttl_of
 
 log = logging.getLogger("patchbay")
 
-CALLS_END_S = 10.0  # after the goodbye; a call's jobs and its record have 5 s each
-RECORDINGS_S = 10.0  # for those that wait when the server goes down; the next start makes the rest
+# How long calls may take to end after the goodbye: a call's jobs and its record have 5 s each.
+CALLS_END_S = 10.0
 
 
 class StartFailed(VoiceError):
@@ -68,90 +77,125 @@ class StartFailed(VoiceError):
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What tests put in place of the real thing. `inline`: no threads and no programs, for virtual time."""
+    """Replacements that tests give. `inline` does without threads and child processes, as virtual time needs."""
 
     inline: bool = False
     mcp: McpPool | None = None
 
 
 class Gateway:
-    """All parts of one process; `running` is their life."""
+    """All parts of one process; `running` starts and stops them."""
 
     def __init__(self, settings: Settings, clock: Clock, ids: Ids, overrides: Overrides | None = None) -> None:
-        """Raises ValueError and VoiceError where a setting, an agent or a plugin is wrong; nothing is opened yet."""
+        """Make the parts; nothing is opened yet.
+
+        Raises ValueError or VoiceError where a setting, an agent or a plugin is wrong.
+        """
         overrides = overrides or Overrides()
         inline = overrides.inline
         self.settings = settings
         self.drain = Drain()
         self.ready = False
-        self.fault: BaseException | None = None  # what kept it from opening, or broke it as a whole
+        self.fault: BaseException | None = None  # why the start failed, or why everything broke later
         self._server: PatchbayServer | None = None
         self._inline = inline
         self._clock = clock
         self._ids = ids
         self._keys = read_keys(settings.api_key_entries)
-        self._rules = _origin_rules(settings, self._keys)
-        self._secrets = ClientSecrets(_signing_key(settings, self._keys))
+        self._rules = origin_rules(settings, self._keys)
+        material = signing_material(settings, self._keys)
+        self._secrets = ClientSecrets(derive_signing_key(material))
+        self.tickets = CarrierTickets.of(material)
         self._registry = ModelRegistry(settings, clock, ids)
         self._functions = load_functions(settings.plugins_dir)
-        self._mcp = overrides.mcp or McpPool(
-            load_mcp_config(settings.mcp_config, os.environ),
-            max_result_bytes=settings.max_tool_result_bytes,
-            max_answer_bytes=settings.max_tool_answer_bytes,
-        )
+        self._mcp = overrides.mcp or make_pool(settings)
         grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
         check = all_of(self._registry.check, grants.check)
         self.agents = AgentBook(settings.agents_dir, check, clock, self._registry.ready)
-        self._boots = Boots(settings.data_dir / "boots", ids.new("boot"))
-        self.store: Store = open_store(settings.store_url, clock, inline=inline)
-        self.blobs: Blobs = FolderBlobs(settings.data_dir / "blobs", inline=inline)
-        self.keeper = StateKeeper(self.store, self._boots.folder / "state", clock, inline=inline)
+        self._instances = Instances(settings.data_dir / "boots", ids.new("boot"))
+        self.store, self.store_meter = make_store(settings, clock, inline=inline)
+        self.blobs: Blobs = make_blobs(settings.blobs_url, settings.blob_key, inline=inline)
+        self.live_calls = LiveCalls()
+        self.write_behind = WriteBehind(
+            self.store,
+            self._instances.folder / STATE,
+            clock,
+            inline=inline,
+            boot=self._instances.boot_id,
+            on_fenced=self.live_calls.end_fenced,
+            on_deleted=self._deleted_elsewhere,
+        )
+        self._owner = Owner(process=str(os.getpid()), boot=self._instances.boot_id)
+        self._boots = Boots.of(self.store, self._owner, clock)
+        self._takeover = Takeover(self.store, self._owner, self.write_behind.hold)
         self._writer = SpoolWriter(inline=inline)
         self.finisher = Finisher(self.blobs, inline=inline)
-        self._recorder = Recorder(self._boots.folder, self._writer, self.finisher, self.keeper.save, clock)
-        self._retention = Retention(self.store, self.blobs, self.keeper, self._recorder, clock)
+        self._recorder = Recorder(self._instances.folder, self._writer, self.finisher, self.write_behind.save, clock)
+        self._recovery = self._make_recovery()
+        self._opening = self._make_opening()
+        self._retention = Retention(self.store, self.blobs, self.write_behind, self._recorder, clock)
         self._warmed = asyncio.Event()
         self._entrance = Entrance(self._rules, self._keys, self._secrets, clock)
-        self.board = CallBoard()
-        self.switchboard = Switchboard(self._switchboard_parts())
+        self.admission = Admission(self._admission_parts())
+        self.realtime = RealtimeOpener(self.admission, self._entrance, clock, ids)
+        # By the protocol's name, as records and live calls show it.
+        self.openers: Mapping[str, Opener[Any]] = {self.realtime.protocol: self.realtime}
+        self.telephony = Telephony(self._telephony_parts())
+        self._secret_sessions = SecretSessions(
+            self.agents, self._registry.unavailable, self.admission.toolbox_for, clock, ids
+        )
         self.app: FastAPI = make_app(self._web_parts(), self.running)
 
-    # ---- life
+    # ---- start and stop
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open what is to be opened, run what runs beside the calls, and at the end let go of everything in order."""
+        """Open stores and files, run the jobs beside the calls, and at the end close everything in order."""
         stopped = False
         try:
             await self._open()
             async with self._run():
                 yield
-            await self._let_go()
+            await self._close()
             stopped = True
         finally:
             if not stopped:
                 self._note_fault(sys.exc_info()[1])
 
     def _note_fault(self, fault: BaseException | None) -> None:
-        """Nothing works without the parts beside the calls: the server that goes on answering without them must end."""
+        """Stop the server: without the jobs beside the calls it could answer, but nothing would work."""
         self.fault = fault
         if self._server is not None and self._server.started:
             self._server.stop()
 
     async def _open(self) -> None:
+        for agent in self._missing_agents():
+            log.warning("numbers lead to an agent that does not exist; these calls are refused", extra={"agent": agent})
         try:
             self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartFailed(
                 f"PATCHBAY_DATA_DIR: {self.settings.data_dir} cannot be used: {error.strerror}"
             ) from error
-        self._boots.hold()
+        self._instances.hold()
         try:
-            await self.store.open()
+            await self._opening.at_start()
         except StoreFailed as error:
             raise StartFailed(f"PATCHBAY_STORE: {error}") from error
+        if not self._opening.opened:
+            count = partial(left_by_dead, self._instances, STATE)
+            self.write_behind.report.left_by_dead = count() if self._inline else await asyncio.to_thread(count)
+        await open_or_wait(self.blobs)
         self._writer.start()
-        await _take_over_from_the_dead(self._boots, self.store, self._recorder, self.keeper)
+        try:
+            await self.telephony.open()
+        except OSError as error:
+            raise StartFailed(str(error)) from error
+
+    async def _join_store(self) -> None:
+        """Tell the other users of the store that this instance lives; then its sessions may be written."""
+        await join(self._boots)
+        self.write_behind.opened()
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
@@ -166,67 +210,88 @@ class Gateway:
                 asked = True
             finally:
                 self.ready = False
-                self.board.goodbye()
+                self.live_calls.goodbye()
                 await self._calls_over()
-                if asked:  # and not cut short
-                    await _make_recordings(self.finisher)
+                await self.telephony.close()
+                if asked:  # an ordinary stop, not one that was cut short
+                    await make_recordings(self.finisher)
                 self._mcp.close()
                 self.finisher.close()
-                await self.keeper.close()
+                await self.write_behind.close()
                 for task in beside:
                     task.cancel()
                 await asyncio.wait([tools], timeout=8)
                 tools.cancel()
 
     async def _calls_over(self) -> None:
-        """Wait for the goodbyes; a call that will not end is cut."""
+        """Wait until the calls have ended; those that do not end in time are cancelled."""
         try:
             async with asyncio.timeout(CALLS_END_S):
-                await self.board.wait_empty()
+                await self.live_calls.wait_empty()
         except TimeoutError:
-            log.error("calls did not end and are cut", extra={"calls": len(self.board)})
-            await self.board.close(CALLS_END_S)
+            log.error("calls did not end in time and are cancelled", extra={"calls": len(self.live_calls)})
+            await self.live_calls.close(CALLS_END_S)
 
     def _jobs(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-        """What lives beside the calls as long as the server does."""
+        """The jobs that run beside the calls for as long as the server does, by name."""
         return {
-            "state": self.keeper.run,
+            "store": self._opening.run,
+            "state": self.write_behind.run,
             "recordings": self.finisher.run,
             "spools": self._recorder.run,
-            "retention": self._retention.run,
-            "lock": partial(stay, self._boots, inline=self._inline),
+            "retention": partial(self._opening.once_ready, self._retention.run),
+            "deletions": partial(self._opening.once_ready, self._retention.run_deletions),
+            "lock": partial(stay, self._instances, inline=self._inline),
+            "sign of life": partial(self._opening.once_open, partial(keep_beating, self._boots)),
+            "dead servers": partial(self._opening.once_ready, partial(look_for_dead, self._recovery)),
             "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
         }
 
+    async def _recover_dead_instances(self) -> None:
+        """Complete the records and recordings of processes that died."""
+        dead = self._instances.take_dead()
+        await self._recovery.at_start(dead)
+        self.write_behind.report.left_by_dead = SpoolSize()
+        await self._recorder.adopt(self.store, dead, self._takeover.take_ended)
+        for folder in dead:
+            self._instances.discard(folder)
+
     def problems(self) -> list[str]:
-        """What does not work though calls are taken, in words for an operator."""
+        """What does not work although calls are taken, in words for an operator."""
         told = [
             f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
             "it is not called until they do"
             for one in PROCESS.stuck()
         ]
-        if not self.keeper.healthy:
-            told.append("the store does not take writes; records wait beside it")
+        if not self.write_behind.report.healthy:
+            told.append("the store does not take writes, or not all yet; records wait beside it")
+        told += [f"numbers lead to the agent {agent}, which does not exist" for agent in self._missing_agents()]
         return told
 
-    async def _let_go(self) -> None:
+    def _missing_agents(self) -> list[str]:
+        return sorted(self.settings.numbers.agents.difference(self.agents.names()))
+
+    async def _close(self) -> None:
         await self._registry.close()
         await self._writer.close()
+        await self.blobs.close()
+        if self._opening.opened:
+            await leave(self._boots)
         await self.store.close()
-        self._boots.release()
+        self._instances.release()
 
-    # ---- faces
+    def _deleted_elsewhere(self, key: SessionKey) -> None:
+        self._retention.deleted_elsewhere(key)
+        self.live_calls.end_deleted(key)
+
+    # ---- what the server and the HTTP API use
 
     def server(self, on_started: Callable[[PatchbayServer], None] | None = None) -> PatchbayServer:
-        """The server that serves all this; `on_started` is called once it listens."""
+        """The server of this gateway; `on_started` is called once it listens."""
         settings = self.settings
-        route = MediaRoute(
-            "/v1/realtime",
-            self.switchboard.admit,
-            self.switchboard.accept,
-            self.switchboard.abandon,
-            limits=SocketLimits(max_message_bytes=settings.max_message_bytes),
-        )
+        limits = SocketLimits(max_message_bytes=settings.max_message_bytes)
+        routes = [MediaRoute.of(opener, limits) for opener in self.openers.values()]
+        routes += self.telephony.media_routes()
         options = ServerOptions(
             host=settings.host,
             port=settings.port,
@@ -238,34 +303,59 @@ class Gateway:
             proxies=self._rules.proxies,
         )
 
-        async def say_goodbye() -> None:
-            self.board.goodbye()
-
-        calls = LiveCalls(done=self.board.wait_empty, goodbye=say_goodbye, records=self.board.wait_empty)
+        calls = DrainHooks(done=self._drained, goodbye=self._say_goodbye, records=self.live_calls.wait_empty)
         tell = on_started or (lambda server: None)
         server = PatchbayServer(
-            self.app, [route], drain=self.drain, calls=calls, options=options, on_started=lambda: tell(server)
+            self.app, routes, drain=self.drain, calls=calls, options=options, on_started=lambda: tell(server)
         )
         self._server = server
         return server
 
-    def _switchboard_parts(self) -> SwitchboardParts:
+    async def _drained(self) -> None:
+        self.telephony.drain()
+        await self.live_calls.wait_empty()
+
+    async def _say_goodbye(self) -> None:
+        self.live_calls.goodbye()
+
+    def _make_recovery(self) -> Recovery:
+        return Recovery(
+            self.store,
+            self._instances,
+            self._boots,
+            self._takeover,
+            self._recorder.has_spool,
+            adopt=lambda folder: self._recorder.adopt(self.store, [folder], self._takeover.take_ended),
+            inline=self._inline,
+            counts=self.write_behind.counts,
+        )
+
+    def _make_opening(self) -> StoreOpening:
+        return StoreOpening(
+            self.store,
+            required=self.settings.store_at_start == "require",
+            on_missing=self.write_behind.not_opened,
+            on_open=self._join_store,
+            on_ready=self._recover_dead_instances,
+        )
+
+    def _admission_parts(self) -> AdmissionParts:
         settings = self.settings
-        return SwitchboardParts(
+        return AdmissionParts(
             agents=self.agents,
             unavailable=self._registry.unavailable,
             connector=self._registry.connector,
+            formats=self._registry.formats,
             mcp=self._mcp,
             tools_tried=self._mcp.tried,
             functions=self._functions,
-            entrance=self._entrance,
-            board=self.board,
+            live_calls=self.live_calls,
             recorder=self._recorder,
-            save=self.keeper.save,
-            owner=Owner(process=str(os.getpid()), boot=self._boots.boot_id),
+            save=self.write_behind.save,
+            owner=self._owner,
             clock=self._clock,
             ids=self._ids,
-            limits=CallLimits(
+            quotas=CallQuotas(
                 max_calls=settings.max_calls,
                 max_tenant_calls=settings.max_tenant_calls,
                 redial_limit_ms=settings.redial_limit_ms,
@@ -273,6 +363,11 @@ class Gateway:
                 ttl_s=ttl_of(settings.retention_days),
             ),
             warmed=self._warmed,
+        )
+
+    def _telephony_parts(self) -> TelephonyParts:
+        return TelephonyParts(
+            self.settings, self.admission, self._entrance, self.tickets, self._clock, lambda: self.drain.draining
         )
 
     def _web_parts(self) -> WebParts:
@@ -283,71 +378,19 @@ class Gateway:
             secrets=self._secrets,
             clock=self._clock,
             max_body_bytes=self.settings.max_body_bytes,
+            store_name=self.settings.store_url.partition("?")[0],
+            alive_elsewhere=self._boots.alive_elsewhere,
+            telephony=self.telephony.http,
         )
 
     def shown(self) -> list[AgentShape]:
-        """The agents, for the API."""
-        found = []
-        for agent in self.agents.all():
-            reason = self._registry.unavailable(agent)
-            found.append(
-                AgentShape(
-                    name=agent.name,
-                    description=agent.description,
-                    model=str(agent.model),
-                    version=agent.version,
-                    available=reason is None,
-                    reason=reason,
-                    tool_servers_down=self._tool_servers_down(agent),
-                )
-            )
-        return found
-
-    def _tool_servers_down(self, agent: Agent) -> list[ToolServerShape]:
-        servers = dict.fromkeys(grant.server for grant in agent.tools if grant.server is not None)
-        problems = {server: self._mcp.problem(server) for server in servers}
-        return [ToolServerShape(server=server, reason=why) for server, why in problems.items() if why is not None]
+        """The agents as the API shows them."""
+        return shown_agents(self.agents.all(), self._registry.unavailable, self._mcp.problem)
 
     async def forget(self, tenant: str, session_id: str) -> None:
-        """Leave nothing of a session, wherever something of it is kept or still waits to be written."""
+        """Remove everything of a session, wherever it is kept or still waits to be written."""
         await self._retention.forget(tenant, session_id)
 
-    def secret_session(self, wish: JsonObject) -> SecretSession:
-        """The session that a client secret made for this wish opens. Raises WireError."""
-        return self.switchboard.secret_session(wish)
-
-
-def _signing_key(settings: Settings, keys: ApiKeys) -> bytes:
-    """Any process with the same settings accepts the same client secrets; without keys only this one does."""
-    if settings.client_secret_key is not None:
-        return derive_signing_key(settings.client_secret_key.get_secret_value().encode())
-    return derive_signing_key(keys.material() if keys else os.urandom(32))
-
-
-def _origin_rules(settings: Settings, keys: ApiKeys) -> OriginRules:
-    """Who may come in from where. Raises ValueError where the settings would let everybody in."""
-    rules = OriginRules(
-        credentials=bool(keys),
-        allowed_origins=frozenset(settings.allowed_origins),
-        proxies=read_proxies(settings.trusted_proxies),
-        require_tls=settings.require_tls,
-    )
-    check_bind(settings.host, rules)
-    return rules
-
-
-async def _take_over_from_the_dead(boots: Boots, store: Store, recorder: Recorder, keeper: StateKeeper) -> None:
-    """Bring the records and recordings of servers that died to their end."""
-    dead = boots.take_dead()
-    lost = await recover(store, boots, [folder / "state" for folder in dead], keeper.save)
-    await recorder.adopt(store, dead)
-    await recorder.give_up(store, lost)
-    for folder in dead:
-        boots.discard(folder)
-
-
-async def _make_recordings(finisher: Finisher) -> None:
-    """Make what waits to be made: this machine's disk may not be there at the next start."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(RECORDINGS_S):
-            await finisher.work_off()
+    def secret_session(self, requested: JsonObject) -> SecretSession:
+        """The session that a client secret for this requested session opens. Raises WireError."""
+        return self._secret_sessions.session_for(requested)

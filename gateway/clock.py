@@ -1,4 +1,4 @@
-"""The only place that reads a clock: durations from a monotonic one, labels from the wall."""
+"""The only place that reads a clock: a monotonic one for durations, the wall clock for timestamps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NS_A_MS = 1_000_000
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's clocks."""
 
     def now_ms(self) -> int:
         """Monotonic milliseconds; only differences mean anything."""
@@ -23,12 +23,12 @@ class SystemClock:
 
 
 def loop_s() -> float:
-    """The running loop's own time in seconds, virtual or not, as `asyncio.timeout_at` wants it."""
+    """The running loop's time in seconds, virtual or real, as `asyncio.timeout_at` needs it."""
     return asyncio.get_running_loop().time()
 
 
 class LoopClock:
-    """The time of an event loop, for tests in virtual time: the wall moves exactly as the loop does."""
+    """The time of an event loop, for tests in virtual time: the wall clock moves exactly as the loop's time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wall_start: float) -> None:
         self._loop = loop
@@ -37,10 +37,10 @@ class LoopClock:
 
     def now_ms(self) -> int:
         """Milliseconds of the loop; only differences mean anything."""
-        return int(self._loop.time() * 1000 + 1e-6)  # 0.29 s are 290 ms, whatever binary fractions say
+        return int(self._loop.time() * 1000 + 1e-6)  # so that 0.29 s are 290 ms despite binary fractions
 
     def now_ns(self) -> int:
-        """The same, in nanoseconds."""
+        """The time of `now_ms` in nanoseconds."""
         return self.now_ms() * NS_A_MS
 
     def wall_s(self) -> float:

@@ -1,11 +1,11 @@
-"""What stands around code that may break: `Guard` around our own callbacks, `Boundary` around what is not ours.
+"""Catches errors: `Guard` is used around our own callbacks, `Boundary` around foreign code.
 
-Not ours is whatever a user's code, an SDK, an endpoint, an MCP server, a file or a peer brings. It may raise anything:
-`SystemExit`, a `CancelledError` of its own, an exception class of its own that is no `Exception`. All of it is handed
-to the call or the tool that it belongs to. Only the loop's own cancellation passes.
+Foreign code is everything that runs a user's function or an SDK, or handles data of an endpoint, an MCP server, a file
+or a peer. It may raise anything: `SystemExit`, a `CancelledError`, a class that is not an `Exception`. All of this is
+reported to the call or tool that it belongs to. Only a cancellation of the task itself passes.
 
-`ForeignTasks` runs such code in tasks that are in no task group: neither its fault nor its refusal to end can reach
-anybody else.
+`ForeignTasks` runs such code in tasks outside all task groups: its errors, or its refusal to stop, affect no other
+task.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-AGAIN_S = 1.0  # between a supervised job's fault and its new beginning
+AGAIN_S = 1.0  # the pause before a supervised job is started again
 
 
 class Guard:
-    """Turns what its `with` body raises into one report: for callbacks and admissions, where nobody else catches.
+    """Reports an exception of its `with` body: for callbacks and other places where no caller catches it.
 
-    Cancellation and exits pass through.
+    Cancellation and exits pass.
     """
 
     __slots__ = ("_report",)
@@ -49,34 +49,34 @@ class Guard:
 
 
 class Boundary:
-    """Hands whatever its `with` body raises to `report`, and goes on behind the body.
+    """Gives whatever its `with` body raises to `report`, and continues after the body.
 
-    `report` may raise what the caller shall see instead. The cancellation of the task itself (a deadline, a call's end)
-    passes; a `CancelledError` that nobody asked this task for is a fault like any other.
+    `report` may raise another exception for the caller. A cancellation of the task itself (a deadline, a call's end)
+    passes; a `CancelledError` without such a cancellation is an error like any other.
     """
 
-    __slots__ = ("_asked", "_report")
+    __slots__ = ("_cancellations_before", "_report")
 
     def __init__(self, report: Callable[[BaseException], None]) -> None:
         self._report = report
-        self._asked = 0  # how often the task had been asked to stop when the body began
+        self._cancellations_before = 0  # how often the task had been cancelled when the body began
 
     def __enter__(self) -> None:
-        self._asked = _cancellations()
+        self._cancellations_before = _cancellations()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if error is None:
             return False
-        if isinstance(error, asyncio.CancelledError) and _cancellations() > self._asked:
+        if isinstance(error, asyncio.CancelledError) and _cancellations() > self._cancellations_before:
             return False
         self._report(error)
         return True
 
 
 def _cancellations() -> int:
-    """How often the running task was asked to stop; 0 in a thread without a loop."""
+    """How often the running task has been cancelled; 0 in a thread without a loop."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
@@ -85,14 +85,14 @@ def _cancellations() -> int:
 
 
 def place_of(fault: BaseException) -> str:
-    """Where a fault was raised, as file:line, without its words: those may be a caller's."""
+    """Where an exception was raised, as file:line. Its message is left out, as it may hold a caller's words."""
     fault = innermost(fault)
     places = traceback.extract_tb(fault.__traceback__)
     return f"{places[-1].filename}:{places[-1].lineno}" if places else ""
 
 
 def innermost(fault: BaseException) -> BaseException:
-    """The first fault inside nested exception groups."""
+    """The first exception inside nested exception groups."""
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
     return fault
@@ -100,28 +100,28 @@ def innermost(fault: BaseException) -> BaseException:
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """How foreign code ended: with a value, or with whatever it raised. A future takes some exceptions, not all."""
+    """The result of foreign code: a value, or whatever it raised. A future would not accept every exception."""
 
     value: T | None
     fault: BaseException | None
 
     @classmethod
     def of(cls, call: Callable[[], T]) -> Outcome[T]:
-        """Call it, in a thread or anywhere."""
+        """Call `call` and keep its result; works in any thread."""
         found: list[BaseException] = []
         with Boundary(found.append):
             return cls(call(), None)
         return cls(None, found[0])
 
     def get(self) -> T:
-        """The value, or raise the fault as it was."""
+        """Return the value, or raise the exception unchanged."""
         if self.fault is not None:
             raise self.fault
         return cast("T", self.value)
 
 
 class ForeignTasks:
-    """Foreign coroutines, each in a task of its own and in no task group."""
+    """Runs foreign coroutines, each in its own task and outside all task groups."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -132,26 +132,26 @@ class ForeignTasks:
     def start(
         self, work: Coroutine[Any, Any, None], on_fault: Callable[[BaseException], None] | None = None
     ) -> asyncio.Task[Any]:
-        """Run it in the background. What it raises goes to `on_fault`, or into the log."""
+        """Run it in the background. An exception goes to `on_fault`, or to the log."""
         return self._start(_reported(work, on_fault or _log_fault), work)
 
     async def result(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for what it returns, or raise what it raised, as it was.
+        """Wait for its result; an exception is raised unchanged.
 
-        Who cancels this is free at once; the work is asked to stop, and may take its time or never do so.
+        A cancellation of this call takes effect at once; the work is cancelled too, but is not waited for.
         """
         task = self._start(_outcome(work), work)
         try:
             await asyncio.wait({task})
         finally:
-            task.cancel()  # does nothing to one that is done
+            task.cancel()  # has no effect on a task that is done
         if task.cancelled():  # by `close`
             raise asyncio.CancelledError
         outcome: Outcome[T] = task.result()
         return outcome.get()
 
     async def close(self, wait_s: float) -> int:
-        """Ask all of them to stop and wait at most so long; how many go on."""
+        """Cancel all tasks, wait at most `wait_s`, and return how many still run."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -164,18 +164,28 @@ class ForeignTasks:
 
         def ended(task: asyncio.Task[Any]) -> None:
             self._tasks.discard(task)
-            work.close()  # a task that was cancelled before its first step has not begun it
+            work.close()  # needed if the task was cancelled before its first step
 
         task.add_done_callback(ended)
         return task
 
 
+def cause_of(fault: BaseException) -> dict[str, str]:
+    """Kind and place of an error as fields of a log entry; its words may be a caller's, and stay out of the log."""
+    return {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
+
+
+def kind_and_place(fault: BaseException) -> str:
+    """Kind and place of an error in one text, without its words."""
+    return f"{type(innermost(fault)).__name__} {place_of(fault)}"
+
+
 async def supervised(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a job that lives as long as the server. What breaks it is logged, and it begins anew a second later."""
+    """Run a job for as long as the server runs. If it fails, that is logged and it starts again a second later."""
 
     def broke(fault: BaseException) -> None:
-        cause = {"kind": type(innermost(fault)).__name__, "place": place_of(fault)}
-        log.error("a job beside the calls broke and begins anew", exc_info=fault, extra={"job": name, **cause})
+        cause = cause_of(fault)
+        log.error("a background job broke and is started again", exc_info=fault, extra={"job": name, **cause})
 
     while True:
         with Boundary(broke):
@@ -197,4 +207,4 @@ async def _outcome(work: Coroutine[Any, Any, T]) -> Outcome[T]:
 
 
 def _log_fault(fault: BaseException) -> None:
-    log.error("a background job failed", extra={"kind": type(innermost(fault)).__name__, "place": place_of(fault)})
+    log.error("a background job failed", extra=cause_of(fault))

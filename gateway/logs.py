@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each on standard error, a fixed message and its fields; spoken words never come here."""
+"""Logging: one JSON object a line on standard error, with a fixed message and fields. It holds no spoken words."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
-        # aiofastnet logs a handshake that failed with something else in the exception's place.
+        # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
         if record.exc_info and isinstance(record.exc_info[1], BaseException):
-            line["exception"] = told(record.exc_info[1])
+            line["exception"] = trace_of(record.exc_info[1])
         return orjson.dumps(line, default=str).decode()
 
 
-def told(error: BaseException) -> str:
-    """A fault as its kinds and lines of code, causes first. What it says is left out: that may be a caller's words."""
+def trace_of(error: BaseException) -> str:
+    """An exception's class and lines of code, causes first. Its message is left out: it may hold a caller's words."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    lines = [told(before), "which led to"] if before is not None else []
+    lines = [trace_of(before), "which led to"] if before is not None else []
     lines += [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     lines.append(type(error).__qualname__)
     if isinstance(error, BaseExceptionGroup):
-        lines += [told(part) for part in error.exceptions]
+        lines += [trace_of(part) for part in error.exceptions]
     return "\n".join(lines)
 
 
-# Our own packages, their programs, and the users' plugins. Everything else is a stranger, whose lower levels hold what
-# may not be logged: headers with credentials and session ids, whole messages with callers' words.
+# Our packages, our programs, and the users' plugins. All other loggers are foreign: below a warning they log what
+# must not be logged, such as headers with credentials and session ids, or whole messages with callers' words.
 _OWN = frozenset({"gateway", "sessions", "audio", "mcp_servers", "patchbay"})
 _PLUGINS = "patchbay_plugin_"
 HANDSHAKE_FAILED = "a TLS handshake failed"
 
 
 def is_own(logger: str) -> bool:
-    """Whether what this logger says is ours, and may be logged at every level."""
+    """Whether this logger belongs to our code, and may log at every level."""
     return logger.partition(".")[0] in _OWN or logger.startswith(_PLUGINS)
 
 
 class _Foreign(logging.Filter):
-    """Lets nothing of a stranger's through below a warning, whatever level it has given its loggers."""
+    """Drops records of foreign loggers below a warning, whatever level these loggers have."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let it through if it is our own, or serious."""
+        """Whether the record is ours, or at least a warning."""
         return record.levelno >= logging.WARNING or is_own(record.name) or record.msg == HANDSHAKE_FAILED
 
 
 class _Handshakes(logging.Filter):
-    """A TLS handshake that a peer broke off (a health check, a scanner) is no error of ours."""
+    """Logs a failed TLS handshake at INFO: the peer (a health check, a scanner) broke it off, it is not our error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let it through as what it is, where that is wanted."""
+        """Change the level of such a record, and say whether it is logged at all."""
         if not (isinstance(record.msg, str) and record.msg.startswith("SSL handshake failed")):
             return True
         record.msg, record.args = HANDSHAKE_FAILED, ()
@@ -76,16 +76,30 @@ class _Handshakes(logging.Filter):
 _HANDSHAKES = _Handshakes()
 
 
+def quiet_azure(level: str = "") -> None:
+    """Log nothing of the SDK for Cosmos DB and only errors of Entra ID's, except at the level `debug`.
+
+    Their warnings come several times in each try of a store that is lost, which is one error of ours. The errors of the
+    SDK for Cosmos DB come with each request for minutes after the store is back, where its check of the account fell
+    into an outage. At `debug` their warnings tell why an identity gets no token.
+    """
+    quiet = {"azure.cosmos": logging.CRITICAL, "azure.identity": logging.ERROR}
+    for name, usual in quiet.items():
+        logging.getLogger(name).setLevel(logging.WARNING if level.lower() == "debug" else usual)
+
+
 def set_up_logging(level: str) -> None:
-    """Send everything of our own from this level on to standard error, and of others what is a warning or worse."""
+    """Send our own records from this level on to standard error, and those of other libraries from a warning on."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines())
     out.addFilter(_Foreign())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
     for noisy in ("httpx", "httpx2", "httpcore", "mcp", "client", "anyio", "azure", "openai", "asyncio", "picows"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # the filter would drop it; this saves the making of it
+        # The filter would drop these records anyway; this saves the cost of making them.
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quiet_azure(level)
     logging.getLogger("asyncio").addFilter(_HANDSHAKES)
-    # It warns of each message sent to a peer that was lost in the same turn of the loop: thousands, when many hang up.
+    # It logs a warning for each message to a peer that was lost in the same turn of the loop; that may be thousands.
     logging.getLogger("aiofastnet").setLevel(logging.ERROR)
-    # It tells of every start and stop in colours; `patchbay.server` tells what matters.
+    # It logs every start and stop, in colours; `patchbay.server` logs what matters.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

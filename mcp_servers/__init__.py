@@ -1,1 +1,1 @@
-"""Ready MCP servers, one folder each, runnable alone; none imports from the gateway's packages."""
+"""MCP servers that are ready to use, one folder each. Each runs alone and does not import the gateway's packages."""

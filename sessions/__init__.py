@@ -1,1 +1,1 @@
-"""One call, as plain synchronous Python: events and the time go in, commands come out."""
+"""One call as plain synchronous Python: it takes events and the time, and returns commands."""

@@ -1,4 +1,4 @@
-"""An agent: what a file in the agents' folder promises, as plain values. `gateway/agents.py` reads the file."""
+"""An agent as plain values: the content of a file in the agents' folder, which `gateway/agents/book.py` reads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from enum import StrEnum
 from sessions.ports import JsonObject
 
 
+class KeyMode(StrEnum):
+    """Says what becomes of the keys that a caller presses: they are told to the model, or nobody hears of them.
+
+    Of secret ones, only their number is kept in whatever is stored.
+    """
+
+    TEXT = "text"
+    SECRET = "secret"  # noqa: S105 - no password
+    OFF = "off"
+
+
 class ReplayPolicy(StrEnum):
-    """What of a call is kept so that it can be replayed: nothing, the messages without sound, or everything."""
+    """Says what of a call is kept for replays: nothing, the messages without sound, or everything."""
 
     OFF = "off"
     TEXT = "text"
@@ -18,7 +29,7 @@ class ReplayPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """`KIND/NAME`: local/offline, scripted/FILE, openai/MODEL, azure/DEPLOYMENT."""
+    """Names a model as `KIND/NAME`: local/offline, scripted/FILE, openai/MODEL, azure/DEPLOYMENT."""
 
     kind: str
     name: str
@@ -29,7 +40,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class TurnDetection:
-    """How the model finds the caller's turns. `kind`: server_vad, semantic_vad or none (turns by hand)."""
+    """Says how the model finds the caller's turns. `kind`: server_vad, semantic_vad or none (the client ends turns)."""
 
     kind: str = "server_vad"
     silence_ms: int = 500
@@ -40,7 +51,7 @@ class TurnDetection:
 
 @dataclass(frozen=True, slots=True)
 class ToolRule:
-    """How one tool is used. `server` is its MCP server in mcp.json, None for a Python function."""
+    """Says how one tool is used. `server` is its MCP server in mcp.json, None for a Python function."""
 
     server: str | None
     name: str
@@ -50,7 +61,7 @@ class ToolRule:
 
 @dataclass(frozen=True, slots=True)
 class ToolGrant:
-    """One line under `tools:`: a function, or an MCP server with some (or, `only` None, all) of its tools."""
+    """Holds one line under `tools:`: a function, or an MCP server with some of its tools (`only` None: with all)."""
 
     server: str | None
     function: str | None
@@ -59,16 +70,26 @@ class ToolGrant:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a call may last, and how long it may be silent (None: no such limit)."""
+class AgentLimits:
+    """Says how long a call may last, and how long it may be silent (None: no limit)."""
 
     length_ms: int = 60 * 60_000
     idle_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class PhoneRules:
+    """Says what the keys of a telephone do. The terminator, or a rest, ends a message of keys."""
+
+    keys: KeyMode = KeyMode.TEXT
+    terminator: str | None = "#"  # None: only a rest ends a message
+    rest_ms: int = 2_000
+    barge_in: bool = True  # whether a key stops the agent's speech
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
-    """One version of one agent; `version` is a digest of its file."""
+    """Holds one version of one agent; `version` is a digest of its file."""
 
     name: str
     version: str
@@ -82,8 +103,9 @@ class Agent:
     client_may_set: frozenset[str]
     recording: bool
     replay: ReplayPolicy
-    limits: Limits
+    limits: AgentLimits
     description: str = ""
     max_output_tokens: int | None = None
     speed: float | None = None
+    phone: PhoneRules = PhoneRules()
     transcription: JsonObject | None = None  # the Realtime object; None: the model's default is switched on

@@ -1,4 +1,8 @@
-"""What a call wants done: the closed sets of commands to its two legs, its tools and its record."""
+"""What a call commands: the closed sets of commands to its two legs, its tools and its record.
+
+A command has a meaning of its own, which each leg's codec writes in its protocol. Where it carries a message of that
+protocol, the codec writes that very message.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,18 @@ from typing import TypeAlias
 
 from audio.formats import AudioFrame
 from audio.values import hot_value
-from sessions.events import ModelEvent, ResponseRequest, Wire
+from sessions.events import ModelEvent
 from sessions.past import Past
 from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
+from sessions.values import ResponseRequest, Wire
 
 # ---- to the caller's leg
 
 
 @hot_value
 class Play:
-    """Agent speech for the caller. `wire` is the model's message, for a leg of the same dialect."""
+    """Agent speech for the caller. `wire` is the model's message, where it is one of the Realtime protocol."""
 
     response_id: str
     item_id: str
@@ -32,14 +37,14 @@ class ClearPlayback:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Something the model did, for a client that speaks the model's dialect; other legs skip it."""
+    """Something the model did: for a client that speaks the model's dialect, and for a leg that acts on it."""
 
     event: ModelEvent
 
 
 @dataclass(frozen=True, slots=True)
 class ToolRunning:
-    """A server-side tool was started, for clients that asked to see them."""
+    """A server-side tool was started, for clients that asked to see such tools."""
 
     call_id: str
     item_id: str
@@ -49,7 +54,7 @@ class ToolRunning:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A server-side tool came back, for clients that asked to see them. `error` as in `ToolFinished`."""
+    """A server-side tool has returned, for clients that asked to see such tools. `error` as in `ToolFinished`."""
 
     call_id: str
     item_id: str
@@ -61,7 +66,7 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Answer the client's request `event_id` with an error of the protocol; the call goes on."""
+    """Answer the client's message `event_id` with an error; the call goes on."""
 
     code: str
     message: str
@@ -70,14 +75,19 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class ResponseGone:
-    """A response that the client saw start will never end: its model leg was lost. End it towards the client."""
+    """End a response for the client that the model will never end, because its leg was lost."""
 
     response_id: str
 
 
 @dataclass(frozen=True, slots=True)
+class LegReplaced:
+    """The model's leg is lost and another one is dialled: what it adds comes after all items that there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Truncated:
-    """Tell the client that an item of an earlier model leg was truncated: the model itself no longer can."""
+    """Confirm to the client that an item was truncated; the leg of the model that could do so is gone."""
 
     item_id: str
     heard_ms: int
@@ -85,16 +95,16 @@ class Truncated:
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """Say why, then close the caller's leg. `error_code` None is an ordinary end."""
+    """Tell the caller why the call ends, then close its leg. `error_code` is None at an ordinary end."""
 
     reason: str  # the record's end reason
     message: str  # safe to tell the caller
     error_code: str | None
-    problem: ModelProblem | None = None  # of the model's, that ended it
+    problem: ModelProblem | None = None  # of the model's that is the reason
 
 
 CallerCommand: TypeAlias = (
-    Play | ClearPlayback | Relay | ToolRunning | ToolEnded | Refuse | ResponseGone | Truncated | EndCall
+    Play | ClearPlayback | Relay | ToolRunning | ToolEnded | Refuse | ResponseGone | LegReplaced | Truncated | EndCall
 )
 
 # ---- to the model's leg
@@ -102,10 +112,46 @@ CallerCommand: TypeAlias = (
 
 @hot_value
 class SendAudio:
-    """Caller sound for the model."""
+    """Caller sound for the model. `wire` is the caller's message, where it is one of the Realtime protocol."""
 
     frame: AudioFrame
     wire: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSound:
+    """The caller's turn is over: make an item of its sound so far."""
+
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearSound:
+    """Forget the caller's sound since the last commit."""
+
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddItem:
+    """Add an item that the client wrote to the conversation; of a function call only the call, its result comes later.
+
+    `wire` may hold more than `entry` does: images, sound, a place among the other items. An error about the item names
+    `event_id`.
+    """
+
+    entry: Past
+    event_id: str
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """Delete an item from the conversation. An error about this names `event_id`, where there is one."""
+
+    item_id: str
+    event_id: str | None
+    wire: Wire | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +163,14 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class RequestResponse:
-    """Ask for an answer."""
+    """Ask for a response."""
 
     request: ResponseRequest
 
 
 @dataclass(frozen=True, slots=True)
 class CancelResponse:
-    """Stop a response: a named one, or the one that speaks."""
+    """Stop a response: the named one, or the one that speaks."""
 
     response_id: str | None
     wire: Wire | None
@@ -141,17 +187,21 @@ class TruncateItem:
 
 @dataclass(frozen=True, slots=True)
 class AddToolOutput:
-    """Give the model the result of a tool it called."""
+    """Give the model the result of a function that it called: one of the agent's tools, or a function of the client's.
+
+    `wire` is the client's own message, if it sent one.
+    """
 
     call_id: str
     output: str
+    wire: Wire | None
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Tell a fresh model session what was said and done before, in order.
+    """Give a new session the conversation so far, in order.
 
-    The client is waiting to see the items that are `unseen`; all others it knows.
+    The client waits for the items in `unseen` to be confirmed; it has seen all others.
     """
 
     past: tuple[Past, ...]
@@ -160,13 +210,24 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class PassToModel:
-    """A message for the model as the client wrote it."""
+    """A message of a kind that the call does not know. A leg of another dialect refuses it: see `not_understood`."""
 
     wire: Wire
 
 
 ModelCommand: TypeAlias = (
-    SendAudio | Configure | RequestResponse | CancelResponse | TruncateItem | AddToolOutput | Seed | PassToModel
+    SendAudio
+    | CommitSound
+    | ClearSound
+    | AddItem
+    | DeleteItem
+    | Configure
+    | RequestResponse
+    | CancelResponse
+    | TruncateItem
+    | AddToolOutput
+    | Seed
+    | PassToModel
 )
 
 # ---- to the call's task group, and to its record
@@ -174,7 +235,7 @@ ModelCommand: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class RunTool:
-    """Start a server-side tool beside the sound; its `ToolFinished` must come within the tool's own deadline."""
+    """Start a server-side tool; its `ToolFinished` must come within the tool's deadline."""
 
     call_id: str
     name: str
@@ -183,14 +244,14 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class StopTool:
-    """Nobody waits for this tool any more."""
+    """Stop a tool, whose result is not needed any more."""
 
     call_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class DialModel:
-    """Open a model leg with this setup; `attempt` counts from 0. Its `ModelReady` or `ModelLost` must come by then."""
+    """Open a leg to the model; `attempt` counts from 0. `ModelReady` or `ModelLost` must come by the deadline."""
 
     setup: ModelSetup
     attempt: int
@@ -204,14 +265,14 @@ class DropModel:
 
 @dataclass(frozen=True, slots=True)
 class SaveTurn:
-    """Write the turn of this index, as the call's record has it now."""
+    """Save the turn of this index as it is now."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class NoteProblem:
-    """The model has reported a problem: it belongs into the log and the figures. It is in the record already."""
+    """Log and count a problem that the model has reported; the record has it already."""
 
     problem: ModelProblem
     about: str  # leg, response, request

@@ -1,4 +1,4 @@
-"""What can go wrong in a call, sorted by whose fault it is and who answers."""
+"""The errors of a call, by whose fault they are and by who answers them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from sessions.problems import ModelProblem
 
 
 class VoiceError(Exception):
-    """Any failure that Patchbay expects and has an answer for."""
+    """The base of all failures that Patchbay expects and handles."""
 
 
 class WireError(VoiceError):
-    """The peer broke its protocol; the leg answers with a typed error, and ten in a row close it.
+    """The peer broke its protocol: the leg answers with a typed error, and closes after ten in a row.
 
-    `code` and `param` are the Realtime protocol's: a short machine word, and the path of the field at fault.
-    `event_id` is the peer's own id for the message, where it gave one.
+    `code` and `param` are those of the Realtime protocol: a short code, and the path of the wrong field.
+    `event_id` is the peer's own id of the message, where it gave one.
     """
 
     def __init__(
@@ -27,9 +27,9 @@ class WireError(VoiceError):
 
 
 class LegLost(VoiceError):
-    """A connection dropped or refused us; `retryable` says whether dialling again can help.
+    """A connection broke or was refused; `retryable` says whether dialling again can help.
 
-    `message` is for operators. `public` is safe to tell a caller. `problem` is what the far end has said of it.
+    `message` is for operators. `public` may be told to a caller. `problem` is what the far end gave as the reason.
     """
 
     problem: ModelProblem | None = None
@@ -42,7 +42,7 @@ class LegLost(VoiceError):
 
 
 class ToolFailed(VoiceError):
-    """A tool said no, is unknown, or ran out of time; the model is told `message` in words, and the call goes on."""
+    """A tool refused, is unknown, or took too long: the model is given `message`, and the call goes on."""
 
     def __init__(self, message: str, *, kind: str = "tool_execution_error") -> None:
         super().__init__(message)
@@ -51,4 +51,4 @@ class ToolFailed(VoiceError):
 
 
 class Overloaded(VoiceError):
-    """A bound was reached; the call is refused, or ended politely. The message is safe to tell a caller."""
+    """A bound was reached: the call is refused, or ended in order. The message may be told to a caller."""

@@ -1,56 +1,31 @@
-"""What happens to a call: the closed sets of events that its two legs, its tools and its clock bring.
+"""What happens to a call: the closed sets of events that its two legs and its tools bring.
 
-The words are the call's own, not a vendor's; each leg's codec translates. An event keeps the message it came from, so
-that a leg of the same dialect can pass it on unchanged. Positions inside sound are in samples of the frame's format.
+The events have a meaning of their own, into which each leg's codec translates its protocol. An event may also carry the
+message that it came from, so that a leg of the same dialect can send that on unchanged. Positions inside sound are in
+samples of the frame's format.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 from audio.formats import AudioFrame
 from audio.values import hot_value
+from sessions.line_events import CallerSilence, DigitPressed, LineMeasured
 from sessions.past import Past
 from sessions.ports import JsonObject
 from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
 from sessions.usage import TokenUsage
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """A message as it came: its bytes, and what its codec read in it, which only legs of the same dialect look into."""
-
-    dialect: str  # "realtime"
-    text: bytes
-    parsed: JsonObject
-
-
-class ItemKind(StrEnum):
-    """What a conversation item is."""
-
-    MESSAGE = "message"
-    TOOL_CALL = "tool_call"
-    OTHER = "other"
-
-
-class Outcome(StrEnum):
-    """How a response ended."""
-
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-    INCOMPLETE = "incomplete"
-    FAILED = "failed"
-
+from sessions.values import ItemKind, Outcome, ResponseRequest, Wire
 
 # ---- from the caller's leg
 
 
 @hot_value
 class CallerAudio:
-    """Sound from the caller. `wire` is the whole message, where the model may get it as it is."""
+    """Sound from the caller. `wire` is the whole message as it came, where it is one of the Realtime protocol."""
 
     frame: AudioFrame
     wire: bytes | None
@@ -58,16 +33,24 @@ class CallerAudio:
 
 @dataclass(frozen=True, slots=True)
 class CallerCommitted:
-    """A caller who takes turns by hand says that this one is over."""
+    """A caller who takes turns by hand ends the turn: the sound so far becomes an item of the conversation."""
+
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerCleared:
+    """The caller takes back the sound that no turn has ended yet."""
 
     wire: Wire | None
 
 
 @dataclass(frozen=True, slots=True)
 class CallerText:
-    """A message from the caller; `images` counts the pictures in it, `spoken` says that it is sound, given whole.
+    """A message from the caller. `images` counts its pictures; `spoken` says that it is sound in one piece.
 
-    An error of the model's about it names `event_id`, which is the client's own name for the message if it gave one.
+    The model's error about it names `event_id`; `client_event_id` is the client's own name for the message, if it has
+    one. `item_id` has at most 32 characters.
     """
 
     item_id: str
@@ -81,30 +64,30 @@ class CallerText:
 
 @dataclass(frozen=True, slots=True)
 class ItemWritten:
-    """An item that the client writes in another's name, of an earlier talk, say: a message, or a function call.
+    """An item that the client adds in another's name, of an earlier talk for example: a message, or a function call.
 
-    Nothing is run for a call, whose result comes later. `event_id` and `client_event_id` as in `CallerText`.
+    A function call is not run, and its result comes later. `event_id` and `client_event_id` are those of `CallerText`.
     """
 
     entry: Past
     event_id: str
     client_event_id: str | None
-    wire: Wire
+    wire: Wire | None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteWanted:
-    """The client wants an item gone. The ids as in `CallerText`; without one a refusal names nothing."""
+    """The client wants an item deleted. The ids are those of `CallerText`; `event_id` is None where it gave no name."""
 
     item_id: str
     event_id: str | None
     client_event_id: str | None
-    wire: Wire
+    wire: Wire | None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientToolAnswered:
-    """A client gave the result of a function of its own."""
+    """The client gives the result of one of its own functions."""
 
     call_id: str
     output: str
@@ -112,19 +95,8 @@ class ClientToolAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseRequest:
-    """A wish for an answer. `request_id` names it towards the model; errors about it carry that name."""
-
-    request_id: str
-    out_of_band: bool  # beside the conversation: waits for nobody
-    metadata: JsonObject | None
-    say: str | None  # speak this text, word for word, instead of thinking
-    wire: Wire | None  # the client's own message, already cut down to what a client may set
-
-
-@dataclass(frozen=True, slots=True)
 class ResponseWanted:
-    """The client asks for an answer; `client_event_id` is its own name for the request, if it gave one."""
+    """The client asks for a response; `client_event_id` is its own name for the request, if it gave one."""
 
     request: ResponseRequest
     client_event_id: str | None
@@ -132,7 +104,7 @@ class ResponseWanted:
 
 @dataclass(frozen=True, slots=True)
 class CancelWanted:
-    """The client asks to stop a response: a named one, or the one that speaks."""
+    """The client stops a response: the one it names, or the one that speaks."""
 
     response_id: str | None
     client_event_id: str | None
@@ -141,7 +113,7 @@ class CancelWanted:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackReported:
-    """The client, which owns playback, says how much of an item was heard before it stopped."""
+    """The client, which owns playback, reports how much of an item was played before it stopped."""
 
     item_id: str
     heard_ms: int
@@ -150,35 +122,42 @@ class PlaybackReported:
 
 @dataclass(frozen=True, slots=True)
 class MarkEchoed:
-    """A far end that buffers speech has played up to the mark of this name."""
+    """A far end that buffers speech has played an item up to this position.
 
-    name: str
+    A mark from before a clear brings no event.
+    """
+
+    item_id: str
+    position_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsChanged:
-    """The client changed what it may change; `setup` is the whole new setup of the model's session."""
+    """The client has changed its settings; `setup` is the whole new setup of the model's session."""
 
     setup: ModelSetup
 
 
 @dataclass(frozen=True, slots=True)
 class CallerPassed:
-    """A message that the call has no opinion on and the model shall have."""
+    """A message of a kind that the call does not know, for a model that speaks the same dialect."""
 
     wire: Wire
 
 
 @dataclass(frozen=True, slots=True)
 class HungUp:
-    """The caller is gone, or its leg must go. `reason` becomes the record's end reason."""
+    """The caller is gone, or its leg must be closed. `reason` becomes the record's end reason."""
 
     reason: str
 
 
 CallerEvent: TypeAlias = (
     CallerAudio
+    | CallerSilence
+    | LineMeasured
     | CallerCommitted
+    | CallerCleared
     | CallerText
     | ItemWritten
     | DeleteWanted
@@ -187,6 +166,7 @@ CallerEvent: TypeAlias = (
     | CancelWanted
     | PlaybackReported
     | MarkEchoed
+    | DigitPressed
     | SettingsChanged
     | CallerPassed
     | HungUp
@@ -197,12 +177,12 @@ CallerEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ModelReady:
-    """The model's session is open and takes messages."""
+    """The model's session is open and set up."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The model hears the caller speak, from `at_ms` of all caller sound it has had."""
+    """The model hears the caller speak. `at_ms` counts in the caller's sound of the whole call."""
 
     item_id: str
     at_ms: int
@@ -211,7 +191,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The model hears the caller stop."""
+    """The model hears the caller stop. `at_ms` as in `SpeechStarted`."""
 
     item_id: str
     at_ms: int
@@ -220,7 +200,7 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class CallerTurnTaken:
-    """The caller's sound so far became the conversation item of this id."""
+    """The caller's sound so far has become the item of this id."""
 
     item_id: str
     wire: Wire | None
@@ -228,7 +208,7 @@ class CallerTurnTaken:
 
 @dataclass(frozen=True, slots=True)
 class CallerTranscribed:
-    """What the caller said; `final` is False for a part, which is then appended."""
+    """What the caller said. `final` is False for a further part, which is appended to those before."""
 
     item_id: str
     text: str
@@ -238,7 +218,7 @@ class CallerTranscribed:
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """An answer begins: to a request of ours, or because the model heard the caller stop. Which, the dialect hides."""
+    """A response begins: to a request, or because the model heard the caller stop. The event does not say which."""
 
     response_id: str
     out_of_band: bool
@@ -248,7 +228,7 @@ class ResponseStarted:
 
 @dataclass(frozen=True, slots=True)
 class ItemStarted:
-    """A response opened an item. `name` and `call_id` are set for tool calls."""
+    """A response has begun an item. `name` and `call_id` are set for function calls."""
 
     response_id: str
     item_id: str
@@ -260,7 +240,10 @@ class ItemStarted:
 
 @hot_value
 class AgentAudio:
-    """Speech of the agent; samples count from the item's start. `wire` is the whole message."""
+    """Speech of the agent; samples count from the item's start.
+
+    `wire` is the whole message as it came, where it is one of the Realtime protocol.
+    """
 
     response_id: str
     item_id: str
@@ -269,8 +252,17 @@ class AgentAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentItemEnded:
+    """All sound of an item has come: a leg that sends whole frames can fill up the last one."""
+
+    response_id: str
+    item_id: str
+    wire: Wire | None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentText:
-    """A piece of what an item says, or what comes with its end (`whole`); `spoken`: it is the transcript of sound."""
+    """A piece of an item's words; `whole` if they came with its end, `spoken` if they are the transcript of sound."""
 
     response_id: str
     item_id: str
@@ -282,7 +274,7 @@ class AgentText:
 
 @dataclass(frozen=True, slots=True)
 class ToolWanted:
-    """The model calls a function, with all its arguments (a JSON text). No other call of ours has this `call_id`."""
+    """The model calls a function; `arguments` is a JSON text. The `call_id` is unique in the whole call."""
 
     response_id: str
     item_id: str
@@ -294,7 +286,7 @@ class ToolWanted:
 
 @dataclass(frozen=True, slots=True)
 class ResponseEnded:
-    """An answer is over, however; `reason` is the model's word for why, `problem` what it failed of or was cut by."""
+    """A response is over; `reason` is the model's word for why, `problem` why it failed or is incomplete."""
 
     response_id: str
     outcome: Outcome
@@ -306,7 +298,7 @@ class ResponseEnded:
 
 @dataclass(frozen=True, slots=True)
 class ModelRefused:
-    """The model answered a message, or sound, with an error; the session goes on. `event_id` names it, if known."""
+    """The model refused a message or sound; the session goes on. `event_id` names the message, if it is known."""
 
     code: str | None
     message: str
@@ -317,7 +309,7 @@ class ModelRefused:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutputTaken:
-    """The model's conversation now holds the result of this tool call: what it says from here on knows it."""
+    """The model has taken the result of this function call: responses that begin from now on know it."""
 
     call_id: str
     wire: Wire | None
@@ -325,7 +317,7 @@ class ToolOutputTaken:
 
 @dataclass(frozen=True, slots=True)
 class ItemTaken:
-    """The model's conversation now holds this item: a message, or a function call."""
+    """The model has taken this item: a message, or a function call."""
 
     item_id: str
     wire: Wire | None
@@ -333,22 +325,29 @@ class ItemTaken:
 
 @dataclass(frozen=True, slots=True)
 class ItemDeleted:
-    """The model's conversation no longer holds this item: the client wanted it gone."""
+    """The model has deleted this item at the client's request."""
 
     item_id: str
     wire: Wire | None
 
 
 @dataclass(frozen=True, slots=True)
+class CallerAudioDropped:
+    """A connection to the model was too slow: so much sound of the caller was dropped on it, over its whole life."""
+
+    dropped_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPassed:
-    """A message that the call has no opinion on and the client shall have."""
+    """A message of a kind that the call does not know, for a client that speaks the same dialect."""
 
     wire: Wire
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLost:
-    """The model's leg is gone, or could not be opened; `problem` where the model has said why."""
+    """The model's leg is lost, or could not be opened; `problem` where the model has given a reason."""
 
     reason: str  # for the log
     retryable: bool
@@ -364,6 +363,7 @@ ModelEvent: TypeAlias = (
     | ResponseStarted
     | ItemStarted
     | AgentAudio
+    | AgentItemEnded
     | AgentText
     | ToolWanted
     | ResponseEnded
@@ -371,6 +371,7 @@ ModelEvent: TypeAlias = (
     | ToolOutputTaken
     | ItemTaken
     | ItemDeleted
+    | CallerAudioDropped
     | ModelPassed
     | ModelLost
 )
@@ -380,9 +381,9 @@ ModelEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """A server-side tool came back. `error` is the kind of failure (`ToolFailed.kind`), None when it worked.
+    """A server-side tool has returned. `error` is the kind of failure (`ToolFailed.kind`), None if it succeeded.
 
-    With `hang_up` the call ends once the agent has spoken.
+    With `hang_up` the call ends when the agent has said goodbye.
     """
 
     call_id: str

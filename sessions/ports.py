@@ -1,4 +1,4 @@
-"""What calls need from outside: time, ids and JSON. `gateway/` supplies the first two."""
+"""What a call needs from outside: time and ids, which `gateway/` supplies, and the types of JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Protocol, TypeAlias
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = "Mapping[str, Json]"
+
+# The ids of all items and messages that the gateway itself sends to a model begin with this, so that replies and errors
+# about them are recognised, and stay with the gateway.
+OWN_PREFIX = "pb_"
 
 
 class Clock(Protocol):
@@ -17,16 +21,16 @@ class Clock(Protocol):
         ...
 
     def now_ns(self) -> int:
-        """The same clock in nanoseconds, for what is asked at every frame: there is nothing to divide."""
+        """The same clock in nanoseconds, for every frame: it needs no division."""
         ...
 
     def wall_s(self) -> float:
-        """Unix seconds, for people and documents."""
+        """Unix seconds, for display and documents."""
         ...
 
 
 class Ids(Protocol):
-    """A source of names that nobody can guess in production and everybody can predict in a test."""
+    """A source of ids: random in production, predictable in a test."""
 
     def new(self, prefix: str) -> str:
         """A fresh id that starts with `prefix` and an underscore."""

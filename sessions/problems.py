@@ -1,6 +1,6 @@
-"""What a model says went wrong: its code and its type, where they are short plain words, and never its sentences.
+"""What a model reports as wrong: the code and the type, if they are short plain words, and never the message.
 
-Those may hold what somebody said; codes and types go into logs, records and figures.
+A message may hold what somebody said; codes and types go into logs, records and metrics.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-OTHER = "other"  # in the place of a word that is none, and of those past a bound
+# Stands for a code that is no short plain word, and for all codes past a bound.
+OTHER = "other"
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}|[0-9]{1,4}")
-# Ordinary races of a model and its client: each barge-in may bring one.
+# Ordinary races between a model and its client: each barge-in may cause one.
 ORDINARY = frozenset(
     {
         "conversation_already_has_active_response",
@@ -26,14 +27,14 @@ ORDINARY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ModelProblem:
-    """One failure or refusal of a model's, in its service's own short words."""
+    """One failure or refusal of a model, by the code and type of its service."""
 
     code: str
     type: str | None
 
 
 def plain(word: object) -> str | None:
-    """A code or a type as it may be kept: `other` where it is no short plain word, None where there is none."""
+    """A code or a type as it may be kept: `other` if it is no short plain word, None if there is none."""
     if type(word) is int:
         word = str(word)
     if not isinstance(word, str) or not word:
@@ -42,6 +43,6 @@ def plain(word: object) -> str | None:
 
 
 def problem_of(code: object, type: object) -> ModelProblem:
-    """A problem as a service tells it; one that has a type only is called by that."""
+    """The problem for a code and a type of a service; without a code, the type is the code."""
     kind = plain(type)
     return ModelProblem(plain(code) or kind or OTHER, kind)

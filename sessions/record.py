@@ -1,4 +1,4 @@
-"""What is kept of a call: turns, what was heard, tools, latencies, usage; enough to seed a new model session later.
+"""What is kept of a call: turns, what was heard, tools, latencies, usage. A later session can be seeded with it.
 
 Times named `*_ms` count from the call's start on the monotonic clock; `started_at` and `ended_at` are Unix seconds.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from audio.line_in import LineCounts
 from sessions.problems import ModelProblem
 from sessions.usage import TokenUsage
 
 
 class Heard(StrEnum):
-    """How we know how much of an item was heard."""
+    """How it is known how much of an item was heard."""
 
     REPORTED = "reported"  # the client said so
-    ESTIMATED = "estimated"  # at most what was sent, and what the time allowed
+    ESTIMATED = "estimated"  # the smaller of what was sent and the time that has passed
     MARKED = "marked"  # the far end echoed a mark
 
 
@@ -29,10 +30,10 @@ class Speaker(StrEnum):
 
 @dataclass(slots=True)
 class Utterance:
-    """One item of talk, in speech order.
+    """One utterance of the caller or the agent.
 
-    `text` is all that was said or generated, `heard_text` what of it the other side heard (for an agent cut short, a
-    prefix that ends at a word). `sent_ms` and `heard_ms` are 0 for typed text. `begin_ms` is when it began to sound.
+    `text` is all that was said or generated, `heard_text` what the other side heard of it (of an interrupted agent a
+    prefix that ends at a word). `sent_ms` and `heard_ms` are 0 for typed text. `begin_ms` is when playback began.
     """
 
     item_id: str
@@ -43,7 +44,7 @@ class Utterance:
     begin_ms: int
     sent_ms: int = 0
     heard_ms: int = 0
-    heard: Heard | None = None  # None for the caller and for text
+    heard: Heard | None = None  # None for the caller's utterances and for text
     final: bool = True  # False while a transcript may still come
     images: int = 0
 
@@ -65,10 +66,10 @@ class ToolUse:
 
 @dataclass(slots=True)
 class Turn:
-    """A caller's stretch of talk (or none, for a greeting) and all that the agent did in answer.
+    """What the caller said up to an answer (nothing, before a greeting), and all that the agent did in answer.
 
-    `entries` holds utterances and tool uses in the order of the talk. `latency_ms` runs from the end of the caller's
-    speech, or from the typed text, to the first audible sample of the answer; None where there was none.
+    `entries` holds utterances and tool uses in the order of the conversation. `latency_ms` runs from the end of the
+    caller's speech, or from the typed text, to the first audible sample of the answer; None where there was none.
     """
 
     index: int
@@ -79,14 +80,13 @@ class Turn:
     interrupted: bool = False
     outcome: str | None = None  # of the last response: completed, cancelled, incomplete, failed
     usage: TokenUsage = field(default_factory=TokenUsage)
-    problem: ModelProblem | None = (
-        None  # the last that the model has reported, though a later answer may have been whole
-    )
+    # The last problem that the model has reported; a later answer of the turn may have succeeded.
+    problem: ModelProblem | None = None
 
 
 @dataclass(slots=True)
 class PlayedSpan:
-    """Where an agent's item lies in time: it began to sound at `begin_ms` and was heard for `heard_ms`."""
+    """When an agent's item was played: its playback began at `begin_ms`, and `heard_ms` of it were heard."""
 
     item_id: str
     begin_ms: int
@@ -95,7 +95,7 @@ class PlayedSpan:
 
 @dataclass(slots=True)
 class CallSummary:
-    """The whole call's sums."""
+    """The sums of a whole call."""
 
     turns: int = 0
     caller_audio_ms: int = 0
@@ -105,4 +105,5 @@ class CallSummary:
     redials: int = 0
     end_reason: str | None = None
     duration_ms: int = 0
-    problems: tuple[tuple[ModelProblem, int], ...] = ()  # that the model has reported, and how often each
+    problems: tuple[tuple[ModelProblem, int], ...] = ()  # reported by the model, and how often
+    line: LineCounts | None = None  # how the caller's line was, where it is a telephone's

@@ -1,15 +1,18 @@
-"""Which event goes to which decision. Both unions are matched in full: a new kind of event does not pass unseen."""
+"""Hands each event to the function that decides on it. Both unions are matched in full, so no kind can be forgotten."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from sessions import answering, caller_side, ending, line, model_side, speaking
-from sessions.commands import PassToModel, Relay
+from sessions import answering, caller_side, ending, key_side, model_link, model_side, speaking
+from sessions.commands import ClearSound, PassToModel, Relay
 from sessions.events import (
     AgentAudio,
+    AgentItemEnded,
     AgentText,
     CallerAudio,
+    CallerAudioDropped,
+    CallerCleared,
     CallerCommitted,
     CallerEvent,
     CallerPassed,
@@ -40,12 +43,17 @@ from sessions.events import (
     ToolOutputTaken,
     ToolWanted,
 )
-from sessions.state import CallState, Line
+from sessions.line_events import CallerSilence, DigitPressed, LineMeasured
+from sessions.link import OPEN, LinkState
+from sessions.state import CallState
 
 CALLER_KINDS = frozenset(
     {
         CallerAudio,
+        CallerSilence,
+        LineMeasured,
         CallerCommitted,
+        CallerCleared,
         CallerText,
         ItemWritten,
         DeleteWanted,
@@ -54,6 +62,7 @@ CALLER_KINDS = frozenset(
         CancelWanted,
         PlaybackReported,
         MarkEchoed,
+        DigitPressed,
         SettingsChanged,
         CallerPassed,
         HungUp,
@@ -66,8 +75,14 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
     match event:
         case CallerAudio():
             state.add(caller_side.sound(state, event, now_ms))
+        case CallerSilence():
+            state.add(caller_side.silence(state, event))
+        case LineMeasured():
+            state.meter.line = event.counts
         case CallerCommitted():
             caller_side.committed(state, event)
+        case CallerCleared():
+            state.to_model(ClearSound(event.wire))
         case CallerText():
             caller_side.typed(state, event, now_ms)
         case ItemWritten():
@@ -84,6 +99,8 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
             caller_side.played(state, event, now_ms)
         case MarkEchoed():
             caller_side.echoed(state, event, now_ms)
+        case DigitPressed():
+            key_side.pressed(state, event, now_ms)
         case SettingsChanged():
             caller_side.settings(state, event, now_ms)
         case CallerPassed():
@@ -95,21 +112,21 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
 
 
 def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
-    """Take an event of the model's leg; one that is gone, or not ready, has nothing to say but what is wrong."""
-    if state.line is not Line.OPEN and not isinstance(event, ModelReady | ModelLost):
-        if isinstance(event, ModelRefused) and state.line is Line.DIALLING:
+    """Take an event of the model's leg. One that is lost, or not ready, only reports its state and problems."""
+    if state.link.state is not OPEN and not isinstance(event, ModelReady | ModelLost | CallerAudioDropped):
+        if isinstance(event, ModelRefused) and state.link.state is LinkState.DIALLING:
             state.note(event.problem, "request", None)
         return
     match event:
         case AgentAudio():
             state.add(speaking.speech(state, event, now_ms))
-        case ModelPassed():  # these two are most of what is not sound
-            state.progress_ms = now_ms
+        case ModelPassed() | AgentItemEnded():
+            state.responses.progress_ms = now_ms
             state.out.append(Relay(event))
         case AgentText():
             speaking.words(state, event, now_ms)
         case ModelReady():
-            line.ready(state, now_ms)
+            model_link.ready(state, now_ms)
         case SpeechStarted():
             model_side.speech_started(state, event, now_ms)
         case SpeechEnded():
@@ -129,14 +146,15 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
         case ModelRefused():
             model_side.refused(state, event, now_ms)
         case ToolOutputTaken():
-            state.untaken.discard(event.call_id)
-            state.seeded.discard(event.call_id)
+            state.knowledge.output_taken(event.call_id)
             state.out.append(Relay(event))
         case ItemTaken():
             model_side.item_taken(state, event, now_ms)
         case ItemDeleted():
             model_side.item_deleted(state, event)
+        case CallerAudioDropped():
+            state.meter.dropped_ms += event.dropped_ms
         case ModelLost():
-            line.lost(state, event, now_ms)
+            model_link.lost(state, event, now_ms)
         case _:
             assert_never(event)

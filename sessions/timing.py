@@ -1,19 +1,23 @@
-"""When a call acts by itself: greeting, length and silence limits; and how quick each answer was."""
+"""The times at which a call acts by itself, its limits, and the latency of its answers."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from audio.formats import AudioFormat, AudioFrame
 from audio.levels import FrameTime, LevelTrack
 
-KEEP_LEVELS_MS = 120_000  # a caller who speaks longer than this without a pause has only the end of it measured
-TRIM_EVERY_MS = 1_000  # a long silent lead-in is not searched again with each frame
+# Of a caller who speaks for longer than this without a pause only the end is measured.
+KEEP_LEVELS_MS = 120_000
+# A long silent beginning of an answer is dropped at these intervals, so that it is not searched again at each frame.
+TRIM_EVERY_MS = 1_000
 TRIM_KEEP_MS = 100
 
 
 class Stopwatch:
     """Finds the time from the end of the caller's speech to the first audible sample of the answer.
 
-    Works on levels (one number per 5 ms), so that a model's silence window, or a silent lead-in of its voice, counts.
+    It works on levels (one number per 5 ms), so that the model's silence window and silence in the answer count.
     """
 
     __slots__ = (
@@ -30,18 +34,18 @@ class Stopwatch:
         self._agent: LevelTrack | None = None
         self._agent_format: AudioFormat | None = None
         self._typed_ms: int | None = None
-        self._trim_ms = 0.0  # when to let go of a silent lead-in next
-        self.listening = False  # to the answer, until its first audible sample
+        self._trim_ms = 0.0  # when the silent beginning is dropped next
+        self.listening = False  # for the answer's first audible sample
 
     def caller_track(self, format: AudioFormat) -> LevelTrack:
-        """What takes caller sound of this format, each frame as it arrives; kept in `caller` for the next one."""
+        """The level track for caller sound of this format, to be fed each frame when it arrives; also in `caller`."""
         if self.caller is None or self.caller.format != format:
             self.caller = LevelTrack(format, FrameTime.END)
         return self.caller
 
     @property
     def caller_audible_ms(self) -> int | None:
-        """The last moment at which the caller was audible; None where that was never, or too long ago."""
+        """When the caller was last audible; None if never, or too long ago."""
         return None if self.caller is None else self.caller.last_audible_ms()
 
     def caller_typed(self, now_ms: int) -> None:
@@ -83,7 +87,7 @@ class Stopwatch:
         return None if ended_ms is None else max(0, audible_ms - ended_ms)
 
     def text_answer(self, now_ms: int) -> int | None:
-        """The first piece of a written answer came now. Returns the latency in ms, once per answer."""
+        """Take the first piece of a written answer. Returns the latency in ms, once per answer."""
         if not self.listening or self._typed_ms is None:
             return None
         self.listening = False
@@ -91,19 +95,31 @@ class Stopwatch:
         return latency_ms
 
 
-class Limits:
-    """The call's length and its longest silence, and what each counts from."""
+@dataclass(slots=True)
+class DueTimes:
+    """When a call does something by itself; None where it waits for nothing of the kind. Times in `now_ms`."""
+
+    greeting_ms: int | None = None  # the greeting is asked for, if the caller has not begun before
+    own_answer_ms: int | None = None  # until then the model may begin to answer by itself
+    settle_ms: int | None = None  # all speech that was sent has been played: what was heard of it is noted
+    leave_ms: int | None = None  # the agent hung up: the call ends then at the latest
+
+
+class CallTimeouts:
+    """Knows when the call has lasted, or has been silent, for too long."""
 
     __slots__ = (
         "_active_ms",
         "_ends_ms",
         "_idle_ms",
+        "started_ms",
     )
 
     def __init__(self, started_ms: int, length_ms: int, idle_ms: int | None) -> None:
         self._ends_ms = started_ms + length_ms
         self._idle_ms = idle_ms
         self._active_ms = started_ms
+        self.started_ms = started_ms
 
     def active(self, until_ms: int) -> None:
         """Somebody speaks or types, until this moment."""
@@ -112,7 +128,7 @@ class Limits:
 
     @property
     def active_ms(self) -> int:
-        """The last moment at which anybody is known to have spoken or typed."""
+        """When anybody is last known to have spoken or typed."""
         return self._active_ms
 
     @property

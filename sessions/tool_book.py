@@ -1,30 +1,30 @@
-"""The tool calls of a record: each in the turn that asked for it, with its result once that is in."""
+"""The tool calls of a record: each in the turn whose response made it, with its result when that has come."""
 
 from __future__ import annotations
 
 from sessions.record import ToolUse, Turn
-from sessions.room import WordRoom
+from sessions.transcript_budget import TranscriptBudget
 from sessions.turns import AnswerBook, TurnBook
 
 
 class ToolBook:
-    """Writes each tool call into its turn once, and its result once. Times are the call's own `now_ms`."""
+    """Writes each tool call into its turn once, and its result once."""
 
-    __slots__ = ("_answers", "_book", "_room", "_uses")
+    __slots__ = ("_answers", "_book", "_budget", "_uses")
 
-    def __init__(self, book: TurnBook, answers: AnswerBook, room: WordRoom) -> None:
+    def __init__(self, book: TurnBook, answers: AnswerBook, budget: TranscriptBudget) -> None:
         self._book = book
         self._answers = answers
-        self._room = room
+        self._budget = budget
         self._uses: dict[str, tuple[Turn, ToolUse]] = {}
 
     def wanted(self, response_id: str, use: ToolUse, now_ms: int) -> bool:
-        """Note a tool call of this response. False if this call id is known."""
+        """Note a tool call of this response. False if its id is known already."""
         if use.call_id in self._uses:
             return False
         turn = self._answers.turn_of(response_id) or self._book.current(now_ms)
         use.begin_ms = self._book.since_start_ms(now_ms)
-        use.arguments = self._room.fitted(turn, use.arguments)
+        use.arguments = self._budget.fitted(turn, use.arguments)
         turn.entries.append(use)
         self._book.answered(turn)
         self._uses[use.call_id] = (turn, use)
@@ -42,7 +42,7 @@ class ToolBook:
         if found is None or found[1].output is not None:
             return
         turn, use = found
-        use.output, use.error = self._room.fitted(turn, output), error
+        use.output, use.error = self._budget.fitted(turn, output), error
         use.end_ms = self._book.since_start_ms(now_ms)
         self._book.touch(turn)
 

@@ -1,4 +1,4 @@
-"""What a model's answers cost, in its own counts."""
+"""What a model's answers cost, in tokens as the model counts them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one response, as the model counts them."""
+    """Counts the tokens of one response, or of several."""
 
     input_text: int = 0
     input_audio: int = 0

@@ -12,7 +12,11 @@ from hypothesis import settings
 # None has a deadline: on a busy machine it would judge the machine.
 settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("whole", deadline=None)
-settings.load_profile("whole" if "PATCHBAY_EXAMPLES" in os.environ else "quick")
+settings.load_profile("whole" if "TEST_EXAMPLES" in os.environ else "quick")
+
+# Tests read the settings that they make, and none that whoever runs them has in the shell.
+for name in [name for name in os.environ if name.upper().startswith("PATCHBAY_")]:
+    del os.environ[name]
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,1 +1,1 @@
-"""Who may come in: requests as they arrive, host and origin, keys, client secrets, and the order they are asked in."""
+"""Who may use the server: the request, its host and origin, API keys, client secrets, and the order of the checks."""

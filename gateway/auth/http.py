@@ -1,6 +1,6 @@
-"""The entrance for FastAPI's routes: a middleware for host and origin, a dependency for credentials, one error.
+"""The entrance for FastAPI's routes: a middleware for host and origin, a dependency for credentials, and an exception.
 
-No `from __future__ import annotations` here: FastAPI cannot resolve annotations of an object that are kept as text.
+There is no `from __future__ import annotations` here because FastAPI cannot resolve the text annotations of an object.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,15 +22,17 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-UNREADABLE_QUERY = Refusal(400, "unreadable_query", "The query of the address cannot be read.")
+UNREADABLE_QUERY = Refusal(400, "unreadable_query", "The query of the URL cannot be read.")
 PAGE_METHODS = ("GET", "POST", "DELETE")
-PAGE_HEADERS = ("Authorization", "Content-Type")
+PAGE_HEADERS = ("Authorization", "Content-Type", "Range", "If-Range", "If-None-Match")
+# What scripts of such a page may read besides the few headers that browsers always show.
+SHOWN_HEADERS = ("Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Retry-After")
 
 
 class EntranceRefused(HTTPException):
-    """Raised for a request that is turned away; `answer_refusal` turns it into the HTTP answer.
+    """Raised for a request that is refused; `answer_refusal` makes the HTTP answer.
 
-    An HTTPException, for that is the only kind that FastAPI lets through while it reads a body.
+    It is an HTTPException because FastAPI passes no other exception while it reads a body.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -39,18 +41,18 @@ class EntranceRefused(HTTPException):
 
 
 def refusal_response(refusal: Refusal) -> Response:
-    """The HTTP answer, in the OpenAI API's error shape."""
+    """The HTTP answer to a refused request, in the OpenAI API's error shape."""
     return Response(refusal.body(), refusal.status, dict(refusal.headers()))
 
 
 async def answer_refusal(request: Request, error: Exception) -> Response:
-    """For `app.add_exception_handler(EntranceRefused, answer_refusal)`."""
+    """The handler to use in `app.add_exception_handler(EntranceRefused, answer_refusal)`."""
     assert isinstance(error, EntranceRefused)
     return refusal_response(error.refusal)
 
 
 def read_http(request: Request) -> UpgradeRequest:
-    """The request as the entrance sees it. Raises EntranceRefused where its query cannot be read."""
+    """The request in the form that the entrance checks. Raises EntranceRefused if its query cannot be read."""
     try:
         return read_scope(request.scope)
     except ValueError:
@@ -58,19 +60,20 @@ def read_http(request: Request) -> UpgradeRequest:
 
 
 class RequireCaller(SecurityBase):
-    """A FastAPI dependency, `Annotated[Caller, Depends(RequireCaller(entrance))]`, and how OpenAPI shows it.
+    """The FastAPI dependency that admits a caller; it also describes the API key for OpenAPI.
 
-    FastAPI asks it only after the body has been read; routes of the kind `CallerFirstRoute` ask it before.
+    It is used as `Annotated[Caller, Depends(RequireCaller(entrance))]`. FastAPI calls it only after it has read the
+    body; a `CallerFirstRoute` calls it before.
     """
 
     def __init__(self, entrance: Entrance, *, client_secrets: bool = False) -> None:
         self._entrance = entrance
         self._client_secrets = client_secrets
-        self.model = HTTPBearer(description="An API key of this server; not asked for where none is configured.")
+        self.model = HTTPBearer(description="An API key of this server; not needed if no keys are configured.")
         self.scheme_name = "api_key"
 
     async def __call__(self, request: Request) -> Caller:
-        """Who asks. Raises EntranceRefused."""
+        """Return the caller. Raises EntranceRefused."""
         found = self._entrance.let_in(read_http(request), client_secrets=self._client_secrets)
         if isinstance(found, Refusal):
             raise EntranceRefused(found)
@@ -78,16 +81,21 @@ class RequireCaller(SecurityBase):
 
 
 class OriginMiddleware:
-    """Turns away HTTP requests by line, host and origin, before any route. `open_paths` are for probes by address.
+    """Refuses HTTP requests by TLS, host and origin, before any route is called.
 
-    Pages from another origin that are let in may read the answers, and send the methods and headers above (CORS).
+    Requests to `open_paths` are not checked: health probes use an IP address as the host. Pages of an allowed other
+    origin may read the answers, and may send the methods and headers above (CORS), except for the paths of carriers.
     """
 
     def __init__(self, app: AsgiApp, rules: OriginRules, open_paths: frozenset[str] = frozenset()) -> None:
         self._app = app
-        # Every origin that gets as far is an allowed one: it has been checked right before.
+        # Every origin that reaches this middleware is allowed, because it has been checked before.
         self._checked = CORSMiddleware(
-            app, allow_origin_regex=".*", allow_methods=PAGE_METHODS, allow_headers=PAGE_HEADERS
+            app,
+            allow_origin_regex=".*",
+            allow_methods=PAGE_METHODS,
+            allow_headers=PAGE_HEADERS,
+            expose_headers=SHOWN_HEADERS,
         )
         self._rules = rules
         self._open_paths = open_paths
@@ -98,10 +106,11 @@ class OriginMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            _, refusal = check_origin(read_scope(scope), self._rules)
+            request, refusal = check_origin(read_scope(scope), self._rules)
         except ValueError:
-            refusal = UNREADABLE_QUERY
+            request, refusal = None, UNREADABLE_QUERY
         if refusal is not None:
             await refusal_response(refusal)(scope, receive, send)
             return
-        await self._checked(scope, receive, send)
+        app = self._app if request is not None and request.hosts_public else self._checked
+        await app(scope, receive, send)

@@ -1,7 +1,7 @@
-"""API keys: each belongs to a tenant, and is configured plain or as its SHA-256 digest.
+"""API keys: each belongs to a tenant and is configured in plain text or as its SHA-256 digest.
 
 One entry is `KEY`, `TENANT:KEY`, `sha256:HEX` or `TENANT:sha256:HEX`. A key made by `create_key` has 256 random bits,
-so that a plain digest needs neither salt nor stretching.
+so its digest needs no salt and no key stretching.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hashlib import sha256
 
 DEFAULT_TENANT = "default"
 KEY_PREFIX = "pb_"
-CLIENT_SECRET_PREFIX = "ek_"  # noqa: S105 - what client secrets begin with
+CLIENT_SECRET_PREFIX = "ek_"  # noqa: S105 - a prefix, not a secret
 MAX_KEY_CHARACTERS = 512
 
 _DIGEST_MARK = "sha256"
@@ -25,20 +25,24 @@ _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
 def check_tenant(name: str) -> None:
-    """Raises ValueError that says how a tenant is written."""
+    """Check a tenant's name. Raises ValueError that says which names are valid."""
+    if name.startswith("_"):
+        raise ValueError("names with _ at the start are the gateway's own; begin the tenant's with a letter or a digit")
     if not _TENANT.fullmatch(name):
-        raise ValueError("a tenant is written in small letters, digits, - and _, at most 63")
-    if name == _DIGEST_MARK:  # as an entry's first word it begins a digest
+        raise ValueError(
+            "a tenant is written in small letters, digits, - and _, at most 63, with a letter or a digit at the start"
+        )
+    if name == _DIGEST_MARK:  # at the start of an entry this word marks a digest
         raise ValueError(f"no tenant can be called {_DIGEST_MARK}; choose another name")
 
 
 def fits_a_header(key: str) -> bool:
-    """Whether a request can carry this, a key or a client secret."""
+    """Whether this key or client secret can be sent in an HTTP header."""
     return _VISIBLE_ASCII.fullmatch(key) is not None
 
 
 def create_key() -> tuple[str, str]:
-    """A new key, and the digest to configure (`sha256:HEX`)."""
+    """Make a new key; return it and the digest to configure (`sha256:HEX`)."""
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     return key, f"{_DIGEST_MARK}:{sha256(key.encode()).hexdigest()}"
 
@@ -52,7 +56,7 @@ class ApiKey:
 
 
 class ApiKeys:
-    """All configured keys; none at all means that no credentials are asked for."""
+    """All configured keys. If there are none, no credentials are required."""
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._keys = tuple(keys)
@@ -61,7 +65,7 @@ class ApiKeys:
         return bool(self._keys)
 
     def tenant_of(self, key: str) -> str | None:
-        """Whose key this is, None for nobody's. Takes as long for a wrong key as for a right one."""
+        """The tenant of this key, or None for an unknown key. A wrong key takes as long as a right one."""
         digest = sha256(key[:MAX_KEY_CHARACTERS].encode("utf-8", "surrogatepass")).digest()
         found: str | None = None
         for known in self._keys:
@@ -69,19 +73,24 @@ class ApiKeys:
                 found = known.tenant
         return found
 
+    @property
+    def tenants(self) -> frozenset[str]:
+        """The tenants that have a key."""
+        return frozenset(key.tenant for key in self._keys)
+
     def material(self) -> bytes:
-        """The same bytes in every process with the same keys, in whatever order and form they are configured."""
+        """Bytes that depend only on the keys and their tenants, not on their order or form in the configuration."""
         return b"\n".join(sorted({key.tenant.encode() + b":" + key.digest for key in self._keys}))
 
 
 def read_keys(entries: Iterable[str]) -> ApiKeys:
-    """Read the setting. Raises ValueError that names an entry by its place, never by what is in it."""
+    """Read the entries of the setting. Raises ValueError that names an entry by its position, never its content."""
     keys: dict[bytes, ApiKey] = {}
     for place, entry in enumerate(entries, start=1):
         try:
             key = _read_entry(entry.strip())
             if keys.setdefault(key.digest, key).tenant != key.tenant:
-                raise ValueError("another tenant has the same key, so it cannot tell them apart; make a new one")
+                raise ValueError("another tenant has the same key; each tenant needs its own, so make a new one")
         except ValueError as error:
             raise ValueError(f"API key {place}: {error}") from None
     return ApiKeys(keys.values())

@@ -1,4 +1,4 @@
-"""A request as the entrance sees it, whether it asks for a socket or for plain HTTP, and what a refusal looks like."""
+"""A request in the form that the entrance checks, for sockets and for plain HTTP, and the refusal of a request."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import orjson
 Network: TypeAlias = IPv4Network | IPv6Network
 
 MAX_QUERY_FIELDS = 64
+# What carriers use: webhooks, callbacks and media sockets.
+CARRIERS_PATH = "/telephony/"
 
 
 class Fields:
-    """Names with one or more values each, in order; frozen, and shy: printing it shows names only."""
+    """Immutable fields: names with one or more values each, in order. Its `repr` shows only the names."""
 
     __slots__ = ("_values",)
 
@@ -31,12 +33,12 @@ class Fields:
         return name
 
     def get(self, name: str) -> str | None:
-        """The first value, None if there is none."""
+        """The first value, or None."""
         found = self._values.get(self._key(name))
         return found[0] if found else None
 
     def all(self, name: str) -> tuple[str, ...]:
-        """Every value, in order."""
+        """All values, in order."""
         return self._values.get(self._key(name), ())
 
     def __iter__(self) -> Iterator[str]:
@@ -50,7 +52,7 @@ class Fields:
 
 
 class Headers(Fields):
-    """Fields whose names ignore case."""
+    """Fields with case-insensitive names."""
 
     __slots__ = ()
 
@@ -61,55 +63,69 @@ class Headers(Fields):
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
-    """One request. `secure`: over TLS. `peer`: the address it came from, "" where there is none (a local pipe)."""
+    """One request. `peer` is the address it came from, "" if there is none (a local pipe)."""
 
-    path: str  # percent-decoded
+    # Percent-decoded; of a media route with a variable segment, the route's own path. That of a callback holds a key.
+    path: str = field(repr=False)
     query: Fields = field(repr=False)
     headers: Headers = field(repr=False)
-    subprotocols: tuple[str, ...] = field(repr=False)  # may hold a key
+    subprotocols: tuple[str, ...] = field(repr=False)  # may contain a key
     peer: str
-    secure: bool
+    secure: bool  # over TLS
+    # Path and query as sent, not decoded, because the signatures of carriers cover them in this form.
+    target: str = field(default="", repr=False)
+    segment: str = field(default="", repr=False)  # the variable segment of a media route, decoded; it may be a ticket
+    hosts_public: bool = False  # on a path that also answers to the host of the public address
 
     @property
     def host(self) -> str | None:
-        """The Host header: a name or address, and maybe a port."""
+        """The Host header: a name or address, optionally with a port."""
         return self.headers.get("host")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is turned away: `code` for machines, `message` for people, both safe to show to anybody."""
+    """The reason why a request is refused: `code` for programs, `message` for people. Both may be sent to anybody."""
 
     status: int
     code: str
     message: str
     retry_after_s: int | None = None
+    challenge: str = "Bearer"  # how to authenticate instead, where the status is 401
 
     @property
     def type(self) -> str:
-        """The kind of error, in the OpenAI API's words."""
+        """The error's type in the OpenAI API."""
         if self.status == 429:
             return "rate_limit_error"
         return "invalid_request_error" if self.status < 500 else "server_error"
 
     def body(self) -> bytes:
-        """The OpenAI API's error shape, as JSON."""
+        """The body of the answer: JSON in the OpenAI API's error shape."""
         return orjson.dumps({"error": {"type": self.type, "code": self.code, "message": self.message, "param": None}})
 
     def headers(self) -> list[tuple[str, str]]:
-        """What the HTTP answer carries beside its body."""
+        """The headers of the HTTP answer."""
         found = [("content-type", "application/json")]
         if self.status == 401:
-            found.append(("www-authenticate", "Bearer"))
+            found.append(("www-authenticate", self.challenge))
         if self.retry_after_s is not None:
             found.append(("retry-after", str(self.retry_after_s)))
         return found
 
 
 def read_request(
-    path: str, query: bytes, headers: Sequence[tuple[bytes, bytes]], *, peer: str, secure: bool
+    path: str,
+    query: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    peer: str,
+    secure: bool,
+    target: str = "",
+    segment: str = "",
+    hosts_public: bool = False,
 ) -> UpgradeRequest:
-    """From an HTTP head: `path` decoded, `query` as sent. Raises ValueError for a query that cannot be read."""
+    """Make a request of an HTTP head; `path` is decoded, `query` is not. Raises ValueError for an unreadable query."""
     decoded = Headers((name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in headers)
     fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     offered = ",".join(decoded.all("sec-websocket-protocol")).split(",")
@@ -120,30 +136,36 @@ def read_request(
         subprotocols=tuple(name for name in (part.strip() for part in offered) if name),
         peer=peer,
         secure=secure,
+        target=target,
+        segment=segment,
+        hosts_public=hosts_public,
     )
 
 
 def read_scope(scope: Mapping[str, Any]) -> UpgradeRequest:
-    """From an ASGI scope of kind http. Raises ValueError for a query that cannot be read."""
+    """Make a request of an ASGI scope of type http. Raises ValueError for an unreadable query."""
     client = scope.get("client")
+    query = scope.get("query_string", b"")
     return read_request(
         scope["path"],
-        scope.get("query_string", b""),
+        query,
         scope["headers"],
         peer=client[0] if client else "",
         secure=scope.get("scheme") in ("https", "wss"),
+        target=((scope.get("raw_path") or b"") + (b"?" + query if query else b"")).decode("latin-1"),
+        hosts_public=scope["path"].startswith(CARRIERS_PATH),
     )
 
 
 def read_proxies(networks: Iterable[str]) -> tuple[Network, ...]:
-    """Addresses or networks of proxies to believe. Raises ValueError for anything else."""
+    """Read the addresses or networks of trusted proxies. Raises ValueError for anything else."""
     return tuple(ip_network(network.strip(), strict=False) for network in networks)
 
 
 def behind_proxies(request: UpgradeRequest, proxies: tuple[Network, ...]) -> UpgradeRequest:
-    """The request as the nearest proxy of ours saw it; unchanged where it did not come from one.
+    """The request as the trusted proxy nearest to the client received it; unchanged if no trusted proxy sent it.
 
-    X-Forwarded-For is read from its end, past our own proxies: what stands further left is only somebody's claim.
+    X-Forwarded-For is read from its end, past trusted proxies: the addresses before that can be forged by the client.
     """
     if not is_one_of(request.peer, proxies):
         return request
@@ -161,7 +183,7 @@ def behind_proxies(request: UpgradeRequest, proxies: tuple[Network, ...]) -> Upg
 
 
 def _read_hop(hop: str) -> str:
-    """An address without the port that some proxies add; what is no address must not pass for this machine."""
+    """An address without the port that some proxies add. Invalid text becomes "unknown", never loopback."""
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:
@@ -177,7 +199,7 @@ def _nearest(values: tuple[str, ...]) -> str | None:
 
 
 def is_one_of(address: str, networks: tuple[Network, ...]) -> bool:
-    """Whether the address lies in one of the networks; False for what is no address."""
+    """Whether the address is in one of the networks; False for an invalid address."""
     try:
         known = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The session that a client secret opens: the same owner table as for every other session of a client's."""
+"""The session that a client secret opens; the same table of field owners applies as to every client's session."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from sessions.ports import Json, JsonObject
 
 @dataclass(frozen=True, slots=True)
 class SecretSession:
-    """What a client secret is made for: calls to `agent`. `shown` is what those are when `defaults` are laid over."""
+    """The session of the calls to `agent` that a client secret opens."""
 
     agent: str
-    defaults: JsonObject | None  # what a client may set of what was asked for
-    shown: dict[str, Json]  # without the agent's own fields, whoever set them: browsers get to see it
+    defaults: JsonObject | None  # those of the requested fields that a client may set
+    shown: dict[str, Json]  # the session with these defaults, without the agent's fields, because browsers can read it
 
 
-def counted(wish: JsonObject, may_set: frozenset[str]) -> JsonObject:
-    """A session wish without the fields that would not count: whoever holds the secret could read them in it."""
+def settable_fields(requested: JsonObject, may_set: frozenset[str]) -> JsonObject:
+    """A requested session without the fields that have no effect, because a secret's holder could read them in it."""
     left_out = (AGENT_SESSION_FIELDS - may_set) | {"model"}
-    kept = {key: value for key, value in wish.items() if key not in left_out}
+    kept = {key: value for key, value in requested.items() if key not in left_out}
     audio = kept.get("audio")
-    heard = audio.get("input") if isinstance(audio, Mapping) else None
-    if isinstance(audio, Mapping) and isinstance(heard, Mapping) and "transcription" in left_out:
-        kept["audio"] = {**audio, "input": {key: heard[key] for key in heard if key != "transcription"}}
+    sound = audio.get("input") if isinstance(audio, Mapping) else None
+    if isinstance(audio, Mapping) and isinstance(sound, Mapping) and "transcription" in left_out:
+        kept["audio"] = {**audio, "input": {key: sound[key] for key in sound if key != "transcription"}}
     return kept
 
 
-def without_the_agents(shown: dict[str, Json]) -> dict[str, Json]:
-    """A session as a client sees it, without what the agent is told."""
+def without_agent_fields(shown: dict[str, Json]) -> dict[str, Json]:
+    """A session as a client sees it, without the agent's instructions, prompt and tracing."""
     return {**shown, "instructions": "", "prompt": None, "tracing": None}

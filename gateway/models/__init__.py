@@ -1,1 +1,1 @@
-"""The models' legs, one a vendor, and the models that Patchbay itself is."""
+"""The models' legs, one for each vendor, and the models that run inside Patchbay."""

@@ -1,39 +1,48 @@
-"""Which model an agent has, whether it can be called, and how: the one table of kinds.
+"""The table of model kinds: checks an agent's model, says whether it can be called, and makes its connector.
 
-Heavy parts (the local model's, azure-identity) are imported by `warm`, before the first call, and never during one.
+Heavy parts (the local model's, azure-identity) are imported by `warm` before the first call, and never during a call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.agent_files import AgentProblem
+from audio.formats import AudioFormat
+from gateway.agents.files import AgentProblem
+from gateway.config.settings import Settings
+from gateway.legs.model import ModelConnector
 from gateway.models.in_process import Engine, InProcessConnector
-from gateway.models.leg import ModelConnector
 from gateway.models.local.engines import LocalEngines
-from gateway.models.openai_realtime import OpenAIRealtimeConnector
-from gateway.models.remote import RemoteModels
-from gateway.models.scripted_file import ScriptError
-from gateway.models.scripted_library import ScriptLibrary
-from gateway.models.scripted_shape import Script
-from gateway.realtime.server import RealtimeServer
-from gateway.settings import Settings
+from gateway.models.realtime.leg import OpenAIRealtimeConnector
+from gateway.models.realtime.services import RemoteModels
+from gateway.models.scripted.file import ScriptError
+from gateway.models.scripted.library import ScriptLibrary
+from gateway.models.scripted.shape import Script
+from gateway.realtime.server.server import RealtimeServer
+from gateway.realtime.wire_formats import REALTIME_FORMATS
 from sessions.agent import Agent
 from sessions.ports import Clock, Ids, JsonObject
 
-LOCAL_MODEL = "offline"  # the only one there is
+# The name of the only local model.
+LOCAL_MODEL = "offline"
 
 
 def _scripted_server() -> Callable[..., RealtimeServer]:
-    """What makes a scripted model's server; it brings numpy, which no other agent's start should wait for."""
-    from gateway.models.scripted import scripted_server
+    """The function that makes a scripted model's server.
+
+    It is imported here because it imports numpy, and the start of other agents should not wait for that.
+    """
+    from gateway.models.scripted.brain import scripted_server
 
     return scripted_server
 
 
 def _check_dialogue(offline: JsonObject) -> None:
-    """Raises AgentProblem. What reads a dialogue is imported here: no other agent's start should wait for it."""
-    from gateway.models.local.dialogue import DialogueError, compile_dialogue
+    """Check a dialogue. Raises AgentProblem.
+
+    The reader of dialogues is imported here: the start of other agents should not wait for that.
+    """
+    from gateway.models.local.dialogue.dialogue import DialogueError, compile_dialogue
 
     try:
         compile_dialogue(offline)
@@ -42,7 +51,7 @@ def _check_dialogue(offline: JsonObject) -> None:
 
 
 class ScriptedEngine:
-    """Serves one script."""
+    """Makes the servers of one script."""
 
     def __init__(self, script: Script, clock: Clock, ids: Ids) -> None:
         self._script = script
@@ -51,7 +60,7 @@ class ScriptedEngine:
         self._serve = _scripted_server()
 
     def refuses(self, attempt: int) -> int | None:
-        """As the script has it."""
+        """The HTTP status with which the script refuses this dial, counted from 0; None if it accepts the dial."""
         return self._script.refuses(attempt)
 
     def server(self, emit: Callable[[bytes], None], on_drop: Callable[[], None], attempt: int) -> RealtimeServer:
@@ -61,7 +70,7 @@ class ScriptedEngine:
 
 
 class ModelRegistry:
-    """Knows every kind of model."""
+    """Checks, prepares and connects the models of agents, whatever their kind."""
 
     def __init__(self, settings: Settings, clock: Clock, ids: Ids) -> None:
         self._clock = clock
@@ -71,7 +80,7 @@ class ModelRegistry:
         self._local = LocalEngines(settings.local, clock, ids)
 
     def check(self, agent: Agent) -> None:
-        """What an agent's file says of its model, beyond its form. Raises AgentProblem."""
+        """Check what an agent's file says about its model, beyond the file's form. Raises AgentProblem."""
         try:
             match agent.model.kind:
                 case "scripted":
@@ -79,10 +88,12 @@ class ModelRegistry:
                     _scripted_server()
                 case "local":
                     if agent.model.name != LOCAL_MODEL:
-                        told = f"there is no local/{agent.model.name}; the embedded model is local/{LOCAL_MODEL}"
-                        raise AgentProblem("model", told)
+                        problem = f"there is no local/{agent.model.name}; the embedded model is local/{LOCAL_MODEL}"
+                        raise AgentProblem("model", problem)
                     if agent.offline is None:
-                        raise AgentProblem("offline", "an agent on local/offline needs this: the dialogue it follows")
+                        raise AgentProblem(
+                            "offline", "an agent on local/offline needs this field: the dialogue that it follows"
+                        )
                     _check_dialogue(agent.offline)
         except ScriptError as error:
             raise AgentProblem("model", str(error)) from error
@@ -90,7 +101,7 @@ class ModelRegistry:
             raise AgentProblem("model", f"its script cannot be read: {error.strerror}") from error
 
     def unavailable(self, agent: Agent) -> str | None:
-        """Why an agent cannot be called now, in words for anybody; None if it can."""
+        """Why an agent cannot be called now, in words that anybody may see; None if it can be called."""
         match agent.model.kind:
             case "openai" | "azure":
                 return self._remote.missing(agent.model.kind)
@@ -99,7 +110,7 @@ class ModelRegistry:
         return None
 
     def ready(self, agent: Agent) -> bool:
-        """Whether what a version of an agent needs has been loaded. Raises AgentProblem where it cannot be."""
+        """Whether what this version of an agent needs is loaded. Raises AgentProblem if it cannot be loaded."""
         match agent.model.kind:
             case "openai" | "azure":
                 return self._remote.ready
@@ -109,6 +120,13 @@ class ModelRegistry:
                     raise AgentProblem("model", why)
                 return False
         return True
+
+    def formats(self, agent: Agent) -> tuple[AudioFormat, ...]:
+        """The formats of sound that an agent's model takes, and gives."""
+        match agent.model.kind:
+            case "openai" | "azure" | "scripted" | "local":
+                return REALTIME_FORMATS
+        raise ValueError(f"there is no model of kind {agent.model.kind}")
 
     def connector(self, agent: Agent) -> ModelConnector:
         """A connector for one call."""
@@ -129,13 +147,13 @@ class ModelRegistry:
         return engine
 
     async def look(self, agents: list[Agent]) -> None:
-        """Read again, in threads, the scripts of these agents whose files have changed."""
+        """Read again, in threads, those scripts of these agents whose files have changed."""
         await self._scripts.look({agent.model.name for agent in agents if agent.model.kind == "scripted"})
 
     async def warm(self, agents: list[Agent]) -> dict[str, str]:
-        """Load what these agents need, in threads; what could not be loaded, and why, by kind.
+        """Load in threads what these agents need. Returns the problems by kind of model, empty if all is loaded.
 
-        What was loaded for others goes, as soon as no call uses it.
+        What was loaded for other agents is unloaded as soon as no call uses it.
         """
         problems = await self._remote.warm({agent.model.kind for agent in agents})
         local = [agent for agent in agents if agent.model.kind == "local"]
@@ -147,6 +165,6 @@ class ModelRegistry:
         return problems
 
     async def close(self) -> None:
-        """Let go of what `warm` has opened."""
+        """Close what `warm` has opened."""
         await self._remote.close()
         await self._local.close()

@@ -1,1 +1,1 @@
-"""The OpenAI Realtime protocol (GA), pure: message shapes, and the server half that makes a brain into a server."""
+"""The OpenAI Realtime protocol (GA), without I/O: the shapes of messages, and in `server/` its server half."""

@@ -1,6 +1,6 @@
-"""The client's eleven events, each read whole and checked: message text in, one frozen event out.
+"""Decodes the client's eleven events: each message is parsed whole, checked, and converted to one frozen event.
 
-Appended sound has its own quick way in (`gateway/realtime/scan.py`); what that does not fit comes here too.
+Most appended sound is decoded faster by `gateway/realtime/scan.py`; what that does not accept is decoded here.
 Source: OpenAI Realtime API reference, client events.
 """
 
@@ -23,7 +23,7 @@ MAX_APPEND_BYTES = 15 * 1024 * 1024  # of base64, in one event
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
-    """Change the session: the fields that are present."""
+    """Change the fields of the session that are present."""
 
     event_id: str | None
     parsed: JsonObject
@@ -41,7 +41,7 @@ class AudioAppend:
 
 @dataclass(frozen=True, slots=True)
 class AudioCommit:
-    """The buffered sound is a user's item now."""
+    """Make a user's item of the buffered sound."""
 
     event_id: str | None
     parsed: JsonObject
@@ -49,7 +49,7 @@ class AudioCommit:
 
 @dataclass(frozen=True, slots=True)
 class AudioClear:
-    """Forget the buffered sound."""
+    """Drop the buffered sound."""
 
     event_id: str | None
     parsed: JsonObject
@@ -57,7 +57,7 @@ class AudioClear:
 
 @dataclass(frozen=True, slots=True)
 class OutputAudioClear:
-    """WebRTC and SIP only: stop what the server plays."""
+    """Stop the server's playback; for WebRTC and SIP only."""
 
     event_id: str | None
     parsed: JsonObject
@@ -65,7 +65,7 @@ class OutputAudioClear:
 
 @dataclass(frozen=True, slots=True)
 class ItemCreate:
-    """Put an item into the conversation: after the one named, first when that is `root`, last when it is None."""
+    """Add an item to the conversation: after the one named, first (`root`) or last (None)."""
 
     event_id: str | None
     parsed: JsonObject
@@ -75,7 +75,7 @@ class ItemCreate:
 
 @dataclass(frozen=True, slots=True)
 class ItemRetrieve:
-    """Show an item as the server has it, with its sound."""
+    """Send an item as the server keeps it, with its sound."""
 
     event_id: str | None
     parsed: JsonObject
@@ -84,7 +84,7 @@ class ItemRetrieve:
 
 @dataclass(frozen=True, slots=True)
 class ItemTruncate:
-    """The caller heard only so much of the agent's item."""
+    """The caller heard only the first `audio_end_ms` of an agent's item."""
 
     event_id: str | None
     parsed: JsonObject
@@ -95,7 +95,7 @@ class ItemTruncate:
 
 @dataclass(frozen=True, slots=True)
 class ItemDelete:
-    """Remove an item from the conversation."""
+    """Delete an item from the conversation."""
 
     event_id: str | None
     parsed: JsonObject
@@ -104,7 +104,7 @@ class ItemDelete:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCreate:
-    """Answer now. `response` is the client's wish, unchecked: `owners.filtered_response` reads it."""
+    """Request a response. `response` is unchecked: `owners.filtered_response` checks it."""
 
     event_id: str | None
     parsed: JsonObject
@@ -113,7 +113,7 @@ class ResponseCreate:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCancel:
-    """Stop a response: the one named, or the one that speaks."""
+    """Cancel a response: the one named, or (None) the conversation's."""
 
     event_id: str | None
     parsed: JsonObject
@@ -122,7 +122,7 @@ class ResponseCancel:
 
 @dataclass(frozen=True, slots=True)
 class UnknownClientEvent:
-    """A well-formed event of a type that is not the protocol's."""
+    """A well-formed event of a type that the protocol does not have."""
 
     event_id: str | None
     parsed: JsonObject
@@ -146,9 +146,9 @@ ClientEvent: TypeAlias = (
 
 
 def read_client_event(text: bytes, format: AudioFormat) -> ClientEvent:
-    """Read one message; `format` is the session's input format, whose samples appended sound must consist of.
+    """Decode one message; appended sound must be whole samples of `format`, the session's input format.
 
-    Raises WireError with the protocol's code, the path of the field, and the message's own `event_id` where it has one.
+    Raises WireError with the protocol's code, the field's path, and the message's `event_id` where it has one.
     """
     check_size(text)
     parsed = read_object(text)
@@ -161,7 +161,7 @@ def read_client_event(text: bytes, format: AudioFormat) -> ClientEvent:
         if type(kind) is not str:
             raise WireError("The event has no 'type', or one that is not a string.", code="invalid_event", param="type")
         check_depth(parsed, text)
-        check_keys(text)
+        check_keys(parsed, text)
         reader = READERS.get(kind)
         return UnknownClientEvent(named, parsed, kind) if reader is None else reader(named, parsed, format)
     except WireError as error:
@@ -179,7 +179,7 @@ def _append(event_id: str | None, parsed: JsonObject, format: AudioFormat) -> Cl
 
 
 def decode_append(audio: bytes | str, format: AudioFormat) -> bytes:
-    """The sound of one append. Raises WireError for too much of it, bad base64, or half a sample."""
+    """The sound of one append. Raises WireError for too much sound, invalid base64, or half a sample."""
     if len(audio) > MAX_APPEND_BYTES:
         raise WireError("Invalid 'audio': more than 15 MiB in one event.", param="audio")
     return decode_audio(audio, format)

@@ -1,6 +1,7 @@
-"""Reading one field of a client's message, with the protocol's own errors: which field, and what is wrong with it.
+"""Checks single fields of a client's message, with the protocol's errors: they name the field and the problem.
 
-A path is written as OpenAI writes it in `error.param`: `session.audio.input.format.rate`, `item.content[0].type`.
+All functions that check a value raise WireError. Paths have the form of OpenAI's `error.param`:
+`session.audio.input.format.rate`, `item.content[0].type`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from sessions.errors import WireError
 from sessions.ports import Json, JsonObject
 
 MAX_ID_CHARS = 256
-MAX_TEXT_CHARS = 256 * 1024  # twice what the largest context of a realtime model holds
-MAX_ENCODED_CHARS = 16 * 1024 * 1024  # sound or a picture: what a message can hold
+MAX_TEXT_CHARS = 256 * 1024  # twice the largest context of a realtime model
+MAX_ENCODED_CHARS = 16 * 1024 * 1024  # of sound or a picture in base64: the largest that a message can hold
 KINDS: dict[type, str] = {str: "a string", int: "an integer", bool: "a boolean", dict: "an object", list: "an array"}
 
 
 def invalid(path: str, problem: str, code: str = "invalid_value") -> WireError:
-    """The error for a field whose value cannot be."""
+    """The error for a field with an invalid value."""
     return WireError(f"Invalid '{path}': {problem}.", code=code, param=path)
 
 
 def missing(path: str) -> WireError:
-    """The error for a field that must be there."""
+    """The error for a required field that is absent."""
     return WireError(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
 
 
@@ -38,13 +39,13 @@ def text(value: Json, path: str, max_chars: int = MAX_TEXT_CHARS) -> str:
     if type(value) is not str:
         raise _wrong(path, value, "a string")
     if len(value) > max_chars:
-        problem = f"{len(value)} characters are more than the {max_chars} that are taken"
+        problem = f"{len(value)} characters are more than the {max_chars} that are allowed"
         raise invalid(path, problem, "string_above_max_length")
     return value
 
 
 def name(value: Json, path: str) -> str:
-    """A string that names something: not empty, and of a bounded length."""
+    """A name or id: a string with 1 to `MAX_ID_CHARS` characters."""
     word = text(value, path)
     if not 0 < len(word) <= MAX_ID_CHARS:
         raise invalid(path, f"must have between 1 and {MAX_ID_CHARS} characters")
@@ -52,7 +53,7 @@ def name(value: Json, path: str) -> str:
 
 
 def one_of(value: Json, path: str, allowed: Collection[str]) -> str:
-    """A string out of a few."""
+    """One of several allowed strings."""
     word = text(value, path)
     if word not in allowed:
         raise invalid(path, "expected one of " + ", ".join(f"'{choice}'" for choice in sorted(allowed)))
@@ -99,21 +100,21 @@ def array(value: Json, path: str) -> list[Json]:
 
 
 def required(holder: JsonObject, key: str, path: str) -> Json:
-    """The value of a key that must be there; `path` is the holder's own, empty for the message."""
+    """The value of a required key; `path` is the path of `holder`, empty for the message itself."""
     if key not in holder:
         raise missing(below(path, key))
     return holder[key]
 
 
 def inside(value: Json, *keys: str) -> Json:
-    """What lies under these keys, one in the other; None where there is none of them, or no object to have it."""
+    """The value under nested keys; None where a key is absent or a value on the way is not an object."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
 def below(path: str, key: str) -> str:
-    """The path of a key within the object at `path`."""
+    """The path of a key in the object at `path`."""
     return f"{path}.{key}" if path else key
 
 
@@ -161,7 +162,7 @@ def tools(value: Json, path: str) -> list[JsonObject]:
 
 
 def voice(value: Json, path: str) -> Json:
-    """A voice's name, or `{id}` for one of the customer's own."""
+    """A voice's name, or `{id}` for a customer's own voice."""
     if isinstance(value, Mapping):
         name(required(value, "id", path), f"{path}.id")
     else:
@@ -170,7 +171,7 @@ def voice(value: Json, path: str) -> Json:
 
 
 def metadata(value: Json, path: str) -> Json:
-    """At most 16 strings of 512 characters under keys of 64, or null."""
+    """At most 16 strings of up to 512 characters under keys of up to 64, or null."""
     if value is None:
         return None
     pairs = json_object(value, path)
@@ -178,7 +179,7 @@ def metadata(value: Json, path: str) -> Json:
         raise invalid(path, "expected at most 16 pairs")
     for key, entry in pairs.items():
         if len(key) > 64:
-            raise invalid(path, "a key may have 64 characters")
+            raise invalid(path, "a key may have at most 64 characters")
         if len(text(entry, f"{path}.{key}")) > 512:
-            raise invalid(f"{path}.{key}", "a value may have 512 characters")
+            raise invalid(f"{path}.{key}", "a value may have at most 512 characters")
     return value

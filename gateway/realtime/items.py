@@ -1,4 +1,4 @@
-"""Conversation items: what a client may write, and how a server shows them.
+"""Conversation items: checks of a client's items, and the forms in which a server sends items.
 
 Source: OpenAI Realtime API reference, `conversation.item.create` and the item types.
 """
@@ -20,7 +20,7 @@ CONTENT_TYPES = {
     "system": ("input_text",),
     "assistant": ("output_text", "output_audio"),
 }
-# Strings that an item of each type must have.
+# The strings that an item of each type must have.
 REQUIRED: dict[str, tuple[str, ...]] = {
     "message": (),
     "function_call": ("name", "arguments"),
@@ -33,7 +33,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 
 def check_item(item: JsonObject, path: str, format: AudioFormat) -> None:
-    """Raise WireError, naming the field below `path`, unless this is an item that a client may create."""
+    """Raise WireError, which names the field below `path`, unless this is an item that a client may create."""
     kind = fields.one_of(fields.required(item, "type", path), f"{path}.type", REQUIRED)
     for key in ("id", "call_id", "name", "approval_request_id"):
         if item.get(key) is not None:
@@ -71,7 +71,7 @@ def _check_input_audio(part: JsonObject, path: str, format: AudioFormat) -> None
 
 
 def _check_output_audio(part: JsonObject, path: str, format: AudioFormat) -> None:
-    # The service takes no assistant sound from a client: what counts of it is its transcript.
+    # The service accepts no assistant sound from a client: only its transcript is used.
     fields.text(fields.required(part, "transcript", path), f"{path}.transcript")
 
 
@@ -94,11 +94,11 @@ PART_CHECKS: dict[str, Callable[[JsonObject, str, AudioFormat], None]] = {
 }
 
 
-# ---- as a server shows them
+# ---- items as a server sends them
 
 
 def shown(item: JsonObject) -> JsonObject:
-    """The item for an event: without its sound, and with the keys that strict clients die without."""
+    """The item for an event: without its sound, and with the keys that strict clients require."""
     whole: dict[str, Json] = {"id": "", "type": "", **item, "object": "realtime.item"}
     content = item.get("content")
     if isinstance(content, list):
@@ -118,38 +118,38 @@ def shown(item: JsonObject) -> JsonObject:
 def _shown_part(part: Json) -> Json:
     if not isinstance(part, Mapping) or part.get("type") not in ("input_audio", "output_audio"):
         return part
-    # The transcript's key must be there, null or not: the same client, the same end.
+    # The key `transcript` must be present, if need be null: the same client throws without it.
     return {"type": part["type"], "transcript": part.get("transcript")}
 
 
 def user_audio(item_id: str, transcript: str | None = None) -> JsonObject:
-    """What the caller said, as an item."""
+    """An item of the caller's speech."""
     part: JsonObject = {"type": "input_audio", "transcript": transcript}
     return _message(item_id, "user", "completed", [part])
 
 
 def user_text(item_id: str, text: str) -> JsonObject:
-    """What the caller typed."""
+    """An item of text that the caller typed."""
     return _message(item_id, "user", "completed", [{"type": "input_text", "text": text}])
 
 
 def assistant_empty(item_id: str) -> JsonObject:
-    """An answer that has only just begun."""
+    """The item of an answer that has just begun."""
     return _message(item_id, "assistant", "in_progress", [])
 
 
 def assistant_audio(item_id: str, transcript: str, status: str = "completed") -> JsonObject:
-    """What the agent said aloud."""
+    """An item of the agent's speech."""
     return _message(item_id, "assistant", status, [{"type": "output_audio", "transcript": transcript}])
 
 
 def assistant_text(item_id: str, text: str, status: str = "completed") -> JsonObject:
-    """What the agent wrote."""
+    """An item of text by the agent."""
     return _message(item_id, "assistant", status, [{"type": "output_text", "text": text}])
 
 
 def function_call(item_id: str, call_id: str, name: str, arguments: str, status: str = "completed") -> JsonObject:
-    """A function that the model wants called; `arguments` is a JSON text, empty while it is being written."""
+    """A function call by the model; `arguments` is a JSON text, empty while it is being generated."""
     return {
         "id": item_id,
         "type": "function_call",
@@ -162,7 +162,7 @@ def function_call(item_id: str, call_id: str, name: str, arguments: str, status:
 
 
 def function_output(item_id: str, call_id: str, output: str) -> JsonObject:
-    """What a function returned."""
+    """A function's output."""
     return {
         "id": item_id,
         "type": "function_call_output",
@@ -181,7 +181,7 @@ def mcp_call(
     output: str | None = None,
     error: JsonObject | None = None,
 ) -> JsonObject:
-    """A tool that the server itself calls. `error` is as `tool_error` makes it."""
+    """A call of a server-side tool. `error` is made by `tool_error`."""
     return {
         "id": item_id,
         "type": "mcp_call",
@@ -195,7 +195,7 @@ def mcp_call(
 
 
 def tool_error(message: str) -> JsonObject:
-    """Why a server-side tool failed."""
+    """The error of a server-side tool that failed."""
     return {"type": "tool_execution_error", "message": message}
 
 

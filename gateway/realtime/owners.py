@@ -1,7 +1,7 @@
-"""Who owns which field: the agent's are dropped from what a client sends, but for those in its `client_may_set`.
+"""Which fields belong to the agent: a client's values for them are dropped, except those in `client_may_set`.
 
-The same table holds for `session.update`, the session of a client secret, `response.create`, and system items. A field
-of the agent's is dropped without a word and without a look at its value: some SDKs die of any error they do not expect.
+The same tables apply to `session.update`, the session of a client secret, `response.create`, and system items. A field
+of the agent is dropped silently and unchecked, because some SDKs stop at any error that they do not expect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gateway.realtime.wire_formats import read_format
 from sessions.errors import WireError
 from sessions.ports import Json, JsonObject
 
-# Named as `client_may_set` in an agent's file names them.
+# These are the names that `client_may_set` in an agent's file uses.
 AGENT_SESSION_FIELDS = frozenset(
     {"instructions", "model", "prompt", "tracing", "truncation", "transcription", "max_output_tokens"}
 )
@@ -23,14 +23,14 @@ AGENT_RESPONSE_FIELDS = frozenset(
 EVERYTHING = AGENT_SESSION_FIELDS | AGENT_RESPONSE_FIELDS
 NOTHING: frozenset[str] = frozenset()
 
-# Session fields of the client's that only the model understands: kept, and given to it as they are.
+# Session fields of the client that only the model interprets: they are passed on to it unchanged.
 CLIENT_EXTRAS = frozenset({"reasoning", "parallel_tool_calls", "include"})
 
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 
 
 def reasoning(value: Json, path: str) -> Json:
-    """How hard a reasoning model thinks, or null."""
+    """Check the effort of a reasoning model, or null."""
     if value is not None:
         effort = fields.json_object(value, path).get("effort")
         if effort is not None:
@@ -39,12 +39,12 @@ def reasoning(value: Json, path: str) -> Json:
 
 
 def parallel_tool_calls(value: Json, path: str) -> Json:
-    """Whether one response may call several functions, or null."""
+    """Check whether one response may call several functions, or null."""
     return value if value is None else fields.flag(value, path)
 
 
 def include(value: Json, path: str) -> Json:
-    """Further fields to put into events, or null."""
+    """Check the list of additional fields in events, or null."""
     if value is not None:
         for index, entry in enumerate(fields.array(value, path)):
             fields.text(entry, f"{path}[{index}]")
@@ -52,21 +52,21 @@ def include(value: Json, path: str) -> Json:
 
 
 def prompt(value: Json, path: str) -> Json:
-    """A stored prompt, or null."""
+    """Check the reference to a stored prompt, or null."""
     if value is not None:
         fields.name(fields.required(fields.json_object(value, path), "id", path), f"{path}.id")
     return value
 
 
 def item_allowed(item: JsonObject, may_set: frozenset[str]) -> bool:
-    """Whether a client may create this item: a system message is instructions by another way."""
+    """Whether a client may create this item: system messages count as instructions."""
     return item.get("role") != "system" or "instructions" in may_set
 
 
 def filtered_response(response: JsonObject, may_set: frozenset[str], path: str = "response") -> JsonObject:
-    """What of a client's `response` counts, checked. Raises WireError naming the field; unknown fields are kept.
+    """A client's `response` without the agent's fields, checked. Raises WireError; unknown fields are kept.
 
-    `input` is checked to be an array only: its items need the session's audio format, which `items.check_item` takes.
+    `input` is only checked to be an array: checking its items needs the session's audio format (`items.check_item`).
     """
     kept: dict[str, Json] = {}
     for key, value in response.items():
@@ -88,11 +88,11 @@ def _audio(value: Json, path: str) -> None:
     output = fields.json_object(value, path).get("output")
     if output is None:
         return
-    wish = fields.json_object(output, f"{path}.output")
-    if wish.get("format") is not None:
-        read_format(wish["format"], f"{path}.output.format")
-    if wish.get("voice") is not None:
-        fields.voice(wish["voice"], f"{path}.output.voice")
+    settings = fields.json_object(output, f"{path}.output")
+    if settings.get("format") is not None:
+        read_format(settings["format"], f"{path}.output.format")
+    if settings.get("voice") is not None:
+        fields.voice(settings["voice"], f"{path}.output.voice")
 
 
 def _pre_generated(value: Json, path: str) -> None:
@@ -100,7 +100,7 @@ def _pre_generated(value: Json, path: str) -> None:
 
 
 def spoken_text(message: JsonObject, path: str = "response.pre_generated_assistant_message") -> str:
-    """The words of a `pre_generated_assistant_message`, to be spoken as they are."""
+    """The words of a `pre_generated_assistant_message`, which are spoken unchanged. Raises WireError."""
     words = []
     for index, entry in enumerate(fields.array(fields.required(message, "content", path), f"{path}.content")):
         here = f"{path}.content[{index}]"

@@ -1,4 +1,4 @@
-"""The server's events about responses, as message bytes, and the response object itself.
+"""Builds the server's events about responses, as message bytes, and the response object.
 
 Content parts in events are of type `audio` and `text`; in items they are `output_audio` and `output_text`.
 Source: OpenAI Realtime API reference, server events; the shapes that six public clients were seen to require.
@@ -21,7 +21,7 @@ from sessions.usage import TokenUsage
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an event belongs: one content part of one item of one response. Functions without parts use no content."""
+    """The place of an event: a content part of an item of a response. Events of whole items ignore `content_index`."""
 
     response_id: str
     item_id: str
@@ -29,7 +29,7 @@ class Place:
     content_index: int = 0
 
     def of_part(self) -> dict[str, Json]:
-        """The four fields that a part's events share."""
+        """The four fields of all events about a content part."""
         return {
             "response_id": self.response_id,
             "item_id": self.item_id,
@@ -38,11 +38,11 @@ class Place:
         }
 
     def of_item(self) -> dict[str, Json]:
-        """The three fields that an item's events share."""
+        """The three fields of all events about an item."""
         return {"response_id": self.response_id, "item_id": self.item_id, "output_index": self.output_index}
 
 
-# ---- the response itself
+# ---- the response
 
 
 def response_object(
@@ -59,10 +59,10 @@ def response_object(
     details: JsonObject | None = None,
     usage: JsonObject | None = None,
 ) -> JsonObject:
-    """A response as events carry it. `status`: in_progress, completed, cancelled, failed, incomplete.
+    """The response object in events. `status`: in_progress, completed, cancelled, failed, incomplete.
 
-    `conversation_id` is None out of band. `details` as `status_details` makes them. A voice of the customer's own is
-    shown by its id: `response.done` with a voice that is not a string is lost on some clients, and they wait for ever.
+    `conversation_id` is None out of band. `details` are made by `status_details`. A customer's own voice is shown by
+    its id: some clients drop a `response.done` whose voice is not a string, and then wait for ever.
     """
     shown_voice = voice.get("id") if isinstance(voice, Mapping) else voice
     return {
@@ -81,7 +81,7 @@ def response_object(
 
 
 def status_details(status: str, reason: str | None = None, error: JsonObject | None = None) -> JsonObject | None:
-    """Why a response ended as it did; None for one that simply completed."""
+    """Why a response ended; None for one that completed."""
     if status == "completed":
         return None
     details: dict[str, Json] = {"type": status}
@@ -98,7 +98,7 @@ def failure(code: str, message: str) -> JsonObject:
 
 
 def usage_object(usage: TokenUsage) -> JsonObject:
-    """Tokens as `response.done` counts them."""
+    """Token usage in the form of `response.done`."""
     inputs = usage.input_text + usage.input_audio + usage.input_image
     outputs = usage.output_text + usage.output_audio
     return {
@@ -117,25 +117,25 @@ def usage_object(usage: TokenUsage) -> JsonObject:
 
 
 def response_created(event_id: str, response: JsonObject) -> bytes:
-    """An answer begins. Its `metadata` is the request's: that is how some clients find their answer."""
+    """A response began. Its `metadata` is the request's, by which some clients recognise their response."""
     return write("response.created", event_id, {"response": response})
 
 
 def response_done(event_id: str, response: JsonObject) -> bytes:
-    """An answer is over, however."""
+    """A response ended, for any reason."""
     return write("response.done", event_id, {"response": response})
 
 
-# ---- its items
+# ---- items of a response
 
 
 def output_item_added(event_id: str, place: Place, item: JsonObject) -> bytes:
-    """The response opened an item."""
+    """The response added an item."""
     return _output_item("response.output_item.added", event_id, place, item)
 
 
 def output_item_done(event_id: str, place: Place, item: JsonObject) -> bytes:
-    """The response closed an item: from here some clients take their function calls."""
+    """The response completed an item; some clients read function calls from this event."""
     return _output_item("response.output_item.done", event_id, place, item)
 
 
@@ -151,53 +151,53 @@ def _output_item(type: str, event_id: str, place: Place, item: JsonObject) -> by
 
 
 def audio_part(transcript: str = "") -> JsonObject:
-    """A content part that is spoken."""
+    """A content part of speech."""
     return {"type": "audio", "transcript": transcript}
 
 
 def text_part(text: str = "") -> JsonObject:
-    """A content part that is written."""
+    """A content part of text."""
     return {"type": "text", "text": text}
 
 
 def content_part_added(event_id: str, place: Place, part: JsonObject) -> bytes:
-    """An item opened a part."""
+    """An item added a content part."""
     return write("response.content_part.added", event_id, place.of_part() | {"part": part})
 
 
 def content_part_done(event_id: str, place: Place, part: JsonObject) -> bytes:
-    """An item closed a part."""
+    """An item completed a content part."""
     return write("response.content_part.done", event_id, place.of_part() | {"part": part})
 
 
 def audio_delta(event_id: str, place: Place, payload: bytes) -> bytes:
-    """A further run of sound, in the response's output format."""
+    """A further run of sound in the response's output format."""
     sound = pybase64.b64encode_as_string(payload)
     return write("response.output_audio.delta", event_id, place.of_part() | {"delta": sound})
 
 
 def audio_done(event_id: str, place: Place) -> bytes:
-    """No more sound in this part."""
+    """The sound of a part is complete."""
     return write("response.output_audio.done", event_id, place.of_part())
 
 
 def transcript_delta(event_id: str, place: Place, delta: str) -> bytes:
-    """A further piece of what is being said."""
+    """A further piece of the transcript of the speech."""
     return write("response.output_audio_transcript.delta", event_id, place.of_part() | {"delta": delta})
 
 
 def transcript_done(event_id: str, place: Place, transcript: str) -> bytes:
-    """All that was said in this part."""
+    """The whole transcript of a part."""
     return write("response.output_audio_transcript.done", event_id, place.of_part() | {"transcript": transcript})
 
 
 def text_delta(event_id: str, place: Place, delta: str) -> bytes:
-    """A further piece of a written answer."""
+    """A further piece of a text answer."""
     return write("response.output_text.delta", event_id, place.of_part() | {"delta": delta})
 
 
 def text_done(event_id: str, place: Place, text: str) -> bytes:
-    """The whole written answer."""
+    """The whole text of a part."""
     return write("response.output_text.done", event_id, place.of_part() | {"text": text})
 
 
@@ -205,14 +205,14 @@ def text_done(event_id: str, place: Place, text: str) -> bytes:
 
 
 def arguments_delta(event_id: str, place: Place, call_id: str, delta: str) -> bytes:
-    """A further piece of a function's arguments."""
+    """A further piece of a function call's arguments."""
     return write(
         "response.function_call_arguments.delta", event_id, place.of_item() | {"call_id": call_id, "delta": delta}
     )
 
 
 def arguments_done(event_id: str, place: Place, call_id: str, name: str, arguments: str) -> bytes:
-    """All arguments of a function; the name is in it because one client's model of the event requires it."""
+    """All arguments of a function call; one client's model of this event requires the function's name."""
     return write(
         "response.function_call_arguments.done",
         event_id,
@@ -221,7 +221,7 @@ def arguments_done(event_id: str, place: Place, call_id: str, name: str, argumen
 
 
 def mcp_arguments_delta(event_id: str, place: Place, delta: str) -> bytes:
-    """A further piece of a server-side tool's arguments; without `obfuscation` one client skips it."""
+    """A further piece of a server-side tool's arguments; one client skips the event without `obfuscation`."""
     return write("response.mcp_call_arguments.delta", event_id, place.of_item() | {"delta": delta, "obfuscation": ""})
 
 
@@ -231,5 +231,5 @@ def mcp_arguments_done(event_id: str, place: Place, arguments: str) -> bytes:
 
 
 def mcp_call(event_id: str, state: str, item_id: str, output_index: int) -> bytes:
-    """A server-side tool is `in_progress`, `completed` or `failed`; what it returned stands in its item."""
+    """The state of a server-side tool's call: `in_progress`, `completed` or `failed`. Its output is in its item."""
     return write(f"response.mcp_call.{state}", event_id, {"item_id": item_id, "output_index": output_index})

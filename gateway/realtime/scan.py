@@ -1,13 +1,13 @@
-"""The two messages that carry sound, `input_audio_buffer.append` and `response.output_audio.delta`, read by position.
+"""Decodes the two messages with sound, `input_audio_buffer.append` and `response.output_audio.delta`, by position.
 
 The base64 is cut out at the first `"audio":"` (or `"delta":"`), and only the short rest is parsed. This is exact: a
-message that holds a backslash is left to the parser, and so is one where the key's name stands a second time. Without
-escapes every quote delimits a string, so the key found is the message's own, and its text ends at the next quote. What
-the two functions do not fit they answer with None, and the message is then parsed whole.
+message with a backslash, or with the key's name a second time, is left to the parser. Without escapes every quote
+delimits a string, so the key found is the message's own, and its value ends at the next quote. For a message of any
+other shape the two functions return None, and the message is then parsed whole.
 
-Neither looks into the base64: `decode_audio` does, and a message whose sound it refuses is malformed either way.
-Quicker still, and as exact: `SoundPattern`, for a message that differs from one that was read before in its event's id
-and its sound only. Validated base64 holds no quote.
+They do not check the base64: `decode_audio` does, and a message whose sound it refuses is malformed in any case.
+`SoundPattern` is faster and as exact, for messages that differ from an earlier one only in their event id and sound.
+Valid base64 has no quote.
 Source: OpenAI Realtime API reference, the client event and the server event of these names.
 """
 
@@ -24,10 +24,10 @@ from audio.formats import AudioFormat
 from sessions.errors import WireError
 
 APPEND_KEYS = frozenset({"type", "audio", "event_id"})
-MAX_REST_BYTES = 4096  # all but the sound; a longer rest is no shape that we know
-MAX_PATTERN_BYTES = 128 * 1024  # 2 s of PCM16 at 24 kHz; what is longer is in no hurry
+MAX_REST_BYTES = 4096  # of a message without its sound; messages with a longer rest are parsed whole
+MAX_PATTERN_BYTES = 128 * 1024  # 2 s of PCM16 at 24 kHz; longer messages need no fast path
 
-# The whole message but its base64, as most write it.
+# The message around its base64, as most clients write it.
 PLAIN_APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 PLAIN_END = b'"}'
 DELTA_TYPE = b'"response.output_audio.delta"'
@@ -38,7 +38,7 @@ _decode = pybase64.b64decode
 
 
 class Delta(NamedTuple):
-    """One `response.output_audio.delta`. `audio` is the base64 as it stands in the message, not yet validated."""
+    """One `response.output_audio.delta`. `audio` is the message's base64, not validated yet."""
 
     response_id: str
     item_id: str
@@ -48,9 +48,9 @@ class Delta(NamedTuple):
 
 
 class SoundPattern:
-    """The bytes of a message around the places that differ from one to the next: its sound, and its event's id.
+    """The constant bytes of messages that differ only in their sound and their event id.
 
-    `payload` reads a message: the sound of one of this pattern; None for any other, and for sound that is not base64.
+    `payload` returns a message's decoded sound; None for a message of another pattern or with invalid base64.
     """
 
     __slots__ = ("payload",)
@@ -60,7 +60,7 @@ class SoundPattern:
 
     @classmethod
     def learn(cls, text: bytes, key: bytes, audio: bytes) -> SoundPattern | None:
-        """What the scan has just read under `key`, as a pattern; None where the message is not of a shape for it."""
+        """Make a pattern of a message whose base64 `audio` a scan found under `key`; None where that is impossible."""
         begin = _value_of(text, key)
         head, tail = text[:begin], text[begin + len(audio) :]
         if _ID not in text:
@@ -78,7 +78,7 @@ class SoundPattern:
 
 
 def _reader(head: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
-    """Reads HEAD sound TAIL. Here and below what is fixed is bound once: this runs for every frame."""
+    """Reads HEAD sound TAIL. Constants are computed once, outside the inner function, which runs for every frame."""
     begin, end, least = len(head), -len(tail), len(head) + len(tail)
 
     def read(text: bytes) -> bytes | None:
@@ -94,7 +94,7 @@ def _reader(head: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
 
 
 def _reader_behind_id(head: bytes, middle: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
-    """Reads HEAD id MIDDLE sound TAIL."""
+    """Reads HEAD id MIDDLE sound TAIL. See `_reader`."""
     id_begin, middle_bytes, tail_bytes = len(head), len(middle), len(tail)
 
     def read(text: bytes) -> bytes | None:
@@ -113,17 +113,17 @@ def _reader_behind_id(head: bytes, middle: bytes, tail: bytes) -> Callable[[byte
     return read
 
 
-def _reader_before_id(head: bytes, behind: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
-    """Reads HEAD sound BEHIND id TAIL."""
-    begin, behind_bytes, tail_bytes = len(head), len(behind), len(tail)
+def _reader_before_id(head: bytes, middle: bytes, tail: bytes) -> Callable[[bytes], bytes | None]:
+    """Reads HEAD sound MIDDLE id TAIL."""
+    begin, middle_bytes, tail_bytes = len(head), len(middle), len(tail)
 
     def read(text: bytes) -> bytes | None:
         if not text.startswith(head) or not text.endswith(tail) or len(text) > MAX_PATTERN_BYTES:
             return None
         id_end = len(text) - tail_bytes
         id_begin = text.rfind(b'"', begin, id_end) + 1
-        end = id_begin - behind_bytes
-        if end < begin or text[end:id_begin] != behind or text[id_begin:id_end].translate(None, ID_BYTES):
+        end = id_begin - middle_bytes
+        if end < begin or text[end:id_begin] != middle or text[id_begin:id_end].translate(None, ID_BYTES):
             return None
         try:
             payload: bytes = _decode(text[begin:end], validate=True)
@@ -138,7 +138,7 @@ PLAIN = SoundPattern(_reader(PLAIN_APPEND, PLAIN_END))
 
 
 def scan_append(text: bytes) -> bytes | None:
-    """The base64 in an `input_audio_buffer.append`; None when it is not surely one, with no key but those we know."""
+    """The base64 in an `input_audio_buffer.append`; None for a message that is not certainly one, or has other keys."""
     if text.startswith(PLAIN_APPEND) and text.endswith(b'"}'):
         audio = text[len(PLAIN_APPEND) : -2]
         if audio.isascii() and b'"' not in audio and b"\\" not in audio:
@@ -150,14 +150,14 @@ def scan_append(text: bytes) -> bytes | None:
     if rest.get("type") != "input_audio_buffer.append" or not rest.keys() <= APPEND_KEYS:
         return None
     if text.count(b'"type"') != 1 or text.count(b'"event_id"') > 1:
-        return None  # a key that stands twice is complained about elsewhere
+        return None  # the parser reports a key that appears twice
     if "event_id" in rest and type(rest["event_id"]) is not str:
         return None
     return audio
 
 
 def scan_delta(text: bytes) -> Delta | None:
-    """What a `response.output_audio.delta` says; None when the message is not surely one."""
+    """The fields of a `response.output_audio.delta`; None for a message that is not certainly one."""
     found = _cut(text, b"delta") if DELTA_TYPE in text else None
     if found is None:
         return None
@@ -174,7 +174,7 @@ def scan_delta(text: bytes) -> Delta | None:
 
 
 def decode_audio(audio: bytes | str, format: AudioFormat | None = None, *, param: str = "audio") -> bytes:
-    """Base64 to payload bytes. Raises WireError naming `param`, also for half a sample where the format is given."""
+    """Decode base64. Raises WireError, which names `param`; if `format` is given, also for half a sample."""
     try:
         payload: bytes = pybase64.b64decode(audio, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -185,7 +185,7 @@ def decode_audio(audio: bytes | str, format: AudioFormat | None = None, *, param
 
 
 def _cut(text: bytes, key: bytes) -> tuple[bytes, dict[str, Any]] | None:
-    """The string at `key`, and the message parsed with that string emptied; None where this is not surely right."""
+    """The string at `key`, and the message parsed with that string emptied; None where this is not certainly exact."""
     begin = _value_of(text, key)
     if begin < 0:
         return None
@@ -200,14 +200,14 @@ def _cut(text: bytes, key: bytes) -> tuple[bytes, dict[str, Any]] | None:
         parsed = orjson.loads(rest)
     except orjson.JSONDecodeError:
         return None
-    # Not at the top: the key stands in a nested object, and the text found is not the message's own.
+    # If the key is in a nested object, the string found is not the message's own.
     if type(parsed) is not dict or parsed.get(key.decode()) != "":
         return None
     return audio, parsed
 
 
 def _value_of(text: bytes, key: bytes) -> int:
-    """Where the text of the string at `key` begins; -1 where there is no such key with a string."""
+    """Where the string at `key` begins; -1 where there is no such key with a string."""
     for marker in (b'"' + key + b'":"', b'"' + key + b'": "'):
         at = text.find(marker)
         if at >= 0:

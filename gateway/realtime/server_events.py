@@ -1,7 +1,7 @@
-"""The server's events about session, input buffer and conversation, as message bytes. Every one has an `event_id`.
+"""Builds the server's events about the session, the input buffer and the conversation, as message bytes.
 
-`gateway/realtime/response_events.py` has those about responses. Where a key looks superfluous, a client needs it: the
-public SDKs drop, or die of, events without it.
+`gateway/realtime/response_events.py` has the events about responses. Keys that look superfluous are needed: public SDKs
+drop events without them, or stop with an error.
 Source: OpenAI Realtime API reference, server events; the shapes that six public clients were seen to require.
 """
 
@@ -14,7 +14,7 @@ from sessions.ports import JsonObject
 
 
 def write(type: str, event_id: str, fields: JsonObject) -> bytes:
-    """Any event: its type, its id, and its fields in order."""
+    """Serialise an event: its type, its id, and its fields in order."""
     return write_json({"type": type, "event_id": event_id, **fields})
 
 
@@ -28,10 +28,10 @@ def error(
     type: str = "invalid_request_error",
     model: JsonObject | None = None,
 ) -> bytes:
-    """Something went wrong; `client_event_id` names the client's event at fault. The session stays open.
+    """An error that leaves the session open; `client_event_id` is the id of the client's event that caused it.
 
-    `type`: invalid_request_error, server_error or authentication_error. `model`: what the model had reported before,
-    which is no field of the protocol's.
+    `type`: invalid_request_error, server_error or authentication_error. `model`: the problem that the model reported,
+    sent as `model_problem`, which the protocol does not have.
     """
     problem: JsonObject = {
         "type": type,
@@ -51,12 +51,12 @@ def error_for(event_id: str, problem: WireError) -> bytes:
 
 
 def session_created(event_id: str, session: JsonObject) -> bytes:
-    """The first event of all. `session` is whole, with `type`, turn detection and output format."""
+    """The first event. `session` is the whole session, with `type`, turn detection and output format."""
     return write("session.created", event_id, {"session": session})
 
 
 def session_updated(event_id: str, session: JsonObject) -> bytes:
-    """The whole session, as it is after an update."""
+    """The whole session after an update."""
     return write("session.updated", event_id, {"session": session})
 
 
@@ -64,27 +64,27 @@ def session_updated(event_id: str, session: JsonObject) -> bytes:
 
 
 def speech_started(event_id: str, item_id: str, audio_start_ms: int) -> bytes:
-    """The caller speaks, from this many ms of all sound appended."""
+    """The caller began to speak. `audio_start_ms` is a position in all sound appended."""
     return write("input_audio_buffer.speech_started", event_id, {"audio_start_ms": audio_start_ms, "item_id": item_id})
 
 
 def speech_stopped(event_id: str, item_id: str, audio_end_ms: int) -> bytes:
-    """The caller stopped."""
+    """The caller stopped speaking. `audio_end_ms` is a position in all sound appended."""
     return write("input_audio_buffer.speech_stopped", event_id, {"audio_end_ms": audio_end_ms, "item_id": item_id})
 
 
 def committed(event_id: str, item_id: str, previous_item_id: str | None) -> bytes:
-    """The buffered sound became the user's item of this id."""
+    """The buffered sound became the user's item with this id."""
     return write("input_audio_buffer.committed", event_id, {"previous_item_id": previous_item_id, "item_id": item_id})
 
 
 def cleared(event_id: str) -> bytes:
-    """The buffered sound is forgotten."""
+    """The buffered sound was dropped."""
     return write("input_audio_buffer.cleared", event_id, {})
 
 
 def timeout_triggered(event_id: str, item_id: str, audio_start_ms: int, audio_end_ms: int) -> bytes:
-    """The caller said nothing for the session's idle time."""
+    """The caller was silent for the session's idle timeout."""
     return write(
         "input_audio_buffer.timeout_triggered",
         event_id,
@@ -96,17 +96,17 @@ def timeout_triggered(event_id: str, item_id: str, audio_start_ms: int, audio_en
 
 
 def item_added(event_id: str, item: JsonObject, previous_item_id: str | None) -> bytes:
-    """An item has its place in the conversation, right after the one named (None: first)."""
+    """An item was added to the conversation after the one named (None: as the first)."""
     return write("conversation.item.added", event_id, {"previous_item_id": previous_item_id, "item": shown(item)})
 
 
 def item_done(event_id: str, item: JsonObject, previous_item_id: str | None) -> bytes:
-    """An item is whole."""
+    """An item is complete."""
     return write("conversation.item.done", event_id, {"previous_item_id": previous_item_id, "item": shown(item)})
 
 
 def item_retrieved(event_id: str, item: JsonObject) -> bytes:
-    """An item as the server has it; its audio parts may carry `audio`, in base64."""
+    """An item as the server keeps it; its audio parts may have `audio` in base64."""
     whole = dict(shown(item))
     if item.get("type") == "message":
         whole["content"] = item["content"]
@@ -114,7 +114,7 @@ def item_retrieved(event_id: str, item: JsonObject) -> bytes:
 
 
 def item_truncated(event_id: str, item_id: str, content_index: int, audio_end_ms: int) -> bytes:
-    """The conversation now holds only what was heard of the item."""
+    """The item was truncated to what the caller heard."""
     return write(
         "conversation.item.truncated",
         event_id,
@@ -123,12 +123,12 @@ def item_truncated(event_id: str, item_id: str, content_index: int, audio_end_ms
 
 
 def item_deleted(event_id: str, item_id: str) -> bytes:
-    """An item is out of the conversation."""
+    """An item was deleted."""
     return write("conversation.item.deleted", event_id, {"item_id": item_id})
 
 
 def transcription_delta(event_id: str, item_id: str, delta: str) -> bytes:
-    """A further piece of what the caller said."""
+    """A further piece of the transcript of the caller's speech."""
     return write(
         "conversation.item.input_audio_transcription.delta",
         event_id,
@@ -137,7 +137,7 @@ def transcription_delta(event_id: str, item_id: str, delta: str) -> bytes:
 
 
 def transcription_completed(event_id: str, item_id: str, transcript: str, seconds: float) -> bytes:
-    """All that the caller said, in so many seconds: usage by duration is the form that every client takes."""
+    """The whole transcript of the caller's speech. Usage is by duration, the form that all clients accept."""
     return write(
         "conversation.item.input_audio_transcription.completed",
         event_id,
@@ -151,7 +151,7 @@ def transcription_completed(event_id: str, item_id: str, transcript: str, second
 
 
 def transcription_failed(event_id: str, item_id: str, code: str, message: str) -> bytes:
-    """What the caller said could not be made out. `code` is a string here, never null."""
+    """The transcription of the caller's speech failed. `code` must be a string, never null."""
     problem: JsonObject = {"type": "transcription_error", "code": code, "message": message, "param": "audio"}
     return write(
         "conversation.item.input_audio_transcription.failed",
@@ -161,10 +161,10 @@ def transcription_failed(event_id: str, item_id: str, code: str, message: str) -
 
 
 def mcp_list_tools(event_id: str, state: str, item_id: str) -> bytes:
-    """The listing of an MCP server's tools is `in_progress`, `completed` or `failed`."""
+    """The state of listing an MCP server's tools: `in_progress`, `completed` or `failed`."""
     return write(f"mcp_list_tools.{state}", event_id, {"item_id": item_id})
 
 
 def rate_limits(event_id: str, limits: list[JsonObject]) -> bytes:
-    """What is left of the quota: `{name: requests|tokens, limit, remaining, reset_seconds}` each."""
+    """The remaining quotas, each as `{name: requests|tokens, limit, remaining, reset_seconds}`."""
     return write("rate_limits.updated", event_id, {"rate_limits": limits})

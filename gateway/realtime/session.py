@@ -1,6 +1,6 @@
-"""The effective session: what an agent's file says, with what a client may change laid over it.
+"""The effective session: the agent's settings, with the client's changes merged over them.
 
-`owners.py` says which field is whose. Source: OpenAI Realtime API reference, the session object (GA).
+`owners.py` lists the fields that belong to the agent. Source: OpenAI Realtime API reference, the session object (GA).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from gateway.realtime.turn_detection import of_agent
 from gateway.realtime.wire_formats import write_format
 from sessions.agent import Agent, TurnDetection
 from sessions.ports import Json, JsonObject
-from sessions.setup import ModelSetup, ToolSpec
+from sessions.setup import ModelSetup, ToolSpec, TurnPolicy
 
 DEFAULT_VOICE = "alloy"
 DEFAULT_TRANSCRIPTION: JsonObject = {"model": "gpt-4o-mini-transcribe"}
-PASSED_ON = ("prompt", "tracing", "truncation")  # of the agent's fields that it let the client set, as they are
+PASSED_ON = ("prompt", "tracing", "truncation")  # agent's fields that are passed on unchanged where the client set them
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSide:
-    """What the agent brings to a session. `instructions` are rendered; `transcription` None leaves it off."""
+    """The agent's settings of a session. `instructions` are rendered; `transcription` None turns it off."""
 
     instructions: str
     tools: tuple[ToolSpec, ...]
@@ -35,7 +35,7 @@ class AgentSide:
 
     @classmethod
     def of(cls, agent: Agent, instructions: str, tools: tuple[ToolSpec, ...]) -> AgentSide:
-        """An agent's side of one call: its file, with the instructions rendered and the tools resolved."""
+        """The settings of one call: the agent's file, with rendered instructions and resolved tools."""
         return cls(
             instructions=instructions,
             tools=tools,
@@ -49,35 +49,37 @@ class AgentSide:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSession:
-    """One state of a session; `merged` makes the next one."""
+    """An immutable state of a session; `merged` makes the next state."""
 
     agent: AgentSide
     session_id: str
     expires_at: int  # Unix seconds
-    model: str  # as the client knows it
+    model: str  # the model's name, as shown to the client
     input_format: AudioFormat
     output_format: AudioFormat
     text_only: bool
     turn_detection: JsonObject | None
     voice: Json
     speed: float | None
-    tools: tuple[JsonObject, ...]  # the client's own
-    client_tools: frozenset[str] | None  # the names of all it has ever declared; None: it may bring tools unseen
+    tools: tuple[JsonObject, ...]  # the client's tools
+    client_tools: frozenset[str] | None  # names of all functions it has declared; None: it may add undeclared ones
     tool_choice: Json
-    noise_reduction: tuple[Json, ...]  # empty until the client says something, null included
+    noise_reduction: tuple[Json, ...]  # one value; empty until the client sets it, to null or an object
     extras: JsonObject  # CLIENT_EXTRAS that the client has set
-    set_by_client: JsonObject  # fields of the agent's that it let the client set
+    set_by_client: JsonObject  # the agent's fields that the client was allowed to set, and has set
 
     @classmethod
-    def for_agent(cls, agent: AgentSide, session_id: str, expires_at: int, model: str) -> EffectiveSession:
-        """The session before any client has said a word."""
+    def for_agent(
+        cls, agent: AgentSide, session_id: str, expires_at: int, model: str, format: AudioFormat = PCM16_24K
+    ) -> EffectiveSession:
+        """The session before the client's first update, with sound in this format both ways."""
         return cls(
             agent=agent,
             session_id=session_id,
             expires_at=expires_at,
             model=model,
-            input_format=PCM16_24K,
-            output_format=PCM16_24K,
+            input_format=format,
+            output_format=format,
             text_only=False,
             turn_detection=of_agent(agent.turn_detection),
             voice=agent.voice,
@@ -93,63 +95,64 @@ class EffectiveSession:
     def merged(
         self, update: JsonObject, may_set: frozenset[str] = owners.NOTHING, *, voice_locked: bool = False
     ) -> EffectiveSession:
-        """The session after an update: fields that are present replace, fields of the agent's are passed over.
+        """The session after an update: fields that are present replace the old values, the agent's fields are ignored.
 
-        `voice_locked`: the agent has been heard, and keeps its voice. Raises WireError naming the field.
+        `voice_locked`: the agent has spoken, so its voice cannot change. Raises WireError, which names the field.
         """
         session_update.check_kind(update)
         audio = section(update, "audio", "session")
-        changes = session_update.answers(update, {tool.name for tool in self.agent.tools}, self.client_tools)
+        changes = session_update.response_settings(update, {tool.name for tool in self.agent.tools}, self.client_tools)
         changes["extras"] = {**self.extras, **session_update.extras(update)}
-        heard = section(audio, "input", "session.audio")
-        changes |= session_update.audio_input(heard, self.turn_detection)
-        said = section(audio, "output", "session.audio")
-        changes |= session_update.audio_output(said, (self.voice or DEFAULT_VOICE) if voice_locked else None)
-        changes["set_by_client"] = {**self.set_by_client, **session_update.agents_fields(update, heard, may_set)}
+        audio_input = section(audio, "input", "session.audio")
+        changes |= session_update.audio_input(audio_input, self.turn_detection)
+        audio_output = section(audio, "output", "session.audio")
+        changes |= session_update.audio_output(audio_output, (self.voice or DEFAULT_VOICE) if voice_locked else None)
+        changes["set_by_client"] = {**self.set_by_client, **session_update.agents_fields(update, audio_input, may_set)}
         return replace(self, **changes)
 
     def for_client(self, may_set: frozenset[str]) -> EffectiveSession:
-        """The same for a client that may set these fields: its prompt, or its responses, may bring tools unseen."""
+        """The session for a client that may set these fields; some of them let it add undeclared tools."""
         return replace(self, client_tools=None) if may_set & {"tools", "prompt"} else self
 
-    # ---- faces
+    # ---- views
 
     @property
-    def answers_by_itself(self) -> bool:
-        """Whether a response starts when the caller has stopped."""
-        return self.turn_detection is not None and self.turn_detection["create_response"] is True
-
-    @property
-    def interrupts_by_itself(self) -> bool:
-        """Whether a response stops when the caller starts."""
-        return self.turn_detection is not None and self.turn_detection["interrupt_response"] is True
+    def turn_policy(self) -> TurnPolicy:
+        """Who begins a response when the caller has stopped, and who stops it when the caller starts."""
+        detection = self.turn_detection
+        if detection is None:
+            return TurnPolicy.CLIENT
+        interrupts = detection["interrupt_response"] is True
+        if detection["create_response"] is True:
+            return TurnPolicy.MODEL_INTERRUPTS if interrupts else TurnPolicy.MODEL
+        return TurnPolicy.CLIENT_ASKS if interrupts else TurnPolicy.CLIENT
 
     @property
     def max_output_tokens(self) -> Json:
-        """The limit of one response, "inf" where there is none."""
+        """The limit of one response; "inf" where there is none."""
         return self.set_by_client.get("max_output_tokens") or self.agent.max_output_tokens or "inf"
 
     @property
     def transcription(self) -> Json:
-        """How the caller's words are written down; None where they are not."""
+        """The transcription settings; None where the caller's speech is not transcribed."""
         return self.set_by_client.get("transcription", self.agent.transcription)
 
     def as_client_sees(self) -> dict[str, Json]:
-        """The whole session for `session.created` and `session.updated`: nothing that is the agent's own secret."""
-        own = self.set_by_client
+        """The whole session for `session.created` and `session.updated`, without what the agent keeps from clients."""
+        set_fields = self.set_by_client
         return {
             "type": "realtime",
             "object": "realtime.session",
             "id": self.session_id,
             "model": self.model,
             "output_modalities": ["text"] if self.text_only else ["audio"],
-            "instructions": own.get("instructions", ""),
+            "instructions": set_fields.get("instructions", ""),
             "tools": list(self.tools),
             "tool_choice": self.tool_choice,
             "max_output_tokens": self.max_output_tokens,
-            "tracing": own.get("tracing"),
-            "truncation": own.get("truncation", "auto"),
-            "prompt": own.get("prompt"),
+            "tracing": set_fields.get("tracing"),
+            "truncation": set_fields.get("truncation", "auto"),
+            "prompt": set_fields.get("prompt"),
             "expires_at": self.expires_at,
             **({"include": None} | dict(self.extras)),
             "audio": {
@@ -168,51 +171,50 @@ class EffectiveSession:
         }
 
     def as_model_gets(self) -> dict[str, Json]:
-        """The session for `session.update` towards a model: what nobody has set is left to the model."""
-        heard: dict[str, Json] = {"format": write_format(self.input_format), "transcription": self.transcription}
-        heard["turn_detection"] = self.turn_detection
+        """The session for a `session.update` to a model; fields without a setting are left out."""
+        audio_input: dict[str, Json] = {"format": write_format(self.input_format), "transcription": self.transcription}
+        audio_input["turn_detection"] = self.turn_detection
         if self.noise_reduction:
-            heard["noise_reduction"] = self.noise_reduction[0]
-        said: dict[str, Json] = {"format": write_format(self.output_format)}
+            audio_input["noise_reduction"] = self.noise_reduction[0]
+        audio_output: dict[str, Json] = {"format": write_format(self.output_format)}
         if self.voice is not None:
-            said["voice"] = self.voice
+            audio_output["voice"] = self.voice
         if self.speed is not None:
-            said["speed"] = self.speed
-        own = {key: self.set_by_client[key] for key in PASSED_ON if self.set_by_client.get(key) is not None}
+            audio_output["speed"] = self.speed
+        set_fields = {key: self.set_by_client[key] for key in PASSED_ON if self.set_by_client.get(key) is not None}
         if self.max_output_tokens != "inf" or "max_output_tokens" in self.set_by_client:
-            own["max_output_tokens"] = self.max_output_tokens
+            set_fields["max_output_tokens"] = self.max_output_tokens
         return {
             "type": "realtime",
             "output_modalities": ["text"] if self.text_only else ["audio"],
             "instructions": self.set_by_client.get("instructions", self.agent.instructions),
             "tools": [*(write_tool(tool) for tool in self.agent.tools), *self.tools],
             "tool_choice": self.tool_choice,
-            "audio": {"input": heard, "output": said},
+            "audio": {"input": audio_input, "output": audio_output},
             **self.extras,
-            **own,
+            **set_fields,
         }
 
     def setup(self) -> ModelSetup:
-        """The session as a call knows it."""
+        """The session's settings for the call."""
         return ModelSetup(
             session=self.as_model_gets(),
             input_format=self.input_format,
             output_format=self.output_format,
             text_only=self.text_only,
-            answers_by_itself=self.answers_by_itself,
-            interrupts_by_itself=self.interrupts_by_itself,
+            turn_policy=self.turn_policy,
             client_tools=self.client_tools,
         )
 
     def _shown_transcription(self) -> Json:
         if "transcription" in self.set_by_client or self.agent.transcription is None:
             return self.transcription
-        # The agent's own prompt and keywords stay with it.
+        # The agent's transcription prompt and keywords are not shown to clients.
         return {key: value for key, value in self.agent.transcription.items() if key in ("model", "language")}
 
 
 def write_tool(tool: ToolSpec) -> JsonObject:
-    """A server-side tool as the model sees it."""
+    """A server-side tool as a function for the model."""
     return {
         "type": "function",
         "name": tool.name,

@@ -1,6 +1,7 @@
-"""A client's `session.update`, checked field by field: what of it changes the effective session.
+"""Checks a client's `session.update` field by field, and finds what changes in the effective session.
 
-What returns a `dict` gives the fields of `EffectiveSession` that change; each raises WireError naming the wire's field.
+Functions that return a `dict` return the fields of `EffectiveSession` that change. All raise WireError, which names the
+field of the message.
 Source: OpenAI Realtime API reference, the session object (GA).
 """
 
@@ -14,7 +15,8 @@ from gateway.realtime.turn_detection import read_turn_detection
 from gateway.realtime.wire_formats import read_format
 from sessions.ports import Json, JsonObject
 
-# What the beta's clients send, and where it went: said aloud, since silence would leave such a client at a loss.
+# The beta protocol's field names and their successors. They are refused with a hint, because ignoring them would leave
+# a beta client without an explanation.
 BETA_NAMES = {
     "modalities": "session.output_modalities",
     "voice": "session.audio.output.voice",
@@ -25,29 +27,30 @@ BETA_NAMES = {
     "turn_detection": "session.audio.input.turn_detection",
     "max_response_output_tokens": "session.max_output_tokens",
 }
-MAX_CLIENT_TOOLS = 1024  # functions that one client has declared so far
+MAX_CLIENT_TOOLS = 1024  # functions that one client may declare during a session
 
 
 def check_kind(update: JsonObject) -> None:
-    """Raise WireError unless this is a realtime session as the GA protocol writes it."""
+    """Raise WireError unless this is a realtime session in the form of the GA protocol."""
     if fields.text(fields.required(update, "type", "session"), "session.type") != "realtime":
         raise fields.invalid("session.type", "only sessions of type 'realtime' are supported here")
     for key in sorted(update.keys() & BETA_NAMES.keys()):
         raise fields.invalid(
-            f"session.{key}", f"that is the beta's name; it is '{BETA_NAMES[key]}' now", "unknown_parameter"
+            f"session.{key}", f"this is the beta protocol's name; use '{BETA_NAMES[key]}'", "unknown_parameter"
         )
 
 
 def section(holder: JsonObject, key: str, path: str) -> JsonObject:
-    """An object within an object, empty where there is none. `path` is the holder's, for the error."""
+    """An object inside an object, empty where it is absent. `path` is the outer object's path, for the error."""
     value = holder.get(key)
     return {} if value is None else fields.json_object(value, f"{path}.{key}")
 
 
-def answers(update: JsonObject, agents_tools: Set[str], declared: frozenset[str] | None) -> dict[str, Any]:
-    """How answers come, and which tools of the client's they may call.
+def response_settings(update: JsonObject, agents_tools: Set[str], declared: frozenset[str] | None) -> dict[str, Any]:
+    """The changes to the modalities, the client's tools and the tool choice.
 
-    `agents_tools`: names that are taken; `declared`: the functions so far, as `EffectiveSession.client_tools`.
+    `agents_tools`: names that the client must not use; `declared`: the functions declared so far, as in
+    `EffectiveSession.client_tools`.
     """
     changes: dict[str, Any] = {}
     if update.get("output_modalities") is not None:
@@ -66,50 +69,56 @@ def answers(update: JsonObject, agents_tools: Set[str], declared: frozenset[str]
 
 
 def extras(update: JsonObject) -> JsonObject:
-    """Fields that only the model understands."""
+    """The update's fields that are passed on to the model."""
     return {key: EXTRA_CHECKS[key](update[key], f"session.{key}") for key in update if key in EXTRA_CHECKS}
 
 
-def audio_input(heard: JsonObject, turn_detection: JsonObject | None) -> dict[str, Any]:
-    """How the caller is heard. `turn_detection`: as it stands, for an update that names only some of its fields."""
+def audio_input(update: JsonObject, turn_detection: JsonObject | None) -> dict[str, Any]:
+    """The changes in `audio.input`, which is `update`.
+
+    `turn_detection`: the present value, because an update may contain only some of its fields.
+    """
     path = "session.audio.input"
     changes: dict[str, Any] = {}
-    if heard.get("format") is not None:
-        changes["input_format"] = read_format(heard["format"], f"{path}.format")
-    if "turn_detection" in heard:
-        wish = heard["turn_detection"]
-        changes["turn_detection"] = read_turn_detection(wish, turn_detection, f"{path}.turn_detection")
-    if "noise_reduction" in heard:
-        changes["noise_reduction"] = (_noise_reduction(heard["noise_reduction"], f"{path}.noise_reduction"),)
+    if update.get("format") is not None:
+        changes["input_format"] = read_format(update["format"], f"{path}.format")
+    if "turn_detection" in update:
+        value = update["turn_detection"]
+        changes["turn_detection"] = read_turn_detection(value, turn_detection, f"{path}.turn_detection")
+    if "noise_reduction" in update:
+        changes["noise_reduction"] = (_noise_reduction(update["noise_reduction"], f"{path}.noise_reduction"),)
     return changes
 
 
-def audio_output(said: JsonObject, locked_voice: Json) -> dict[str, Any]:
-    """How the agent speaks. `locked_voice`: the one that it has been heard with; None while it may have any."""
+def audio_output(update: JsonObject, locked_voice: Json) -> dict[str, Any]:
+    """The changes in `audio.output`, which is `update`.
+
+    `locked_voice`: the voice that the agent has spoken with, which cannot change; None: any voice is allowed.
+    """
     path = "session.audio.output"
     changes: dict[str, Any] = {}
-    if said.get("format") is not None:
-        changes["output_format"] = read_format(said["format"], f"{path}.format")
-    if said.get("voice") is not None:
-        changes["voice"] = fields.voice(said["voice"], f"{path}.voice")
+    if update.get("format") is not None:
+        changes["output_format"] = read_format(update["format"], f"{path}.format")
+    if update.get("voice") is not None:
+        changes["voice"] = fields.voice(update["voice"], f"{path}.voice")
         if locked_voice is not None and changes["voice"] != locked_voice:
             raise fields.invalid(
                 f"{path}.voice", "the voice cannot change once the agent has spoken", "cannot_update_voice"
             )
-    if said.get("speed") is not None:
-        changes["speed"] = fields.number(said["speed"], f"{path}.speed", 0.25, 1.5)
+    if update.get("speed") is not None:
+        changes["speed"] = fields.number(update["speed"], f"{path}.speed", 0.25, 1.5)
     return changes
 
 
-def agents_fields(update: JsonObject, heard: JsonObject, may_set: frozenset[str]) -> JsonObject:
-    """The agent's fields that the client may set, under their names on the wire. `heard`: the update's audio input."""
+def agents_fields(update: JsonObject, audio_input: JsonObject, may_set: frozenset[str]) -> JsonObject:
+    """The agent's fields that the client may set, by their wire names. `audio_input` is the update's `audio.input`."""
     taken: dict[str, Json] = {}
     for key in ("instructions", "prompt", "tracing", "truncation", "max_output_tokens"):
         if key in may_set and key in update:
             taken[key] = AGENT_CHECKS[key](update[key], f"session.{key}")
-    if "transcription" in may_set and "transcription" in heard:
-        wish, path = heard["transcription"], "session.audio.input.transcription"
-        taken["transcription"] = None if wish is None else fields.json_object(wish, path)
+    if "transcription" in may_set and "transcription" in audio_input:
+        value, path = audio_input["transcription"], "session.audio.input.transcription"
+        taken["transcription"] = None if value is None else fields.json_object(value, path)
     return taken
 
 
@@ -123,10 +132,10 @@ def _tools(value: Json, agents_tools: Set[str]) -> tuple[JsonObject, ...]:
 
 def _noise_reduction(value: Json, path: str) -> Json:
     if value is not None:
-        wish = fields.json_object(value, path)
-        fields.one_of(fields.required(wish, "type", path), f"{path}.type", ("near_field", "far_field"))
-        if wish.get("strength") is not None:
-            fields.number(wish["strength"], f"{path}.strength", 0, 10)
+        reduction = fields.json_object(value, path)
+        fields.one_of(fields.required(reduction, "type", path), f"{path}.type", ("near_field", "far_field"))
+        if reduction.get("strength") is not None:
+            fields.number(reduction["strength"], f"{path}.strength", 0, 10)
     return value
 
 
@@ -140,9 +149,9 @@ def _truncation(value: Json, path: str) -> Json:
     if isinstance(value, str):
         fields.one_of(value, path, ("auto", "disabled"))
         return value
-    wish = fields.json_object(value, path)
-    fields.one_of(fields.required(wish, "type", path), f"{path}.type", ("retention_ratio",))
-    fields.number(fields.required(wish, "retention_ratio", path), f"{path}.retention_ratio", 0, 1)
+    truncation = fields.json_object(value, path)
+    fields.one_of(fields.required(truncation, "type", path), f"{path}.type", ("retention_ratio",))
+    fields.number(fields.required(truncation, "retention_ratio", path), f"{path}.retention_ratio", 0, 1)
     return value
 
 

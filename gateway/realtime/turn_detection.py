@@ -1,4 +1,4 @@
-"""How the caller's turns are found: the `turn_detection` object, from an agent's file and from clients.
+"""The `turn_detection` object, which says how the caller's turns are found: from an agent's file and from clients.
 
 Source: OpenAI Realtime API reference, session.audio.input.turn_detection.
 """
@@ -29,7 +29,7 @@ MAX_MS = 600_000
 
 
 def of_agent(detection: TurnDetection) -> JsonObject | None:
-    """The agent's own way; None where turns are taken by hand."""
+    """The agent's setting as a wire object; None where the client commits the turns."""
     if detection.kind == "none":
         return None
     if detection.kind == "semantic_vad":
@@ -44,19 +44,19 @@ def of_agent(detection: TurnDetection) -> JsonObject | None:
 
 
 def read_turn_detection(value: Json, current: JsonObject | None, path: str) -> JsonObject | None:
-    """A client's wish laid over what holds now, or over the type's defaults where it names another type.
+    """A client's value merged over the present one, or over the defaults where it names another type.
 
-    Raises WireError naming the field. Fields that the type does not have are dropped.
+    Raises WireError, which names the field. Fields that the type does not have are dropped.
     """
     if value is None:
         return None
-    wish = fields.json_object(value, path)
-    kind = fields.one_of(fields.required(wish, "type", path), f"{path}.type", DEFAULTS)
+    update = fields.json_object(value, path)
+    kind = fields.one_of(fields.required(update, "type", path), f"{path}.type", DEFAULTS)
     base = current if current is not None and current["type"] == kind else DEFAULTS[kind]
     merged = dict(base)
     for key in base:
-        if key in wish and (wish[key] is not None or key == "idle_timeout_ms"):
-            merged[key] = _checked(key, wish[key], f"{path}.{key}")
+        if key in update and (update[key] is not None or key == "idle_timeout_ms"):
+            merged[key] = _checked(key, update[key], f"{path}.{key}")
     return merged
 
 

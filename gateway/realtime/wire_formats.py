@@ -1,4 +1,4 @@
-"""How the Realtime protocol writes audio formats: PCM at 24 kHz, G.711 without a rate."""
+"""Audio formats as the Realtime protocol writes them: PCM at 24 kHz, and G.711 without a rate."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from gateway.realtime import fields
 from sessions.ports import Json, JsonObject
 
 FORMATS: dict[str, AudioFormat] = {"audio/pcm": PCM16_24K, "audio/pcmu": PCMU_8K, "audio/pcma": PCMA_8K}
+# What everything that speaks the protocol takes and gives.
+REALTIME_FORMATS = tuple(FORMATS.values())
 NAMES = {format: name for name, format in FORMATS.items()}
 
 
 def read_format(value: Json, path: str) -> AudioFormat:
-    """The format that a client names. Raises WireError for another type, or a rate that is not the type's own."""
+    """The format that a client names. Raises WireError for an unknown type or another rate than the type's."""
     written = fields.json_object(value, path)
     kind = fields.one_of(fields.required(written, "type", path), f"{path}.type", FORMATS)
     format = FORMATS[kind]
@@ -21,7 +23,7 @@ def read_format(value: Json, path: str) -> AudioFormat:
 
 
 def write_format(format: AudioFormat) -> JsonObject:
-    """The wire object. Raises ValueError for a format that the protocol does not have."""
+    """A format as a wire object. Raises ValueError for a format that the protocol does not have."""
     if format not in NAMES:
         raise ValueError(f"the Realtime protocol has no format {format}")
     if format == PCM16_24K:

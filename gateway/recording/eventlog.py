@@ -1,8 +1,9 @@
-"""The event log of a call, which is also its replay: one JSON object a line, in the order of arrival.
+"""The event log of a call, which can also be replayed: one JSON object per line, in the order of arrival.
 
-The first line is the header `{schema, agent, version, session_id, formats}`. A message is `{at_ms, from, text}`. Sound
-stands in its place as `{at_ms, from, sound: {track, start_sample, samples, until_ms}}`: a contiguous stretch of the raw
-track of that name (`caller`, or an item's id), whose last frame arrived at `until_ms`. Times are ms since the start.
+The first line is the header `{schema, agent, version, session_id, formats}`. A message is `{at_ms, from, text}`.
+Messages that carry sound are replaced by `{at_ms, from, sound: {track, start_sample, samples, until_ms}}`: a contiguous
+stretch of the raw track of that name (`caller`, or an item's id), whose last frame arrived at `until_ms`. Times are
+milliseconds since the start of the call.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import orjson
 
 from audio.formats import AudioFrame
 from gateway.recording.phase import BLOCK_MS, next_due_ms
-from gateway.recording.sink import Late, Sink
+from gateway.recording.sink import DeferredPayload, Sink
 from gateway.recording.tracks import BadSpool
 from gateway.recording.writer import SpoolWriter
+from gateway.runtime.fairness import pause_for_other_threads
 
 EVENTS_FILE = "events.jsonl"
 SCHEMA = 1
 BLOCK_BYTES = 32 * 1024
-STRETCH_MAX_MS = 1000  # a line of sound is closed by then, so that a crash costs little
+STRETCH_MAX_MS = 1000  # longest stretch in one line of sound; a crash loses at most the open line
 LOG_MAX_BYTES = 256 * 1024 * 1024
+LONG_TEXT_BYTES = 64 * 1024  # a longer message is encoded by the writer: 4 MiB of backslashes take 45 ms
+_PIECE_CHARS = 64 * 1024  # of a long message, encoded without a pause
 
 
 class Source(StrEnum):
-    """Whose message it is."""
+    """Who sent a message."""
 
     CALLER = "caller"
     MODEL = "model"
@@ -39,7 +43,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventLogHeader:
-    """What the log is of. `formats` maps a track's side to the text form of its format."""
+    """Says which call the log belongs to. `formats` maps the side of a track to the text form of its format."""
 
     agent: str
     version: str
@@ -49,7 +53,7 @@ class EventLogHeader:
 
 @dataclass(frozen=True, slots=True)
 class LoggedMessage:
-    """A message as it came, or as we sent it."""
+    """A message as it was received or sent."""
 
     at_ms: int
     source: Source
@@ -58,7 +62,7 @@ class LoggedMessage:
 
 @dataclass(frozen=True, slots=True)
 class LoggedSound:
-    """Sound that came, in place of the message that carried it."""
+    """Sound that arrived, in place of the messages that carried it."""
 
     at_ms: int
     source: Source
@@ -72,7 +76,7 @@ Logged: TypeAlias = LoggedMessage | LoggedSound
 
 
 class EventLog:
-    """Writes one call's log; when the disk cannot follow it is incomplete, and the call goes on."""
+    """Writes the log of one call. If the disk is too slow, the log is incomplete and the call goes on."""
 
     def __init__(
         self, writer: SpoolWriter, sink: Sink, header: EventLogHeader, *, with_sound: bool, started_ms: int
@@ -94,28 +98,31 @@ class EventLog:
             "formats": dict(header.formats),
         }
         self._head = orjson.dumps(first) + b"\n"
-        self._lines: list[bytes] = []
+        self._lines: list[_Line] = []
         self._waiting_bytes = 0
-        self._begun = False  # whether the writer has taken a block
+        self._begun = False  # whether the writer has accepted a block
 
     @property
     def complete(self) -> bool:
-        """Whether all so far is in the log, as far as is known."""
+        """Whether the log holds everything so far, as far as is known."""
         return self._complete and self._sink.failed is None
 
     def message(self, source: Source, text: str | bytes, at_ms: int) -> None:
-        """Note a message; it must carry no sound, which belongs to `sound`. `at_ms` is on the monotonic clock."""
+        """Add a message without sound; sound is passed to `sound`. `at_ms` is on the monotonic clock."""
         self._close_stretches()
-        words = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        self._add({"at_ms": at_ms - self._started_ms, "from": source.value, "text": words})
+        if len(text) > LONG_TEXT_BYTES and isinstance(text, bytes):
+            self._append(_LongLine(at_ms - self._started_ms, source, text))
+        else:
+            decoded = text if isinstance(text, str) else text.decode("utf-8", "replace")
+            self._add({"at_ms": at_ms - self._started_ms, "from": source.value, "text": decoded})
         self.tick(at_ms)
 
     def sound(self, source: Source, track: str, frame: AudioFrame, at_ms: int) -> None:
-        """Note sound; frames that follow each other become one line."""
+        """Add a frame of sound; consecutive frames share a line."""
         if not self._with_sound:
             return
         stretch = self._open.get(source)
-        if stretch is not None and stretch.goes_on(track, frame, at_ms):
+        if stretch is not None and stretch.continues_with(track, frame, at_ms):
             stretch.until_ms = at_ms
             stretch.next_sample += frame.samples
         else:
@@ -125,12 +132,12 @@ class EventLog:
             self._hand_over(at_ms)
 
     def tick(self, at_ms: int) -> None:
-        """Hand over what has waited long enough, or is much."""
+        """Pass the waiting lines to the writer if they are due, or if they fill a block."""
         if at_ms >= self._due_ms or self._waiting_bytes >= BLOCK_BYTES:
             self._hand_over(at_ms)
 
     def close(self, at_ms: int) -> None:
-        """Hand over the rest; what comes later is dropped."""
+        """Pass the rest to the writer; later messages and sound are dropped."""
         self._close_stretches()
         self._hand_over(at_ms)
         self._closed = True
@@ -154,36 +161,66 @@ class EventLog:
     def _add(self, line: dict[str, Any]) -> None:
         try:
             written = orjson.dumps(line)
-        except orjson.JSONEncodeError:  # half a surrogate pair has no UTF-8
+        except orjson.JSONEncodeError:  # half a surrogate pair cannot be encoded as UTF-8
             self._complete = False
             return
-        self._lines.append(written)
-        self._waiting_bytes += len(written) + 1
+        self._append(written)
+
+    def _append(self, line: _Line) -> None:
+        self._lines.append(line)
+        self._waiting_bytes += len(line) + 1
 
     def _hand_over(self, at_ms: int) -> None:
         self._due_ms = next_due_ms(self._started_ms, BLOCK_MS, at_ms)
-        lines, self._lines, self._waiting_bytes = self._lines, [], 0
+        lines, self._lines = self._lines, []
+        block_bytes, self._waiting_bytes = self._waiting_bytes, 0
         if self._closed or not (lines or not self._begun):
             return
-        block = b"".join([line + b"\n" for line in lines])
-        if self._log_bytes + len(block) > LOG_MAX_BYTES:
+        if self._log_bytes + block_bytes > LOG_MAX_BYTES:
             self._closed, self._complete = True, False
-        elif self._writer.append(self._sink, [(EVENTS_FILE, Late(partial(_headed, self._head, block), len(block)))]):
+        elif self._writer.append(
+            self._sink, [(EVENTS_FILE, DeferredPayload(partial(_block, self._head, lines), block_bytes))]
+        ):
             self._begun = True
-            self._log_bytes += len(block)
+            self._log_bytes += block_bytes
         else:
             self._complete = False
-            if not self._begun:  # without its first messages a log is of little use
+            if not self._begun:  # a log without its first messages is of little use
                 self._closed = True
 
 
-def _headed(head: bytes, block: bytes, before: Mapping[str, int], whole: bool) -> bytes:
-    """A block, behind the log's header where the file is new."""
-    return block if before[EVENTS_FILE] else head + block
+class _LongLine:
+    """The line of a long message, which the writer's thread encodes in pieces, so that the calls go on meanwhile."""
+
+    def __init__(self, at_ms: int, source: Source, text: bytes) -> None:
+        self._head = f'{{"at_ms":{at_ms},"from":"{source.value}","text":"'.encode()
+        self._text = text
+
+    def __len__(self) -> int:
+        """An estimate: JSON within a JSON string takes at most twice its bytes."""
+        return len(self._head) + 2 * len(self._text)
+
+    def written(self) -> bytes:
+        """The line, encoded."""
+        text = self._text.decode("utf-8", "replace")
+        line = bytearray(self._head)
+        for begin in range(0, len(text), _PIECE_CHARS):
+            line += orjson.dumps(text[begin : begin + _PIECE_CHARS])[1:-1]
+            pause_for_other_threads()
+        return bytes(line + b'"}')
+
+
+_Line: TypeAlias = bytes | _LongLine
+
+
+def _block(head: bytes, lines: list[_Line], before: Mapping[str, int], whole: bool) -> bytes:
+    """The lines, preceded by the header if the file is new."""
+    written = [line.written() if isinstance(line, _LongLine) else line for line in lines]
+    return b"".join([b"" if before[EVENTS_FILE] else head, *(line + b"\n" for line in written)])
 
 
 class _OpenStretch:
-    """Sound whose line is not written yet."""
+    """A stretch of sound whose line is not written yet."""
 
     __slots__ = ("at_ms", "next_sample", "start_sample", "track", "until_ms")
 
@@ -194,13 +231,13 @@ class _OpenStretch:
         self.at_ms = at_ms
         self.until_ms = at_ms
 
-    def goes_on(self, track: str, frame: AudioFrame, at_ms: int) -> bool:
-        """Whether this frame follows directly."""
+    def continues_with(self, track: str, frame: AudioFrame, at_ms: int) -> bool:
+        """Whether this frame directly follows the stretch and belongs to the same line."""
         return frame.start_sample == self.next_sample and track == self.track and at_ms - self.at_ms < STRETCH_MAX_MS
 
 
 def read_event_log(path: Path) -> tuple[EventLogHeader, list[Logged]]:
-    """Read a log, sorted by arrival; a last line that a crash cut short is skipped. Raises BadSpool, OSError."""
+    """Read a log in order of arrival; skips an incomplete last line, as after a crash. Raises BadSpool, OSError."""
     lines = path.read_bytes().split(b"\n")
     events: list[Logged] = []
     try:
@@ -216,8 +253,8 @@ def read_event_log(path: Path) -> tuple[EventLogHeader, list[Logged]]:
                     if number != len(lines):
                         raise
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise BadSpool(f"{path} is no event log: {error}") from error
-    # A line of sound is written when its stretch ends, but stands for when it began.
+        raise BadSpool(f"{path} is not an event log: {error}") from error
+    # A line of sound is written when its stretch ends, but its time is when the stretch began.
     return header, sorted(events, key=lambda event: event.at_ms)
 
 

@@ -1,8 +1,8 @@
-"""Makes the stereo recording of a finished call, caller left and agent right, as it was heard.
+"""Makes the stereo recording of a finished call as it was heard: the caller left, the agent right.
 
-Runs as a program of its own, at low priority, so that no running call feels it:
-`python -m gateway.recording.finish JOB.json...` prints one JSON line a job, `{job, rate_hz, duration_ms, complete}` or
-`{job, error, passing}` (`passing`: the disk may be well again later). A job is
+Runs as a separate program at low priority, so that it does not disturb running calls:
+`python -m gateway.recording.finish JOB.json...` prints one JSON line per job, `{job, rate_hz, duration_ms, complete}`
+or `{job, error, passing}` (`passing`: the same job may succeed later). A job file holds
 `{folder, out, format, played: [[item_id, begin_ms, heard_ms]...]}`; format is flac or wav.
 """
 
@@ -24,8 +24,8 @@ from audio.formats import AudioFormat, Coding
 from audio.g711 import decode
 from audio.mixing import Placed, RunReader, mix_stereo
 from audio.resampling import resample_in_place
+from gateway.blobs.disk import passes
 from gateway.guard import Boundary
-from gateway.recording.disk import passes
 from gateway.recording.placing import Placement, common_rate_hz, place_agent, place_caller
 from gateway.recording.tracks import (
     AGENT,
@@ -45,7 +45,7 @@ FORMATS = ("flac", "wav")
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came out. `complete` is False where sound is missing that the index or the spans promise."""
+    """The result. `complete` is False if sound is missing that the index or the played spans mention."""
 
     rate_hz: int
     duration_ms: int
@@ -53,19 +53,19 @@ class Finished:
 
 
 class Track:
-    """One raw track, read wherever it is asked for."""
+    """Reads one raw track, at any offset."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY) if path.exists() else None
         self.file_bytes = 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
 
     def pcm16(self, ranges: Iterable[tuple[int, int]], format: AudioFormat) -> Iterator[bytes]:
-        """The sound of these byte ranges as PCM16, in pieces."""
+        """Yield the sound of these byte ranges as PCM16, in pieces of at most PIECE_SAMPLES."""
         assert self._descriptor is not None
         piece_bytes = PIECE_SAMPLES * format.sample_bytes
         for offset, length in ranges:
@@ -75,21 +75,21 @@ class Track:
                 yield payload if format.coding is Coding.PCM16 else decode(payload, format.coding)
 
     def placed(self, placement: Placement, rate_hz: int) -> Placed:
-        """A placement with its sound behind it."""
+        """A placement together with a reader of its sound, resampled to `rate_hz`."""
         pieces = self.pcm16(placement.ranges, placement.format)
         reader = RunReader(resample_in_place(pieces, placement.format.rate_hz, rate_hz))
         return Placed(reader, placement.start_sample, placement.samples)
 
 
 class SoundOut(io.FileIO):
-    """The file that soundfile writes into; it remembers why the disk refused it, which soundfile does not tell."""
+    """The file that soundfile writes to. It keeps the disk's error, which soundfile does not report."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+b")
         self.refusal: OSError | None = None
 
     def write(self, payload: Any) -> int:
-        """Write all of it; less than that stands for a refusal."""
+        """Write the whole payload; fewer bytes than that mean that the disk refused."""
         rest = memoryview(payload).cast("B")
         written = 0
         try:
@@ -101,13 +101,13 @@ class SoundOut(io.FileIO):
 
 
 def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpan]) -> Finished:
-    """Make the recording of a call's folder at `out`, or no file where nothing sounded; the folder stays as it is.
+    """Make the recording of a call's folder at `out`; no file if there was no sound. The folder is not changed.
 
-    Holds some seconds of sound in memory, however long the call. Raises BadSpool, OSError, ValueError; and where the
-    file cannot be written for another reason, what soundfile raises.
+    Holds only some seconds of sound in memory, however long the call was. Raises BadSpool, OSError, ValueError, and
+    soundfile's own errors if the file cannot be written for another reason.
     """
     if file_format not in FORMATS:
-        raise ValueError(f"{file_format!r} is no format for a recording; take one of {', '.join(FORMATS)}")
+        raise ValueError(f"{file_format!r} is not a format for a recording; use one of {', '.join(FORMATS)}")
     _, runs = read_index(folder / INDEX_FILE)
     caller, agent = Track(folder / CALLER_FILE), Track(folder / AGENT_FILE)
     try:
@@ -122,7 +122,7 @@ def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpa
         caller.close()
         agent.close()
     if not samples:
-        out.unlink(missing_ok=True)  # FLAC writes its header with the first sample, and without it is no file
+        out.unlink(missing_ok=True)  # FLAC writes its header with the first sample; without it the file is invalid
     complete = all(run.offset_bytes <= (caller if run.track == CALLER else agent).file_bytes for run in runs) and {
         span.item_id for span in spans
     } <= {stretch.run.item_id for stretch in spoken}
@@ -130,8 +130,8 @@ def finish(folder: Path, out: Path, file_format: str, played: Iterable[PlayedSpa
 
 
 def _write(out: Path, file_format: str, rate_hz: int, blocks: Iterable[bytes]) -> int:
-    """Write a file and bring it onto the disk; how many samples. A file that the disk refuses is removed."""
-    out.unlink(missing_ok=True)  # an earlier try's file may be linked from elsewhere
+    """Write the file and return its number of samples. A file that the disk refuses is removed."""
+    out.unlink(missing_ok=True)  # the blob store may hold a link to the file of an earlier attempt
     samples = 0
     target = SoundOut(out)
     try:
@@ -141,13 +141,13 @@ def _write(out: Path, file_format: str, rate_hz: int, blocks: Iterable[bytes]) -
             for block in blocks:
                 file.buffer_write(block, "int16")
                 samples += len(block) // 4
-        if target.refusal is not None:  # in what is written at the end
+        if target.refusal is not None:  # soundfile does not report a refusal of the last bytes
             raise target.refusal
         target.close()
     except BaseException:
         with suppress(OSError):
             target.close()
-        out.unlink(missing_ok=True)  # half a recording would take the room that the whole one needs
+        out.unlink(missing_ok=True)  # half a recording would take the space that the whole one needs
         if target.refusal is not None:
             raise target.refusal from None
         raise
@@ -155,7 +155,7 @@ def _write(out: Path, file_format: str, rate_hz: int, blocks: Iterable[bytes]) -
 
 
 def run_job(path: Path) -> dict[str, Any]:
-    """Do one job, and tell how it went."""
+    """Do one job and return its result line; never raises."""
     faults: list[BaseException] = []
     with Boundary(faults.append):
         job = orjson.loads(path.read_bytes())
@@ -167,7 +167,7 @@ def run_job(path: Path) -> dict[str, Any]:
 
 
 def main(paths: list[str]) -> int:
-    """Do the jobs one after another; 0 once all were tried, 1 when nobody listens any more, 2 when none was given."""
+    """Do the jobs one after another. Returns 0 if all were tried, 1 if nobody reads the output, 2 without any job."""
     if not paths:
         sys.stderr.write("usage: python -m gateway.recording.finish JOB.json...\n")
         return 2
@@ -178,7 +178,7 @@ def main(paths: list[str]) -> int:
         try:
             os.write(sys.stdout.fileno(), line)
         except BrokenPipeError:
-            return 1  # the server is gone; the next one does all of it again
+            return 1  # the server is gone; the next one does all jobs again
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Has stereo files made of calls that are over: by a program of its own beside the serving core, or right here."""
+"""Has the stereo files of finished calls made: by a separate program, or in this process."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 
 import orjson
 
-from gateway.programs import start
+from gateway.runtime.programs import start
 
 log = logging.getLogger("patchbay.recording")
 
 
-def make_here(job_files: Iterable[str]) -> list[dict[str, Any]]:
-    """Do the program's work in this process; one result a job, as `gateway.recording.finish` describes it."""
-    from gateway.recording.finish import run_job  # brings soundfile, which serving does without
+def make_in_process(job_files: Iterable[str]) -> list[dict[str, Any]]:
+    """Do the program's work in this process; returns one result per job, as `gateway.recording.finish` describes it."""
+    from gateway.recording.finish import run_job  # imports soundfile, which the server does not need
 
     return [run_job(Path(path)) for path in job_files]
 
 
-async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[str, Any]]:
-    """Run the program on these jobs, and end it after so long; the results that it lived to tell, and nothing else."""
-    if not job_files:  # the disk took none
+async def make_in_program(job_files: Collection[str], timeout_s: float) -> list[dict[str, Any]]:
+    """Run the program on these jobs, at most for `timeout_s`; returns the results that it reported until then."""
+    if not job_files:  # no job file could be written
         return []
     try:
         program = await start(
@@ -37,7 +37,7 @@ async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[
             *job_files,
             env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENBLAS_NUM_THREADS": "1"},
         )
-    except OSError as error:  # no memory, no descriptor: as if it had died
+    except OSError as error:  # no memory or no descriptor: the same as a program that crashed
         log.error("the program that makes recordings cannot be started", extra={"reason": error.strerror})
         return []
     assert program.stdout is not None
@@ -56,7 +56,7 @@ async def make_apart(job_files: Collection[str], timeout_s: float) -> list[dict[
 
 
 def _result(line: bytes) -> dict[str, Any] | None:
-    """A line that the program printed; a library in it may print lines too."""
+    """The result in a line that the program printed; None for others, because a library may print lines too."""
     try:
         result = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,6 +1,6 @@
-"""Where spooled sound belongs on the recording's timeline: pure sums over runs and spans, no sound is touched.
+"""Computes where spooled sound belongs on the recording's timeline, from runs and spans; it reads no sound.
 
-Positions and lengths are in samples of the recording's rate.
+Positions and lengths are in samples at the recording's rate.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from audio.formats import AudioFormat
 from gateway.recording.tracks import LONGEST_MS, Stretch
 from sessions.record import PlayedSpan
 
-DEFAULT_RATE_HZ = 8000  # of a recording in which nothing sounds
-JOIN_MAX_MS = 80  # a smaller gap between runs that follow each other is the clocks', not the caller's
-PULL_MAX_MS = 10_000  # how far a burst of late sound may reach back in time
+DEFAULT_RATE_HZ = 8000  # of a recording without sound
+JOIN_MAX_MS = 80  # up to this, a gap between consecutive runs comes from clock drift, not from the caller
+PULL_MAX_MS = 10_000  # how far a burst of late sound may be moved back in time
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Sound in its place: byte ranges (offset, length) of a track's file, one after another, all in one format."""
+    """Sound with its position: consecutive byte ranges (offset, length) of a track's file, all in one format."""
 
     start_sample: int
     samples: int
@@ -28,21 +28,21 @@ class Placement:
 
     @property
     def end_sample(self) -> int:
-        """The first sample after it."""
+        """The position of the first sample after it."""
         return self.start_sample + self.samples
 
 
 def common_rate_hz(stretches: Iterable[Stretch]) -> int:
-    """The highest rate of all."""
+    """The highest sample rate of all stretches."""
     return max((stretch.run.format.rate_hz for stretch in stretches), default=DEFAULT_RATE_HZ)
 
 
 def place_caller(stretches: Sequence[Stretch], rate_hz: int) -> list[Placement]:
-    """Lay the caller's runs where they were spoken, none upon another.
+    """Place the caller's runs where they were spoken, without overlap.
 
-    A run is known by when it arrived. After a stall of the network sound arrives in a burst, each run at once with the
-    next: going backward, each is pulled ahead of its successor. A caller who sends faster than one can speak is laid
-    end to end.
+    Only the time of arrival of a run is known. After a stall of the network, several runs arrive in one burst.
+    Therefore, from the last run to the first, each run that would overlap the next one is moved back in time. Runs
+    that a caller sends faster than real time are placed end to end.
     """
     lengths = [stretch.samples * rate_hz // stretch.run.format.rate_hz for stretch in stretches]
     arrivals = [stretch.run.at_ms * rate_hz // 1000 for stretch in stretches]
@@ -66,7 +66,7 @@ def place_caller(stretches: Sequence[Stretch], rate_hz: int) -> list[Placement]:
 
 
 def place_agent(stretches: Sequence[Stretch], played: Iterable[PlayedSpan], rate_hz: int) -> list[Placement]:
-    """Lay each item of the agent where it was heard, cut to what was heard of it; what nobody heard is left out."""
+    """Place each item of the agent where it was heard, cut to the part that was heard; unheard items are left out."""
     items: dict[str | None, list[Stretch]] = {}
     for stretch in stretches:
         items.setdefault(stretch.run.item_id, []).append(stretch)
@@ -86,7 +86,7 @@ def place_agent(stretches: Sequence[Stretch], played: Iterable[PlayedSpan], rate
 
 
 def unrecorded_spans(agent: Sequence[Stretch], caller: Sequence[Stretch], recorded: Set[str]) -> list[PlayedSpan]:
-    """What was heard of items that a lost server had not recorded yet: from their arrival to the last that is known."""
+    """Spans for items that no stored turn of a lost server has: from their arrival to the end of all known sound."""
     if not agent:
         return []
     last_ms = max(stretch.run.at_ms + stretch.run.format.ms_of(stretch.samples) for stretch in caller or agent)
@@ -98,7 +98,7 @@ def unrecorded_spans(agent: Sequence[Stretch], caller: Sequence[Stretch], record
 
 
 def _follows(before: Stretch, stretch: Stretch) -> bool:
-    """Whether a run goes on, sample for sample, where the one before it in the file ended."""
+    """Whether a run continues, sample for sample, the run before it in the file."""
     return (
         stretch.run.format == before.run.format
         and stretch.run.start_sample == before.run.start_sample + before.samples
@@ -107,7 +107,7 @@ def _follows(before: Stretch, stretch: Stretch) -> bool:
 
 
 def _join(placed: list[Placement], stretch: Stretch, rate_hz: int) -> None:
-    """Lengthen the last placement by a run, so that the resampler sees no seam."""
+    """Extend the last placement by a run, so that the resampler gets one continuous stretch."""
     last = placed[-1]
     ((offset, length),) = last.ranges
     ranges = ((offset, length + stretch.payload_bytes),)
@@ -116,7 +116,7 @@ def _join(placed: list[Placement], stretch: Stretch, rate_hz: int) -> None:
 
 
 def _merged(stretches: Iterable[Stretch]) -> list[Placement]:
-    """An item's runs on the item's own timeline and in its own rate, those that follow each other made one."""
+    """An item's runs on the item's timeline, at their own rate; consecutive runs are merged."""
     merged: list[Placement] = []
     for stretch in sorted(stretches, key=lambda stretch: stretch.run.start_sample):
         run, samples = stretch.run, stretch.samples

@@ -1,7 +1,7 @@
-"""The raw sound of one running call, both tracks as received; twice for every 20 ms, so it does next to nothing.
+"""Spools the raw sound of one running call, both tracks as received. It runs for each frame, so it must be cheap.
 
-Payloads are gathered as they are, without copying, and handed to the writer's thread every two seconds of the call's
-own time, or sooner when there is much. Each block says where its sound belongs: one that is lost costs no other.
+Payloads are gathered without copying and passed to the writer's thread every two seconds after the call's start, or
+earlier if they fill a block. Each block says where its sound belongs, so a lost block does not affect the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from audio.formats import AudioFormat, AudioFrame
 from audio.runs import FrameRun
 from gateway.recording.phase import BLOCK_MS, next_due_ms
-from gateway.recording.sink import Late, Part, Sink
+from gateway.recording.sink import DeferredPayload, Part, Sink
 from gateway.recording.tracks import (
     AGENT,
     AGENT_FILE,
@@ -27,15 +27,15 @@ from gateway.recording.tracks import (
 )
 from gateway.recording.writer import SpoolWriter
 
-BLOCK_BYTES = 128 * 1024  # more than a block of any format that a call brings: each block costs the thread a turn
-LINE_BYTES = 160  # of the index, about
+BLOCK_BYTES = 128 * 1024  # more than two seconds of any format, because each block takes time of the writer's thread
+LINE_BYTES = 160  # about the length of a line of the index
 FILE_OF = {CALLER: CALLER_FILE, AGENT: AGENT_FILE}
-DRIFT_MAX_MS = 60  # between the clock of arrival and that of the samples, before a new run is begun
-CALL_MAX_BYTES = 2 * 1024**3  # of one track on the disk
+DRIFT_MAX_MS = 60  # with more drift between arrival and sample count, a new run begins
+CALL_MAX_BYTES = 2 * 1024**3  # of each track on the disk
 
 
 class CallSpool:
-    """Spools one call's sound; when the disk cannot follow, the recording is incomplete and the call goes on."""
+    """Spools one call's sound. If the disk is too slow, the recording is incomplete and the call goes on."""
 
     __slots__ = (
         "_agent",
@@ -57,8 +57,8 @@ class CallSpool:
         self._started_ms = started_ms
         self._due_ms = started_ms + BLOCK_MS
         self._head = header_line(header)
-        self._begun = False  # whether the writer has taken a block
-        self._lines: list[_Line] = []  # of the index, for the sound that waits
+        self._begun = False  # whether the writer has accepted a block
+        self._lines: list[_Line] = []  # lines of the index for the sound that waits
         self._caller = _Track(CALLER)
         self._agent = _Track(AGENT)
         self._stopped = False
@@ -66,11 +66,11 @@ class CallSpool:
 
     @property
     def complete(self) -> bool:
-        """Whether all sound so far is spooled, as far as is known."""
+        """Whether no sound has been lost so far, as far as is known."""
         return self._complete and self._sink.failed is None
 
     def caller(self, frame: AudioFrame, at_ms: int) -> None:
-        """Take sound of the caller that arrived at `at_ms` on the monotonic clock."""
+        """Add a frame of the caller that arrived at `at_ms` on the monotonic clock."""
         track = self._caller
         if (
             frame.start_sample != track.next_sample
@@ -79,7 +79,7 @@ class CallSpool:
         ):
             self._begin(track, None, frame, at_ms)
         elif not track.waiting:
-            self._go_on(track, track.expected_ms(frame.start_sample))
+            self._continue_run(track, track.expected_ms(frame.start_sample))
         payload = frame.payload
         payload_bytes = len(payload)
         track.next_sample = frame.start_sample + payload_bytes // track.sample_bytes
@@ -89,7 +89,7 @@ class CallSpool:
             self._hand_over(at_ms)
 
     def agent(self, frame: AudioFrame, item_id: str, at_ms: int) -> None:
-        """Take sound of an item of the agent that arrived at `at_ms` on the monotonic clock."""
+        """Add a frame of an item of the agent that arrived at `at_ms` on the monotonic clock."""
         track = self._agent
         if (
             frame.start_sample != track.next_sample
@@ -98,7 +98,7 @@ class CallSpool:
         ):
             self._begin(track, item_id, frame, at_ms)
         elif not track.waiting:
-            self._go_on(track, at_ms)
+            self._continue_run(track, at_ms)
         payload = frame.payload
         payload_bytes = len(payload)
         track.next_sample = frame.start_sample + payload_bytes // track.sample_bytes
@@ -108,24 +108,24 @@ class CallSpool:
             self._hand_over(at_ms)
 
     def caller_run(self, run: FrameRun) -> None:
-        """Take frames of the caller that followed each other, each with the time of its arrival."""
+        """Add consecutive frames of the caller, each with the time of its arrival."""
         track = self._caller
         last_sample = run.start_sample + run.samples - len(run.payloads[-1]) // run.format.sample_bytes
         in_time = track.in_time(run.start_sample, run.at_ms[0]) and track.in_time(last_sample, run.at_ms[-1])
-        if in_time and track.goes_on(run):
+        if in_time and track.continues_with(run):
             if not track.waiting:
-                self._go_on(track, track.expected_ms(run.start_sample))
+                self._continue_run(track, track.expected_ms(run.start_sample))
             self._take_run(track, run)
             return
-        for frame, at_ms in run.frames():  # there is a gap somewhere in it
+        for frame, at_ms in run.frames():  # there is a gap somewhere in the run
             self.caller(frame, at_ms)
 
     def agent_run(self, run: FrameRun, item_id: str) -> None:
-        """Take frames of an item of the agent that followed each other."""
+        """Add consecutive frames of an item of the agent, each with the time of its arrival."""
         track = self._agent
-        if item_id == track.item_id and track.goes_on(run):
+        if item_id == track.item_id and track.continues_with(run):
             if not track.waiting:
-                self._go_on(track, run.at_ms[0])
+                self._continue_run(track, run.at_ms[0])
             self._take_run(track, run)
             return
         for frame, at_ms in run.frames():
@@ -139,12 +139,12 @@ class CallSpool:
             self._hand_over(run.at_ms[-1])
 
     def tick(self, at_ms: int) -> None:
-        """Hand over what has waited long enough, in a call where nothing sounds."""
+        """Pass the waiting sound to the writer if it is due; for calls in which no frame arrives."""
         if at_ms >= self._due_ms:
             self._hand_over(at_ms)
 
     def close(self, at_ms: int) -> None:
-        """Hand over the rest; what comes later is dropped."""
+        """Pass the rest to the writer; later sound is dropped."""
         self._hand_over(at_ms)
         self._stopped = True
 
@@ -160,8 +160,8 @@ class CallSpool:
         self._lines.append(_Line(run, new=True))
         track.begin(run, at_ms)
 
-    def _go_on(self, track: _Track, at_ms: int) -> None:
-        """A block begins in the middle of a run; should the one before it be lost, this one's sound has its place."""
+    def _continue_run(self, track: _Track, at_ms: int) -> None:
+        """Note where a block begins inside a run, so that its sound has a place even if the block before it is lost."""
         assert track.format is not None
         run = Run(track.name, track.item_id, 0, track.next_sample, at_ms - self._started_ms, track.format)
         self._lines.append(_Line(run, new=False))
@@ -180,13 +180,13 @@ class CallSpool:
         parts: list[Part] = [
             (name, payloads) for name, payloads in ((CALLER_FILE, caller), (AGENT_FILE, agent)) if payloads
         ]
-        parts.append((INDEX_FILE, Late(partial(_index, self._head, lines), LINE_BYTES * (len(lines) + 1))))
+        parts.append((INDEX_FILE, DeferredPayload(partial(_index, self._head, lines), LINE_BYTES * (len(lines) + 1))))
         if self._writer.append(self._sink, parts):
             self._begun = True
             self._caller.handed_bytes += caller_bytes
             self._agent.handed_bytes += agent_bytes
             return
-        # Refused: the runs of this block never were, and the next frame of each track begins a new one.
+        # The block was refused, so its runs do not exist; the next frame of each track begins a new run.
         self._complete = False
         self._caller.forget_run()
         self._agent.forget_run()
@@ -200,14 +200,14 @@ class CallSpool:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A run that begins in a block, `offset_bytes` after the block's own begin, or goes on in it (not `new`)."""
+    """A run that begins in a block (`new`) or continues in it; `offset_bytes` counts from the block's begin."""
 
     run: Run
     new: bool
 
 
 def _index(head: bytes, lines: Sequence[_Line], before: Mapping[str, int], whole: bool) -> bytes:
-    """What a block adds to the index, whose first line is the head. In a whole recording a run needs one line only."""
+    """The lines that a block adds to the index, after `head` in a new file. Without lost blocks a run has one line."""
     written = [b"" if before[INDEX_FILE] else head]
     for line in lines:
         offset_bytes = before[FILE_OF[line.run.track]]
@@ -217,7 +217,7 @@ def _index(head: bytes, lines: Sequence[_Line], before: Mapping[str, int], whole
 
 
 class _Track:
-    """One side's sound that is not handed over yet, and the run it belongs to."""
+    """The sound of one track that waits for the writer, and the run that it belongs to."""
 
     __slots__ = (
         "at_ms",
@@ -240,14 +240,14 @@ class _Track:
         self.handed_bytes = 0
         self.format: AudioFormat | None = None
         self.item_id: str | None = None
-        self.next_sample = -1  # no frame begins there
+        self.next_sample = -1  # no frame has this position
         self.start_sample = 0
         self.at_ms = 0
         self.rate_hz = 1
         self.sample_bytes = 1
 
     def begin(self, run: Run, at_ms: int) -> None:
-        """A new run: the sums for its frames start from here."""
+        """Begin a run; the positions and times of its frames are counted from here."""
         self.format = run.format
         self.item_id = run.item_id
         self.start_sample = run.start_sample
@@ -256,23 +256,23 @@ class _Track:
         self.sample_bytes = run.format.sample_bytes
 
     def in_time(self, start_sample: int, at_ms: int) -> bool:
-        """Whether sound from this sample on came when the run so far makes one expect it."""
+        """Whether sound at this sample arrived when it was expected, within DRIFT_MAX_MS."""
         drift_ms = at_ms - self.at_ms - (start_sample - self.start_sample) * 1000 // self.rate_hz
         return -DRIFT_MAX_MS <= drift_ms <= DRIFT_MAX_MS
 
     def expected_ms(self, start_sample: int) -> int:
-        """When sound from this sample on should come, by the run so far."""
+        """When sound at this sample is expected to arrive, counted from the run's begin."""
         return self.at_ms + (start_sample - self.start_sample) * 1000 // self.rate_hz
 
-    def goes_on(self, run: FrameRun) -> bool:
-        """Whether these frames follow on what came before, in the same format."""
+    def continues_with(self, run: FrameRun) -> bool:
+        """Whether these frames directly follow the last one, in the same format."""
         return run.start_sample == self.next_sample and run.format == self.format
 
     def forget_run(self) -> None:
-        """Make the next frame begin a new run."""
+        """Let the next frame begin a new run."""
         self.next_sample = -1
 
     def take(self) -> list[bytes]:
-        """Hand out what waits; nothing remains."""
+        """Remove and return the waiting payloads."""
         taken, self.waiting, self.waiting_bytes = self.waiting, [], 0
         return taken

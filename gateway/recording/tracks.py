@@ -1,8 +1,8 @@
-"""The raw tracks of a call as they lie in its folder, and their index: which bytes are which samples, from when.
+"""The raw tracks in a call's folder, and their index, which maps the bytes to samples and to the time of arrival.
 
-`caller.raw` and `agent.raw` hold payload bytes as received. `tracks.jsonl` begins with a header line and has a line for
-each run: a stretch of one track, in one format, without a hole; for the agent also of one item. A run reaches to the
-next run of its track, the last one to the end of the file.
+`caller.raw` and `agent.raw` hold the payload bytes as received. `tracks.jsonl` has a header line and then one line for
+each run: a stretch of one track without a gap, in one format, and for the agent of one item. A run ends where the next
+run of its track begins, the last run at the end of the file.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CALLER_FILE = "caller.raw"
 AGENT_FILE = "agent.raw"
 INDEX_FILE = "tracks.jsonl"
 SCHEMA = 1
-LONGEST_MS = 48 * 3_600_000  # of a call: a spoilt number must not make a recording of a thousand years
+LONGEST_MS = 48 * 3_600_000  # of a call: a corrupted number must not make a recording of a thousand years
 
 
 class BadSpool(VoiceError):
-    """A call's folder cannot be read as what it should be; the message names it."""
+    """A file in a call's folder does not have the expected form; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracksHeader:
-    """Whose tracks these are, and what shall become of them."""
+    """Says which session the tracks belong to, and what is to be made of them."""
 
     tenant: str
     session_id: str
@@ -42,13 +42,13 @@ class TracksHeader:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where a stretch of sound begins: in the track's file, on its stream's timeline, and in the call's time."""
+    """Says where a stretch of sound begins: in the track's file, on its stream's timeline, and in the call's time."""
 
     track: str  # CALLER or AGENT
     item_id: str | None  # the agent's item; None for the caller
     offset_bytes: int
-    start_sample: int  # of the caller's stream, or of the item
-    at_ms: int  # since the call's start, on arrival
+    start_sample: int  # on the timeline of the caller's stream, or of the item
+    at_ms: int  # the arrival, since the call's start
     format: AudioFormat
 
 
@@ -99,7 +99,7 @@ def run_line(run: Run) -> bytes:
 
 
 def read_index(path: Path) -> tuple[TracksHeader, list[Run]]:
-    """Read an index, up to a last line that a crash cut short. Raises BadSpool, OSError."""
+    """Read an index; an incomplete last line, as after a crash, is skipped. Raises BadSpool, OSError."""
     lines = path.read_bytes().split(b"\n")
     try:
         header = _header(orjson.loads(lines[0]))
@@ -112,17 +112,17 @@ def read_index(path: Path) -> tuple[TracksHeader, list[Run]]:
                     if number != len(lines):
                         raise
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise BadSpool(f"{path} is no index of a call's tracks: {error}") from error
+        raise BadSpool(f"{path} is not an index of a call's tracks: {error}") from error
     return header, runs
 
 
 def stretches(runs: Sequence[Run], track: str, file_bytes: int) -> list[Stretch]:
-    """One track's runs with their lengths, cut to what the file of so many bytes really holds."""
-    own = [run for run in runs if run.track == track]
-    if not own:
+    """One track's runs with their lengths, limited to the `file_bytes` that the file really has."""
+    of_track = [run for run in runs if run.track == track]
+    if not of_track:
         return []
-    ends = [run.offset_bytes for run in own[1:]] + [file_bytes]
-    found = [Stretch(run, min(end, file_bytes) - run.offset_bytes) for run, end in zip(own, ends, strict=True)]
+    ends = [run.offset_bytes for run in of_track[1:]] + [file_bytes]
+    found = [Stretch(run, min(end, file_bytes) - run.offset_bytes) for run, end in zip(of_track, ends, strict=True)]
     return [stretch for stretch in found if stretch.samples > 0]
 
 
@@ -147,7 +147,7 @@ def _run(parsed: dict[str, Any]) -> Run:
         format=parse_format(parsed["format"]),
     )
     if run.track not in (CALLER, AGENT) or not isinstance(run.item_id, str | None):
-        raise ValueError(f"a run is of track {run.track!r}, item {run.item_id!r}")
+        raise ValueError(f"a run has the track {run.track!r} and the item {run.item_id!r}")
     if min(run.offset_bytes, run.start_sample) < 0 or abs(run.at_ms) > LONGEST_MS:
-        raise ValueError("a run is in no place of a call")
+        raise ValueError("a run lies outside any call")
     return run

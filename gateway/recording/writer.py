@@ -1,9 +1,9 @@
-"""One thread that writes what calls spool: a bounded queue of blocks, each for the files of one call's folder.
+"""The thread that writes the spools of calls: its bounded queue holds blocks, each for files of one call's folder.
 
-When the queue is full a block is refused, and its call knows. The thread is woken for many blocks at once, and rests
-after a few of them: each waking, and each system call, takes the interpreter from the event loop for a moment, and
-what piled up behind a slow disk must not come down on the calls in one piece. Files stay open until their call ends,
-as far as `sink.MAX_OPEN_FILES`.
+If the queue is full, a block is refused, and its call notes that. Each wake-up of the thread and each system call takes
+the interpreter lock from the event loop for a moment. Therefore the thread is woken for many blocks at once, and
+pauses after a few blocks, so that a backlog behind a slow disk does not delay the calls. Files stay open until their
+call ends, at most `sink.MAX_OPEN_FILES` of them.
 """
 
 from __future__ import annotations
@@ -23,60 +23,60 @@ from gateway.guard import Boundary, place_of
 from gateway.recording.sink import OpenFiles, Part, Sink, size_of
 
 QUEUE_MAX_BYTES = 64 * 1024 * 1024
-GATHER_S = 0.1  # how long a block waits for company
-BATCH_MAX_BLOCKS = 8  # written without a rest: some 2 ms
-REST_S = 0.002
-CLOSE_S = 10.0  # how long a disk that hangs can hold up the end of the process
+GATHER_S = 0.1  # how long blocks are gathered before the thread is woken
+BATCH_MAX_BLOCKS = 8  # written without a pause, in about 2 ms
+PAUSE_S = 0.002
+CLOSE_S = 10.0  # how long a disk that hangs can delay the end of the process
 
 log = logging.getLogger("patchbay.recording")
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the thread shall do; `payload_bytes` is what it takes off the queue."""
+    """A task for the thread; `payload_bytes` is its share of the queue's bound."""
 
     do: Callable[[], None]
     payload_bytes: int
 
 
 class SpoolWriter:
-    """Takes blocks from the event loop and writes them in order; `inline` writes at once, for virtual time."""
+    """Takes blocks from the event loop and writes them in order; `inline` writes at once, for tests in virtual time."""
 
     def __init__(
         self,
         *,
         max_bytes: int = QUEUE_MAX_BYTES,
         inline: bool = False,
-        rest: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], None] = time.sleep,
         close_s: float = CLOSE_S,
     ) -> None:
         self._max_bytes = max_bytes
-        self._inline = inline
-        self._rest = rest
+        self.inline = inline
+        self._pause = pause
         self._close_s = close_s
         self._files = OpenFiles()
         self._gathered: deque[_Work] = deque()
         self._timer: asyncio.TimerHandle | None = None  # until the gathered work is passed to the thread
         self._work: queue.SimpleQueue[deque[_Work] | None] = queue.SimpleQueue()
-        self._taken_bytes = 0  # written by the loop's thread only
-        self._done_bytes = 0  # written by the writer's thread only
+        self._taken_bytes = 0  # changed only by the loop's thread
+        self._done_bytes = 0  # changed only by the writer's thread
         self._thread: threading.Thread | None = None
         self.refused_blocks = 0
 
     @property
     def pending_bytes(self) -> int:
-        """How much waits for the disk."""
+        """How many bytes wait for the disk."""
         return self._taken_bytes - self._done_bytes
 
     def start(self) -> None:
         """Start the thread."""
-        if not self._inline:
+        if not self.inline:
             self._thread = threading.Thread(target=self._run, name="patchbay-spool-writer", daemon=True)
             self._thread.start()
 
     def append(self, sink: Sink, parts: Sequence[Part]) -> bool:
-        """Hand over a block, whose payloads must not be changed any more. False: refused, the disk is too slow."""
-        if self._inline:
+        """Queue a block, whose payloads must not change any more. False if the queue is full: the disk is too slow."""
+        if self.inline:
             sink.write(parts)
             return True
         block_bytes = sum(size_of(payload) for _, payload in parts)
@@ -90,15 +90,15 @@ class SpoolWriter:
         return True
 
     async def settled(self, sink: Sink | None = None) -> None:
-        """Return once all that was handed over before is written, or given up; with `sink`, its files are closed."""
+        """Return once all blocks queued before are written or given up; closes the files of `sink`, if given."""
         await self._queued(partial(sink.close, self._files) if sink is not None else lambda: None)
 
     async def discard(self, sink: Sink) -> None:
-        """Remove a call's folder after all that was handed over for it."""
+        """Remove a call's folder, after the blocks that are queued for it."""
         await self._queued(partial(sink.discard, self._files))
 
     async def close(self) -> None:
-        """Write what waits and end the thread; what a disk that hangs has not taken after a while is lost."""
+        """Write what waits, and end the thread. If the disk hangs for `close_s`, the rest is lost."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -141,11 +141,11 @@ class SpoolWriter:
     def _run(self) -> None:
         while (gathered := self._work.get()) is not None:
             done = 0
-            while gathered:  # what is written is let go at once, not when the next work comes
+            while gathered:  # popleft frees the memory of each block at once
                 self._do(gathered.popleft())
                 done += 1
                 if done % BATCH_MAX_BLOCKS == 0:
-                    self._rest(REST_S)
+                    self._pause(PAUSE_S)
 
     def _do(self, work: _Work) -> None:
         with Boundary(_log_fault):

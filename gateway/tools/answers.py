@@ -1,7 +1,7 @@
-"""What a tool of an MCP server gave, as words for the model: read as far as it can be, whatever the server breaks.
+"""Turns the result of an MCP server's tool into text for the model, and reads as much as it can of a faulty one.
 
-A result that has arrived is a fact: the tool was called and has answered. So nothing here refuses a result; what is
-missing, of a wrong type or against the server's own schema is noted for the log, and the rest goes to the model.
+A result that has arrived proves that the tool was called and answered, so nothing here refuses a result. A part that is
+missing, of a wrong type or against the server's own schema is noted for the log; the rest goes to the model.
 Source: MCP 2026-07-28 and 2025-11-25, `CallToolResult`.
 """
 
@@ -16,7 +16,8 @@ from sessions.ports import Json, JsonObject
 from sessions.text import well_formed
 
 NOTHING_SAID = "The service has answered, without any words."
-_MAX_CHECKS = 2000  # of values against an output schema
+# The most values that are checked against an output schema.
+_MAX_CHECKS = 2000
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
     "object": dict,
@@ -29,48 +30,49 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A result for the model. `notes` say, in words that hold nothing of the result, what the server broke."""
+class ReadResult:
+    """A result for the model. `notes` say what the server did wrong, in words that repeat nothing from the result."""
 
     text: str
     refused: bool
     notes: tuple[str, ...]
 
 
-def told(result: Json, max_bytes: int, schema: JsonObject | None = None) -> Told:
-    """What the model is given: the result's words, or, where it has facts too, both in one JSON object.
+def read_result(result: Json, max_bytes: int, schema: JsonObject | None = None) -> ReadResult:
+    """What the model reads: the result's text or, where it has structured content too, one JSON object with both.
 
-    The words stand there as `sentence`, or as `error` when the tool refused; words that only repeat the facts are left
-    out. Where both together are too long, the words alone stay. Contents that are not text are named, not shown.
+    The text is the object's `sentence`, or its `error` when the tool refused. A text that only repeats the structured
+    content is left out. Where both together are too long, only the text is kept. Content that is not text is named and
+    not shown.
     """
     notes: list[str] = []
     if not isinstance(result, dict):
-        notes.append(f"the result is {name_of(result)} and no object")
+        notes.append(f"the result is {name_of(result)}, not an object")
         result = {} if result is None else {"content": [], "structuredContent": result}
     refused = _refused(result.get("isError"), notes)
     words = well_formed("\n".join(_words(result, notes)))
     facts = _facts(result.get("structuredContent"), notes)
     if schema is not None and not refused:
-        notes += [note for note in (breach(schema, facts),) if note is not None]
-    return Told(_joined(words, facts, refused, max_bytes), refused, tuple(notes))
+        notes += [note for note in (first_violation(schema, facts),) if note is not None]
+    return ReadResult(_joined(words, facts, refused, max_bytes), refused, tuple(notes))
 
 
 def name_of(value: Json) -> str:
-    """The type of a JSON value, in JSON's words."""
+    """The type of a JSON value, as JSON calls it."""
     if isinstance(value, bool):
         return "boolean"
     return next(name for name, kind in _TYPES.items() if isinstance(value, kind))
 
 
-def breach(schema: JsonObject, facts: JsonObject | None) -> str | None:
-    """Where the facts first break their schema, in the schema's own names; None where they keep it.
+def first_violation(schema: JsonObject, facts: JsonObject | None) -> str | None:
+    """The first place where structured content violates its schema, in the schema's own names; None where it is valid.
 
-    Types, required fields and enumerations are looked at. A full check takes 0.1 s and more of the loop's time.
+    Only types, required fields and enumerations are checked. A full check takes 0.1 s or more of the loop's time.
     """
     if facts is None:
         return "structuredContent is missing, though the tool has an outputSchema"
     try:
-        return next(_breaches(schema, facts, schema, "structuredContent", [_MAX_CHECKS]), None)
+        return next(_violations(schema, facts, schema, "structuredContent", [_MAX_CHECKS]), None)
     except RecursionError:
         return None
 
@@ -78,20 +80,20 @@ def breach(schema: JsonObject, facts: JsonObject | None) -> str | None:
 def _refused(flag: Json, notes: list[str]) -> bool:
     if flag is None or isinstance(flag, bool):
         return flag is True
-    notes.append(f"isError is {name_of(flag)} and no boolean")
+    notes.append(f"isError is {name_of(flag)}, not a boolean")
     return flag == 1 or (isinstance(flag, str) and flag.strip().lower() in ("true", "1", "yes"))
 
 
 def _words(result: Mapping[str, Json], notes: list[str]) -> Iterator[str]:
     content = result.get("content", [])
     if not isinstance(content, list):
-        notes.append(f"content is {name_of(content)} and no array")
+        notes.append(f"content is {name_of(content)}, not an array")
         content = [] if content is None else [content]
     for index, block in enumerate(content):
         if isinstance(block, dict):
             yield _words_of(block, f"content[{index}]", notes)
         else:
-            notes.append(f"content[{index}] is {name_of(block)} and no object")
+            notes.append(f"content[{index}] is {name_of(block)}, not an object")
             yield _plain(block)
 
 
@@ -105,12 +107,12 @@ def _words_of(block: Mapping[str, Json], where: str, notes: list[str]) -> str:
         return f"[{kind} left out]"
     words = block.get("text")
     if kind != "text":
-        notes.append(f"{where} has no type that is known")
+        notes.append(f"{where} has an unknown type")
     if isinstance(words, str):
         return words
     if kind != "text":
         return f"[{kind[:32] if isinstance(kind, str) else 'something'} left out]"
-    notes.append(f"{where}.text is {name_of(words)} and no string")
+    notes.append(f"{where}.text is {name_of(words)}, not a string")
     return _plain(words)
 
 
@@ -123,7 +125,7 @@ def _plain(value: Json) -> str:
 def _facts(facts: Json, notes: list[str]) -> JsonObject | None:
     if facts is None or isinstance(facts, dict):
         return facts
-    notes.append(f"structuredContent is {name_of(facts)} and no object")
+    notes.append(f"structuredContent is {name_of(facts)}, not an object")
     return {"result": facts}
 
 
@@ -133,7 +135,7 @@ def _joined(words: str, facts: JsonObject | None, refused: bool, max_bytes: int)
             return cut(_json({"error": words}, 8 * len(words) + 100), max_bytes)
         return cut(words, max_bytes) if words.strip() else NOTHING_SAID
     repeated = _repeats(words, facts, max_bytes)
-    if repeated and facts.keys() == {"result"} and not refused:  # the SDK's wrapping of a bare value
+    if repeated and facts.keys() == {"result"} and not refused:  # the SDK wraps a bare value this way
         return cut(words, max_bytes)
     given: JsonObject = {} if not words or repeated else {"error" if refused else "sentence": words}
     try:
@@ -155,7 +157,7 @@ def _beginning(text: str, max_bytes: int) -> str:
 def _repeats(words: str, facts: JsonObject, max_bytes: int) -> bool:
     if words == facts.get("result"):
         return True
-    if not words or len(words) > 8 * max_bytes:  # too long to be shown beside the facts in any case
+    if not words or len(words) > 8 * max_bytes:  # too long to be shown beside the structured content anyway
         return False
     try:
         said = read_json(words.encode())
@@ -171,51 +173,51 @@ def _json(value: Json, max_bytes: int) -> str:
         return "[something nested too deeply to be shown]"
 
 
-def _breaches(schema: Json, value: Json, root: JsonObject, where: str, left: list[int]) -> Iterator[str]:
-    left[0] -= 1
-    if left[0] < 0 or not isinstance(schema, dict):
+def _violations(schema: Json, value: Json, root: JsonObject, where: str, budget: list[int]) -> Iterator[str]:
+    budget[0] -= 1
+    if budget[0] < 0 or not isinstance(schema, dict):
         return
     pointer = schema.get("$ref")
     if isinstance(pointer, str):
-        yield from _breaches(_found(root, pointer), value, root, where, left)
+        yield from _violations(_found(root, pointer), value, root, where, budget)
         return
     for key in ("anyOf", "oneOf"):
         choices = schema.get(key)
         if isinstance(choices, list) and choices:
-            firsts = [next(_breaches(choice, value, root, where, left), None) for choice in choices]
+            firsts = [next(_violations(choice, value, root, where, budget), None) for choice in choices]
             if None not in firsts:
-                yield f"{where} is none of what its outputSchema allows"
+                yield f"{where} matches no choice of its outputSchema"
             return
     wanted = schema.get("type")
     kinds = [kind for kind in (wanted if isinstance(wanted, list) else [wanted]) if isinstance(kind, str)]
     if kinds and not any(_is(value, kind) for kind in kinds):
-        yield f"{where} is {name_of(value)}, and its outputSchema says {' or '.join(kinds)}"
+        yield f"{where} is {name_of(value)}, but its outputSchema says {' or '.join(kinds)}"
         return
     allowed = schema.get("enum")
     if isinstance(allowed, list) and value not in allowed:
-        yield f"{where} is none of the values in its outputSchema"
+        yield f"{where} is not one of the values in its outputSchema"
     if isinstance(value, dict):
-        yield from _breaches_inside(schema, value, root, where, left)
+        yield from _violations_inside(schema, value, root, where, budget)
     elif isinstance(value, list):
-        for item in value[: max(left[0], 0)]:
-            yield from _breaches(schema.get("items"), item, root, f"{where}[]", left)
+        for item in value[: max(budget[0], 0)]:
+            yield from _violations(schema.get("items"), item, root, f"{where}[]", budget)
 
 
-def _breaches_inside(
-    schema: JsonObject, value: JsonObject, root: JsonObject, where: str, left: list[int]
+def _violations_inside(
+    schema: JsonObject, value: JsonObject, root: JsonObject, where: str, budget: list[int]
 ) -> Iterator[str]:
     required = schema.get("required")
     for name in required if isinstance(required, list) else []:
         if isinstance(name, str) and name not in value:
-            yield f"{where}.{name} is missing, and its outputSchema requires it"
+            yield f"{where}.{name} is missing, but its outputSchema requires it"
     properties = schema.get("properties")
     for name, wanted in properties.items() if isinstance(properties, dict) else ():
         if name in value:
-            yield from _breaches(wanted, value[name], root, f"{where}.{name}", left)
+            yield from _violations(wanted, value[name], root, f"{where}.{name}", budget)
 
 
 def _found(root: JsonObject, pointer: str) -> Json:
-    """What a `$ref` inside the document means; True, which allows everything, where that cannot be told."""
+    """The schema that a `$ref` inside the document points at; True (anything is valid) where it cannot be found."""
     found: Json = root
     for step in pointer.removeprefix("#").split("/")[1:]:
         if not isinstance(found, dict):

@@ -1,44 +1,66 @@
-"""What all tools have in common: what they are told about the call, what they give back, and how results are cut."""
+"""What every tool receives and returns, how a function is marked as a tool, and how a long result is cut.
+
+Plugin authors import these names from `patchbay`. This module stays cheap to import.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from sessions.caller_facts import CallerFacts
 from sessions.ports import Clock
 from sessions.text import well_formed
 
-MOST_CUT_CHARS = 1 << 20  # of a text, before it is cut; what is behind them is not looked at
+# Only this many characters of a text are looked at when it is cut.
+MOST_CUT_CHARS = 1 << 20
 
 Then: TypeAlias = Literal["hang_up"]
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+_MARK = "__patchbay_tool__"
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gave back: `text` is for the model.
+    """What a tool returned: `text` is for the model.
 
-    `error` is None, or the kind of failure (`ToolFailed.kind`) when the tool itself refused. `then` is what the call
-    shall do once the agent has spoken its answer to this result.
+    `then` is what the call does once the agent has spoken its answer to this result. `error` is the kind of failure
+    (`ToolFailed.kind`) where an MCP server reported one, else None; a function raises `ToolFailed` instead.
     """
 
     text: str
-    error: str | None
-    then: Then | None
+    error: str | None = None
+    then: Then | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """The call in which a tool runs. `caller` holds what is known of the caller, such as `number`."""
+    """The call in which a tool runs.
+
+    `caller` has `number`, `called`, `direction` and `metadata`, and is a mapping of the two numbers that are known.
+    """
 
     session_id: str
     agent: str
-    caller: Mapping[str, str]
+    caller: CallerFacts
     clock: Clock
 
 
+def tool(function: AnyFunction) -> AnyFunction:
+    """Mark a function in a plugin file as a tool. The function's name becomes the tool's name."""
+    setattr(function, _MARK, True)
+    return function
+
+
+def is_marked(thing: object) -> bool:
+    """Whether `thing` is a function that `@tool` marked."""
+    return callable(thing) and getattr(thing, _MARK, False) is True
+
+
 def cut(text: str, max_bytes: int) -> str:
-    """The text if it fits into so many bytes of UTF-8, else its beginning and a note that says what is missing.
+    """The text if it has at most `max_bytes` bytes in UTF-8, else its beginning and a note that says what is missing.
 
     Lone surrogates, which UTF-8 cannot carry, become U+FFFD.
     """

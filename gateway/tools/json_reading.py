@@ -1,34 +1,36 @@
-"""Reads and writes JSON of a stranger's making without holding the interpreter for long.
+"""Reads and writes JSON from untrusted sources without holding the interpreter for long.
 
-The C parser holds the interpreter from the first byte to the last: 1 MiB of empty lists is 150 ms in which no other
-thread runs, the loop with all its calls included. So what has many parts is read by Python's own parser, which lets
-other threads run every few milliseconds. That is slow, and meant for a thread.
+The C parser holds the interpreter from the first byte to the last: 1 MiB of empty lists takes 150 ms, in which no other
+thread runs, the event loop and all its calls included. So a document with many parts is read by Python's own parser,
+which lets other threads run every few milliseconds. That is slow, so it belongs in a thread.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # typeshed does not know it
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # missing in typeshed
 from typing import Any
 
 from sessions.ports import Json
 from sessions.text import well_formed
 
-MANY_PARTS = 20_000  # commas and brackets; as much is parsed in C in some 5 ms
-_MAX_DIGITS = 4000  # what Python takes for an integer
+# Commas and brackets in a document. The C parser needs about 5 ms for this many.
+MANY_PARTS = 20_000
+# The most digits of an integer that Python converts from text.
+_MAX_DIGITS = 4000
 
 
 class Unreadable(ValueError):
-    """This is not JSON; the message says what is wrong with it and shows nothing of it."""
+    """This is not JSON. The message says what is wrong and repeats nothing of the document."""
 
 
 class _Decoder(json.JSONDecoder):
-    """Takes what others refuse: NaN as null, and integers of any length as text."""
+    """Accepts what other parsers refuse: NaN becomes null, and a very long integer becomes text."""
 
     def __init__(self, *, in_python: bool, long_integers: bool) -> None:
         super().__init__(
-            strict=False,  # a raw line end inside a text harms nobody
+            strict=False,  # a raw line feed inside a text is harmless
             parse_constant=lambda name: None,
             parse_int=_integer if long_integers else None,
         )
@@ -37,7 +39,7 @@ class _Decoder(json.JSONDecoder):
 
 
 def read_json(raw: bytes) -> Json:
-    """The value, lone surrogates included; bytes that are not UTF-8 become U+FFFD. Raises Unreadable."""
+    """The parsed value, which may hold lone surrogates. Bytes that are not UTF-8 become U+FFFD. Raises Unreadable."""
     parts = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
     text = raw.decode("utf-8-sig", "replace")
     in_python = parts > MANY_PARTS
@@ -46,7 +48,7 @@ def read_json(raw: bytes) -> Json:
             return _decoded(_Decoder(in_python=in_python, long_integers=False), text)
         except json.JSONDecodeError:
             raise
-        except ValueError:  # an integer of more digits than Python takes
+        except ValueError:  # an integer has more digits than Python converts
             return _decoded(_Decoder(in_python=in_python, long_integers=True), text)
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
@@ -56,17 +58,17 @@ def read_json(raw: bytes) -> Json:
 
 
 def write_json(value: object, max_bytes: int, default: Callable[[Any], object] | None = None) -> tuple[str, bool]:
-    """The value as JSON with no lone surrogates, and whether all of it is there: writing stops past `max_bytes`.
+    """The value as JSON without lone surrogates, and whether it is complete: writing stops past `max_bytes`.
 
-    `default` makes what JSON can carry of other objects. Raises Unreadable for what is nested too deeply to be written.
+    `default` converts objects of other types into JSON types. Raises Unreadable for a value that is nested too deeply.
     """
     written: list[str] = []
     size = 0
     try:
-        # The iterating encoder is Python's own: it can be left, and lets other threads run.
+        # The iterating encoder is written in Python: it can be stopped, and it lets other threads run.
         for piece in json.JSONEncoder(ensure_ascii=False, default=default).iterencode(value):
             written.append(piece)
-            size += len(piece)  # in characters; they have at least as many bytes
+            size += len(piece)  # counts characters, which are never more than the bytes
             if size > max_bytes:
                 return well_formed("".join(written)), False
     except RecursionError:

@@ -1,8 +1,9 @@
-"""The HTTP of one MCP server: the client that the SDK sends its requests with.
+"""The HTTP client through which the SDK sends its requests to one MCP server.
 
-The SDK reads answers without a bound and on the loop, guesses from the words of an error, and gives up the whole
-connection for one request that fails. Here every request gets one answer that the SDK can read, and where there is none
-from the server, one of ours that says what is known. The status and the fields of the protocol decide, never words.
+The SDK reads answers without a bound and on the event loop, interprets the words of an error, and gives up the whole
+connection when one request fails. Here every request gets one answer that the SDK can read; where the server gives
+none, it is an error made here that says what is known. Only the status and the protocol's fields decide, never the
+words.
 Source: MCP 2026-07-28 and 2025-11-25, transports (streamable HTTP); RFC 9110, 15; the package `httpx2` 2.16.
 """
 
@@ -22,22 +23,22 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 import orjson
 
-from gateway.breath import Breath
+from gateway.config.urls import read_url
 from gateway.guard import Boundary, innermost, place_of
+from gateway.runtime.fairness import TimeSlice
 from gateway.tools.config import HttpServer
 from gateway.tools.json_reading import Unreadable
 from gateway.tools.lines import Endless, EventSplitter
-from gateway.tools.messages import Fate, Mailbox, Message, RequestId, failure, read_aside
-from gateway.urls import read_url
+from gateway.tools.messages import Fate, Message, MessageReader, RequestId, failure, read_aside
 
 log = logging.getLogger(__name__)
 
-MAX_REFUSAL_BYTES = 64 << 10  # of the body of an error
+MAX_REFUSAL_BYTES = 64 << 10  # of an error response's body
 CONNECT_S = 10.0
 _SESSION = "mcp-session-id"
 _PIECE_BYTES = 64 << 10
-_FIELD_BYTES = 1024  # of an event, beside its data
-# What fails before a request has left. A proxy that refuses is such a thing, too.
+_FIELD_BYTES = 1024  # of an event's fields other than its data
+# Errors raised before a request has left, among them a proxy's refusal.
 _NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -46,59 +47,65 @@ _NOT_SENT = (
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
-_NOT_RUN = frozenset({501, 505, 511})  # of the server's own failures, those of a request that was not begun
+# Of the 5xx statuses, those of a request that the server has not begun.
+_NOT_RUN = frozenset({501, 505, 511})
 
-_MADE: list[ssl.SSLContext] = []  # the one with the authorities that the environment names, once it was needed
-_MAKING = threading.Lock()
+# Holds the context with the authorities named by the environment, once one was needed.
+_SHARED_CONTEXT: list[ssl.SSLContext] = []
+_SHARED_LOCK = threading.Lock()
 
 
 class McpHttp(httpx2.AsyncClient):
-    """Sends the SDK's requests. An address on this machine is never sent to a proxy, whatever the environment says."""
+    """Sends the SDK's requests. Never uses a proxy for an address on this machine, whatever the environment says."""
 
-    def __init__(self, server: HttpServer, mailbox: Mailbox, max_bytes: int, tls: ssl.SSLContext) -> None:
-        """`tls`: what `tls_for` gives for the server's address."""
+    def __init__(self, server: HttpServer, reader: MessageReader, max_bytes: int, tls: ssl.SSLContext) -> None:
+        """`tls` is the context that `tls_for` returns for the server's address."""
         self._label = server.label
-        self._mailbox = mailbox
+        self._reader = reader
         self._max_bytes = max_bytes
         self._proxy = proxy_of(server.url)
-        self.trouble: str | None = None  # what kept the last request from an answer, for operators
+        # Why the last request got no answer, for operators.
+        self.problem: str | None = None
         super().__init__(
             headers={**server.headers, "accept-encoding": "identity"},
-            # No read limit: a slow tool is cut off by its caller's deadline, an event stream is silent for long.
+            # There is no read timeout: the caller's deadline ends a slow tool, and an event stream may be silent for
+            # long.
             timeout=httpx2.Timeout(CONNECT_S, read=None),
             verify=tls,
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),  # as many as there are calls
+            # There may be as many connections as there are calls.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
             trust_env=not is_loopback(read_url(server.url, ("http", "https")).hostname or ""),
         )
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send a request; one of the SDK's questions always gets an answer, which may be one of ours."""
+        """Send a request. A JSON-RPC request of the SDK always gets an answer, which may be an error made here."""
         if request.method != "POST":
             response = await super().send(request, **options)
-            return self._followed(response, None) if _is_stream(response) else await _emptied(response)
-        self.trouble = None
+            return self._rewritten_stream(response, None) if _is_stream(response) else await _without_body(response)
+        self.problem = None
         sent = orjson.loads(request.content)
-        request_id = self._mailbox.ask(sent) if isinstance(sent, dict) and "method" in sent else None
+        request_id = self._reader.note_sent(sent) if isinstance(sent, dict) and "method" in sent else None
         faults: list[BaseException] = []
         with Boundary(faults.append):
             response = await super().send(request, **options)
-            return await _emptied(response) if request_id is None else await self._answer(response, request_id)
-        words = self._say(faults[0])
-        if request_id is None:  # a notification; nobody waits for it
+            return await _without_body(response) if request_id is None else await self._answer(response, request_id)
+        words = self._describe(faults[0])
+        if request_id is None:  # a notification, which gets no answer
             return httpx2.Response(599, request=request)
         if isinstance(faults[0], _NOT_SENT) and sent["method"] == "server/discover":
-            raise httpx2.ConnectError(words, request=request) from faults[0]  # no use in trying an older greeting
+            # Not connected at all, so there is no use in trying an older handshake.
+            raise httpx2.ConnectError(words, request=request) from faults[0]
         if isinstance(faults[0], _NOT_SENT):
             fate = Fate.NOT_DONE
         else:
             fate = Fate.GONE if isinstance(faults[0], httpx2.TransportError) else Fate.UNKNOWN
-        return self._made(request, failure(request_id, fate, words))
+        return self._response(request, failure(request_id, fate, words))
 
     async def _answer(self, response: httpx2.Response, request_id: RequestId) -> httpx2.Response:
         if response.next_request is not None:
-            return await _emptied(response)  # a redirect; the SDK follows those that stay on the server
+            return await _without_body(response)  # the SDK follows a redirect that stays on the same server
         if response.status_code < 400 and _is_stream(response):
-            return self._followed(response, request_id)
+            return self._rewritten_stream(response, request_id)
         try:
             if response.status_code >= 400:
                 message = await self._refusal(response, request_id)
@@ -106,15 +113,15 @@ class McpHttp(httpx2.AsyncClient):
                 message = await self._result(response, request_id)
         finally:
             await response.aclose()
-            self._mailbox.done(request_id)
-        return self._made(response.request, message, response)
+            self._reader.forget(request_id)
+        return self._response(response.request, message, response)
 
     async def _result(self, response: httpx2.Response, request_id: RequestId) -> Message:
         try:
-            body = await _whole(response, self._max_bytes)
+            body = await _body(response, self._max_bytes)
             if not body.strip():
                 raise Unreadable("it is empty")
-            for message in await read_aside(self._mailbox, body, request_id):
+            for message in await read_aside(self._reader, body, request_id):
                 if message.answers == request_id:
                     return message
             what = "the answer holds no result"
@@ -125,18 +132,18 @@ class McpHttp(httpx2.AsyncClient):
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             what += f" (content type {kind[:60] or 'missing'})"
-        self._mailbox.note("http", f"HTTP {response.status_code}: {what}")
-        words = self.trouble = f"HTTP {response.status_code}: {what}"
+        self._reader.log_fault("http", f"HTTP {response.status_code}: {what}")
+        words = self.problem = f"HTTP {response.status_code}: {what}"
         return failure(request_id, Fate.UNKNOWN, words)
 
     async def _refusal(self, response: httpx2.Response, request_id: RequestId) -> Message:
-        """An error status: what the server says in the protocol's fields, and what the status says of the request."""
+        """The answer for an error status, from the protocol's fields in the body and from the meaning of the status."""
         status = response.status_code
-        words = self.trouble = f"the server answered HTTP {status}{self._through()}"
+        words = self.problem = f"the server answered HTTP {status}{self._proxy_note()}"
         error, own = await self._error_of(response, request_id)
         ran = status == 408 or (status >= 500 and status not in _NOT_RUN)
         in_session = _SESSION in response.request.headers
-        # A session that the server has forgotten is 404. Some say 400 to it, before they read whose request it was.
+        # An unknown session is answered with 404. Some servers answer 400, before they have read which request it was.
         if in_session and (status == 404 or (status == 400 and not own)):
             return failure(request_id, Fate.SESSION_LOST, words, status=status)
         if error is not None and not ran and (own or not in_session):
@@ -144,39 +151,39 @@ class McpHttp(httpx2.AsyncClient):
         return failure(request_id, Fate.UNKNOWN if ran else Fate.NOT_DONE, words, status=status)
 
     async def _error_of(self, response: httpx2.Response, request_id: RequestId) -> tuple[Message | None, bool]:
-        """The error in the body, if there is one, and whether the server knew which request it refuses."""
+        """The error in the body, if there is one, and whether the body names the request that it refuses."""
         try:
-            body = await _whole(response, min(MAX_REFUSAL_BYTES, self._max_bytes))
-            messages = await read_aside(self._mailbox, body, request_id)
+            body = await _body(response, min(MAX_REFUSAL_BYTES, self._max_bytes))
+            messages = await read_aside(self._reader, body, request_id)
         except (Unreadable, _TooMuch, httpx2.TransportError):
             return None, False
         found = next((message for message in messages if message.answers == request_id), None)
-        return found, found is not None and self._mailbox.meant(body) == request_id
+        return found, found is not None and self._reader.request_of(body) == request_id
 
-    def _followed(self, response: httpx2.Response, request_id: RequestId | None) -> httpx2.Response:
-        """An event stream whose events have been read, and written anew."""
-        events = _Events(response, self._mailbox, request_id, self._max_bytes)
+    def _rewritten_stream(self, response: httpx2.Response, request_id: RequestId | None) -> httpx2.Response:
+        """An event stream whose events are read and written again."""
+        events = _Events(response, self._reader, request_id, self._max_bytes)
         headers = {"content-type": "text/event-stream", **_session_of(response)}
         return httpx2.Response(response.status_code, headers=headers, stream=events, request=response.request)
 
-    def _made(
+    def _response(
         self, request: httpx2.Request, message: Message, answer: httpx2.Response | None = None
     ) -> httpx2.Response:
         headers = {"content-type": "application/json", **(_session_of(answer) if answer is not None else {})}
         return httpx2.Response(200, headers=headers, content=message.payload, request=request)
 
-    def _say(self, fault: BaseException) -> str:
-        """What broke a request, for operators."""
+    def _describe(self, fault: BaseException) -> str:
+        """A description of what broke a request, for operators."""
         fault = innermost(fault)
         kind = type(fault).__name__
         if isinstance(fault, httpx2.TransportError):
-            self.trouble = f"{kind}: {str(fault)[:200]}{self._through()}"
-            return f"{str(fault)[:200]}{self._through()}"
+            self.problem = f"{kind}: {str(fault)[:200]}{self._proxy_note()}"
+            return f"{str(fault)[:200]}{self._proxy_note()}"
         log.error("an mcp request broke", extra={"server": self._label, "kind": kind, "place": place_of(fault)})
-        self.trouble = kind
+        self.problem = kind
         return kind
 
-    def _through(self) -> str:
+    def _proxy_note(self) -> str:
         return f", through the proxy of {self._proxy}" if self._proxy is not None else ""
 
 
@@ -185,24 +192,24 @@ class _TooMuch(Exception):
 
 
 class _Events(httpx2.AsyncByteStream):
-    """A server's event stream, event by event: each within the bound, and each with messages that the SDK can read."""
+    """A server's event stream: each event is within the bound and holds only messages that the SDK can read."""
 
     def __init__(
-        self, response: httpx2.Response, mailbox: Mailbox, request_id: RequestId | None, max_bytes: int
+        self, response: httpx2.Response, reader: MessageReader, request_id: RequestId | None, max_bytes: int
     ) -> None:
         self._response = response
-        self._mailbox = mailbox
+        self._reader = reader
         self._request_id = request_id
         self._max_bytes = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        splitter, breath = EventSplitter(self._max_bytes + _FIELD_BYTES), Breath()
+        splitter, time_slice = EventSplitter(self._max_bytes + _FIELD_BYTES), TimeSlice()
         try:
             async for piece in _decoded(self._response):
                 for event in splitter.feed(piece):
                     async for written in self._written(event):
                         yield written
-                    await breath.taken()
+                    await time_slice.yield_if_used()
         except Endless:
             for written in self._unreadable(f"an event has more than {self._max_bytes} bytes"):
                 yield written
@@ -211,7 +218,7 @@ class _Events(httpx2.AsyncByteStream):
                 yield written
 
     async def aclose(self) -> None:
-        """Let go of the server's answer."""
+        """Close the server's response."""
         await self._response.aclose()
 
     async def _written(self, event: bytes) -> AsyncIterator[bytes]:
@@ -225,48 +232,50 @@ class _Events(httpx2.AsyncByteStream):
         data = b"\n".join(fields.get(b"data", []))
         if fields.get(b"event", [b"message"])[-1] not in (b"", b"message") or not data:
             if kept:
-                yield kept + b"data:\n\n"  # an event without a message: where to go on, should the stream break
+                # An event without a message tells where to resume if the stream breaks.
+                yield kept + b"data:\n\n"
             return
         try:
-            messages = await read_aside(self._mailbox, data, self._request_id)
+            messages = await read_aside(self._reader, data, self._request_id)
         except Unreadable as error:
             for written in self._unreadable(f"an event cannot be read: {error}"):
                 yield written
             return
         for message in messages:
             if self._request_id is not None and message.answers not in (None, self._request_id):
-                self._mailbox.note("http", "the answer to a request came in the stream of another")
+                self._reader.log_fault("http", "the answer to a request came in the stream of another")
                 continue
             yield kept + b"data: " + message.payload + b"\n\n"
             if message.answers is not None:
-                self._mailbox.done(message.answers)
+                self._reader.forget(message.answers)
 
     def _unreadable(self, what: str) -> list[bytes]:
-        self._mailbox.note("http", what)
+        self._reader.log_fault("http", what)
         if self._request_id is None:
             return []
-        self._mailbox.done(self._request_id)
+        self._reader.forget(self._request_id)
         return [b"data: " + failure(self._request_id, Fate.UNKNOWN, what).payload + b"\n\n"]
 
 
 async def tls_for(url: str) -> ssl.SSLContext:
-    """What checks the server's certificate, and an `https://` proxy's: shared by all, and made in a thread.
+    """The TLS context that checks the certificates of the server and of an `https://` proxy. Shared, and made in a
+    thread.
 
-    Reading the authorities' certificates takes 20 ms and more. Where TLS is never spoken, there are none of them.
+    Reading the authorities' certificates takes 20 ms and more. Where TLS is never used, the context has none.
     """
     parts = read_url(url, ("http", "https"))
     proxies = [] if proxy_of(url) is None else [getproxies().get(scheme, "") for scheme in ("http", "https", "all")]
-    # A server at the default port of http may send its clients on to its https.
+    # A server at the default port of http may redirect its clients to https.
     if parts.scheme == "http" and parts.port not in (None, 80) and not any(one.startswith("https:") for one in proxies):
         return _without_authorities()
-    return _MADE[0] if _MADE else await asyncio.to_thread(_with_authorities)
+    return _SHARED_CONTEXT[0] if _SHARED_CONTEXT else await asyncio.to_thread(_with_authorities)
 
 
 def _with_authorities() -> ssl.SSLContext:
-    with _MAKING:
-        if not _MADE:
-            _MADE.append(httpx2.create_ssl_context())
-    return _MADE[0]
+    with _SHARED_LOCK:
+        if not _SHARED_CONTEXT:
+            _SHARED_CONTEXT.append(httpx2.create_ssl_context())
+    return _SHARED_CONTEXT[0]
 
 
 @functools.cache
@@ -288,7 +297,7 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_of(url: str) -> str | None:
-    """The variable that sends requests for this address to a proxy, and which one, without its password."""
+    """The variable that sends requests for this address to a proxy, and that proxy without its password."""
     parts = read_url(url, ("http", "https"))
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
@@ -305,8 +314,8 @@ def _is_stream(response: httpx2.Response) -> bool:
     return kind.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-async def _emptied(response: httpx2.Response) -> httpx2.Response:
-    """The answer without its body, which nobody needs, however long it is."""
+async def _without_body(response: httpx2.Response) -> httpx2.Response:
+    """The response without its body, which is not needed and may be long."""
     await response.aclose()
     kept = {name: response.headers[name] for name in ("content-type", "location") if name in response.headers}
     emptied = httpx2.Response(response.status_code, headers=kept, request=response.request)
@@ -318,8 +327,8 @@ def _session_of(response: httpx2.Response) -> dict[str, str]:
     return {_SESSION: response.headers[_SESSION]} if _SESSION in response.headers else {}
 
 
-async def _whole(response: httpx2.Response, max_bytes: int) -> bytes:
-    """The body, decompressed. Raises _TooMuch, and Unreadable for a compression that nobody asked for."""
+async def _body(response: httpx2.Response, max_bytes: int) -> bytes:
+    """The body, decompressed. Raises _TooMuch, and Unreadable for a compression that was not requested."""
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise _TooMuch
@@ -332,7 +341,7 @@ async def _whole(response: httpx2.Response, max_bytes: int) -> bytes:
 
 
 async def _decoded(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The body in pieces, each of a bounded size, also where a server compresses although it was asked not to."""
+    """The body in pieces of bounded size, decompressed where the server compresses although it was asked not to."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         async for raw in response.aiter_raw():
@@ -340,8 +349,8 @@ async def _decoded(response: httpx2.Response) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Unreadable("it is compressed, though that was not asked for")
-    inflate, breath = zlib.decompressobj(zlib.MAX_WBITS | 32), Breath()
+        raise Unreadable("it is compressed, although that was not requested")
+    inflate, time_slice = zlib.decompressobj(zlib.MAX_WBITS | 32), TimeSlice()
     async for raw in response.aiter_raw():
         while raw:
             try:
@@ -349,4 +358,4 @@ async def _decoded(response: httpx2.Response) -> AsyncIterator[bytes]:
             except zlib.error:
                 raise Unreadable("it cannot be decompressed") from None
             raw = inflate.unconsumed_tail
-            await breath.taken()
+            await time_slice.yield_if_used()

@@ -1,10 +1,9 @@
-"""What an MCP server sends, made into messages that the SDK takes, and the requests that they answer.
+"""Reads an MCP server's messages, finds the requests they answer, and rewrites them in a form that the SDK accepts.
 
-The SDK refuses a message, or a whole list of tools, for one value that it does not expect, and then a call waits for
-its deadline although the tool was done. So each message is read here first, whatever is wrong with it, and written
-anew: the result of a tool as the words that the model is given, a list of tools without what cannot be one. What the
-server breaks is logged once. Requests that have no readable answer get an error of ours, whose `data` says what is
-known.
+The SDK refuses a message, or a whole list of tools, because of one unexpected value, and then a call waits until its
+deadline although the tool has run. So each message is first read here, whatever is wrong with it, and written again: a
+tool's result as the text for the model, a list of tools without the invalid ones. Each fault of the server is logged
+once. A request without a readable answer gets an error made here, whose `data` says what is known.
 Source: JSON-RPC 2.0; MCP 2026-07-28 and 2025-11-25.
 """
 
@@ -21,7 +20,7 @@ from typing import TypeAlias
 
 import orjson
 
-from gateway.tools.answers import name_of, told
+from gateway.tools.answers import name_of, read_result
 from gateway.tools.contract import cut
 from gateway.tools.json_reading import Unreadable, read_json, write_json
 from sessions.ports import Json, JsonObject
@@ -32,15 +31,21 @@ RequestId: TypeAlias = int | str
 
 MAX_TOOLS = 256
 MAX_DESCRIPTION_BYTES = 4096
-MAX_LIST_BYTES = 256 << 10  # of a page of tools; the SDK walks through all of it, on the loop
-MAX_OTHER_BYTES = 64 << 10  # of a message that is neither a list nor the result of a tool
+# Of a page of tools. The SDK walks through all of it, on the loop.
+MAX_LIST_BYTES = 256 << 10
+# Of a message that is neither a list of tools nor the result of a tool.
+MAX_OTHER_BYTES = 64 << 10
 _MAX_MESSAGES = 100  # in one batch
-_MAX_WAITING = 1000  # requests; one that is older has been given up long ago
-_INLINE_BYTES = 16 << 10  # more is read in a thread
-_MAX_NOTES = 200  # different ones, of one connection
-_UNSUPPORTED_VERSION = -32022  # its `data` names the versions that the server speaks, and the SDK reads them
+# Requests that wait for an answer. An older one has been given up long ago.
+_MAX_WAITING = 1000
+# A larger message is read in a thread.
+_INLINE_BYTES = 16 << 10
+# Different faults that are logged for one connection.
+_MAX_NOTES = 200
+# The `data` of this error names the versions that the server speaks, which the SDK reads.
+_UNSUPPORTED_VERSION = -32022
 _INTERNAL_ERROR = -32603
-# Nobody here listens to other notifications, and a server may send them without end.
+# Other notifications are dropped: nothing here uses them, and a server may send them without end.
 _HEARD = frozenset(
     {"notifications/tools/list_changed", "notifications/subscriptions/acknowledged", "notifications/cancelled"}
 )
@@ -49,18 +54,18 @@ _ID = re.compile(rb'"id"\s*:\s*(?:(-?\d{1,18})|"([^"\\]{1,64})")')
 
 
 class Fate(StrEnum):
-    """What is known of a request that has no result."""
+    """What is known about a request that has no result."""
 
     REFUSED = "refused"  # the server answered it with an error
-    NOT_DONE = "not_done"  # it did not reach the server, or was turned away before it ran
+    NOT_DONE = "not_done"  # it did not reach the server, or was refused before it ran
     UNKNOWN = "unknown"  # it was sent, and may or may not have been done
     SESSION_LOST = "session_lost"  # the server does not know the session any more, so it did not run
     GONE = "gone"  # the connection was lost; it may or may not have been done
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that waits for its answer; `tool` is set for a call."""
+class PendingRequest:
+    """A request that waits for its answer; `tool` is set for a tool call."""
 
     method: str
     tool: str | None
@@ -68,7 +73,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message for the SDK, as JSON; `answers` is the request that it answers, if it is an answer."""
+    """One message for the SDK, as JSON; `answers` is the id of the request that it answers, if it is an answer."""
 
     payload: bytes
     answers: RequestId | None
@@ -81,35 +86,35 @@ def failure(request_id: RequestId, fate: Fate, words: str, *, status: int | None
     )
 
 
-class Mailbox:
-    """The requests of one connection, and the reader of what comes back. `read` may run in a thread."""
+class MessageReader:
+    """Reads the messages of one connection and knows which requests wait for an answer. `read` may run in a thread."""
 
     def __init__(self, label: str, max_result_bytes: int) -> None:
         self._label = label
         self._max_result_bytes = max_result_bytes
         self._schemas: dict[str, JsonObject] = {}
-        self._noted: set[tuple[str, str]] = set()
-        self.waiting: dict[RequestId, Asked] = {}
+        self._logged_faults: set[tuple[str, str]] = set()
+        self.waiting: dict[RequestId, PendingRequest] = {}
 
-    def ask(self, request: JsonObject) -> RequestId | None:
-        """Keep in mind a message that is sent; its id where it is a request, which has an answer."""
+    def note_sent(self, request: JsonObject) -> RequestId | None:
+        """Note a message that is sent. Returns its id where it is a request, which will get an answer."""
         request_id, method, params = request.get("id"), request.get("method"), request.get("params")
         if not isinstance(request_id, int | str) or not isinstance(method, str):
             return None
         tool = params.get("name") if isinstance(params, Mapping) and method == "tools/call" else None
         if len(self.waiting) >= _MAX_WAITING:
             del self.waiting[next(iter(self.waiting))]
-        self.waiting[request_id] = Asked(method, tool if isinstance(tool, str) else None)
+        self.waiting[request_id] = PendingRequest(method, tool if isinstance(tool, str) else None)
         return request_id
 
-    def done(self, request_id: RequestId) -> None:
-        """This request waits no longer."""
+    def forget(self, request_id: RequestId) -> None:
+        """Note that this request no longer waits."""
         self.waiting.pop(request_id, None)
 
     def read(self, raw: bytes, only: RequestId | None = None) -> list[Message]:
-        """The messages in it, without those that nobody hears. Raises Unreadable.
+        """The messages in `raw`, without those that nothing here uses. Raises Unreadable.
 
-        Where it can be the answer to one request `only`, it is, even under another id.
+        Where the caller expects the answer to one request, `only`, an answer under another id counts as that answer.
         """
         document = read_json(raw)
         batch = document if isinstance(document, list) else [document]
@@ -118,7 +123,7 @@ class Mailbox:
         read = [self._message(one, only) for one in batch]
         return [message for message in read if message is not None]
 
-    def meant(self, beginning: bytes) -> RequestId | None:
+    def request_of(self, beginning: bytes) -> RequestId | None:
         """The request that the beginning of an unreadable message seems to answer."""
         for number, text in _ID.findall(beginning[:_HEAD_BYTES]) if b'"jsonrpc"' in beginning[:_HEAD_BYTES] else ():
             found = self._known(int(number) if number else text.decode(errors="replace"))
@@ -126,53 +131,53 @@ class Mailbox:
                 return found
         return None
 
-    def note(self, about: str, what: str) -> None:
-        """Log, once, what the server breaks."""
-        if (about, what) not in self._noted and len(self._noted) < _MAX_NOTES:
-            self._noted.add((about, what))
-            fields = {"server": self._label, "about": about, "what": what}
+    def log_fault(self, subject: str, what: str) -> None:
+        """Log a fault of the server, each one once."""
+        if (subject, what) not in self._logged_faults and len(self._logged_faults) < _MAX_NOTES:
+            self._logged_faults.add((subject, what))
+            fields = {"server": self._label, "about": subject, "what": what}
             log.warning("mcp server broke the protocol; it was read as far as it can be", extra=fields)
 
     def _message(self, message: Json, only: RequestId | None) -> Message | None:
         if not isinstance(message, dict):
-            self.note("message", f"a message is {name_of(message)} and no object")
+            self.log_fault("message", f"a message is {name_of(message)}, not an object")
             return None
         method = message.get("method")
         if isinstance(method, str):
             try:
-                return self._sent(message, method)
+                return self._from_server(message, method)
             except Unreadable as error:
-                self.note(method[:64], f"a message cannot be read: {error}")
+                self.log_fault(method[:64], f"a message cannot be read: {error}")
                 return None
         request_id = self._known(message.get("id"))
         if request_id is None and only is not None:
-            if message.get("error") is None:  # an error may well come before the id was read
-                self.note("message", "an answer has another id than its request")
+            if message.get("error") is None:  # an error may be sent before the id was read
+                self.log_fault("message", "an answer has another id than the request")
             request_id = only
         if request_id is None:
-            return None  # late, or of nobody
-        asked = self.waiting[request_id]
+            return None  # late, or the answer to an unknown request
+        request = self.waiting[request_id]
         try:
-            return self._answer(request_id, asked, message)
+            return self._answer(request_id, request, message)
         except Unreadable as error:
-            self.note(asked.method, f"an answer cannot be read: {error}")
+            self.log_fault(request.method, f"an answer cannot be read: {error}")
             return failure(request_id, Fate.UNKNOWN, "the answer cannot be read")
 
-    def _answer(self, request_id: RequestId, asked: Asked, message: Mapping[str, Json]) -> Message:
+    def _answer(self, request_id: RequestId, request: PendingRequest, message: Mapping[str, Json]) -> Message:
         error = message.get("error")
         if error is not None:
             return _refusal(request_id, error)
         if "result" not in message:
-            self.note(asked.method, "an answer has neither a result nor an error")
+            self.log_fault(request.method, "an answer has neither a result nor an error")
         result = message.get("result")
-        if asked.method == "tools/list":
-            answer, max_bytes = self._listed(result), 2 * MAX_LIST_BYTES
+        if request.method == "tools/list":
+            answer, max_bytes = self._tool_list(result), 2 * MAX_LIST_BYTES
         else:
-            answer, max_bytes = self._result(asked, result), 8 * self._max_result_bytes + MAX_OTHER_BYTES
+            answer, max_bytes = self._result(request, result), 8 * self._max_result_bytes + MAX_OTHER_BYTES
         return Message(_written({"jsonrpc": "2.0", "id": request_id, "result": answer}, max_bytes), request_id)
 
-    def _sent(self, message: Mapping[str, Json], method: str) -> Message | None:
-        """A request or a notification of the server's own."""
+    def _from_server(self, message: Mapping[str, Json], method: str) -> Message | None:
+        """A request or a notification that the server sends by itself."""
         kept: dict[str, Json] = {"jsonrpc": "2.0", "method": method}
         if isinstance(message.get("params"), Mapping):
             kept["params"] = message["params"]
@@ -184,7 +189,7 @@ class Mailbox:
         return Message(_written(kept), None)
 
     def _known(self, request_id: Json) -> RequestId | None:
-        """The id of a request that waits, also where the server made a text or a fraction of a number."""
+        """The id of a waiting request, also where the server turned a number into a text or a fraction."""
         if isinstance(request_id, bool) or not isinstance(request_id, int | float | str):
             return None
         if isinstance(request_id, float):
@@ -198,40 +203,40 @@ class Mailbox:
             return number if number in self.waiting else None
         return str(request_id) if str(request_id) in self.waiting else None
 
-    def _result(self, asked: Asked, result: Json) -> JsonObject:
-        if asked.method == "tools/call":
-            return self._called(asked.tool or "", result)
+    def _result(self, request: PendingRequest, result: Json) -> JsonObject:
+        if request.method == "tools/call":
+            return self._tool_result(request.tool or "", result)
         if not isinstance(result, Mapping):
-            self.note(asked.method, f"the result is {name_of(result)} and no object")
+            self.log_fault(request.method, f"the result is {name_of(result)}, not an object")
             return {}
-        if asked.method == "initialize":
-            return _greeting(result)
+        if request.method == "initialize":
+            return _initialized(result)
         return result
 
-    def _called(self, tool: str, result: Json) -> JsonObject:
+    def _tool_result(self, tool: str, result: Json) -> JsonObject:
         if isinstance(result, dict) and result.get("resultType") == "input_required":
-            return result  # it asks something back; the SDK answers that
-        given = told(result, self._max_result_bytes, self._schemas.get(tool))
-        for note in given.notes:
-            self.note(tool, note)
+            return result  # the tool asks something back, and the SDK answers that
+        given = read_result(result, self._max_result_bytes, self._schemas.get(tool))
+        for log_fault in given.notes:
+            self.log_fault(tool, log_fault)
         content = [{"type": "text", "text": given.text}]
         return {"content": content, "isError": given.refused, "resultType": "complete"}
 
-    def _listed(self, result: Json) -> JsonObject:
+    def _tool_list(self, result: Json) -> JsonObject:
         offered = result.get("tools") if isinstance(result, Mapping) else None
         if not isinstance(offered, list):
-            self.note("tools/list", f"tools is {name_of(offered)} and no array")
+            self.log_fault("tools/list", f"tools is {name_of(offered)}, not an array")
             offered = []
         kept: list[Json] = []
-        left = MAX_LIST_BYTES
+        budget = MAX_LIST_BYTES
         for tool in offered:
             described = self._described(tool)
             if described is None:
                 continue
-            written, whole = write_json(described, left)
-            left -= len(written)
-            if not whole or left < 0 or len(kept) >= MAX_TOOLS:
-                self.note("tools/list", "the list has too many tools, or too long ones; the rest is left out")
+            written, whole = write_json(described, budget)
+            budget -= len(written)
+            if not whole or budget < 0 or len(kept) >= MAX_TOOLS:
+                self.log_fault("tools/list", "the list has too many tools, or too large ones; the rest is left out")
                 break
             kept.append(described)
         cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
@@ -239,10 +244,10 @@ class Mailbox:
         return {**page, "nextCursor": cursor} if isinstance(cursor, str) and cursor else page
 
     def _described(self, tool: Json) -> JsonObject | None:
-        """A tool without what nobody here needs; None for what is no tool."""
+        """A tool, reduced to the fields used here; None for a value that is not a tool."""
         name = tool.get("name") if isinstance(tool, Mapping) else None
         if not isinstance(tool, Mapping) or not isinstance(name, str) or not name:
-            self.note("tools/list", "a tool has no name; it is left out")
+            self.log_fault("tools/list", "a tool has no name; it is left out")
             return None
         described: dict[str, Json] = {"name": name}
         for key in ("title", "description"):
@@ -255,16 +260,17 @@ class Mailbox:
             wanted = ("readOnlyHint", "idempotentHint")
             described["annotations"] = {key: hints[key] for key in wanted if isinstance(hints.get(key), bool)}
         schema = tool.get("outputSchema")
-        if isinstance(schema, Mapping):  # kept here, and not shown to the SDK, which would check results against it
+        # Kept here and hidden from the SDK, which would check results against it.
+        if isinstance(schema, Mapping):
             self._schemas[name] = schema
         else:
             self._schemas.pop(name, None)
         return described
 
     def _parameters(self, tool: str, schema: Json) -> JsonObject:
-        """The schema as the SDK takes it; what models take is the toolbox's business."""
+        """The schema in a form that the SDK accepts. The toolbox adapts it for models."""
         if not isinstance(schema, Mapping):
-            self.note(tool, f"inputSchema is {name_of(schema)} and no object")
+            self.log_fault(tool, f"inputSchema is {name_of(schema)}, not an object")
             return {"type": "object", "properties": {}}
         wrong = {
             key
@@ -273,22 +279,22 @@ class Mailbox:
         }
         if wrong or schema.get("type") != "object":
             what = ", ".join(sorted(wrong | ({"type"} if schema.get("type") != "object" else set())))
-            self.note(tool, f"inputSchema has a wrong {what}")
-        sound: dict[str, Json] = {key: value for key, value in schema.items() if key not in wrong}
-        properties, required = sound.get("properties"), sound.get("required")
+            self.log_fault(tool, f"inputSchema has a wrong {what}")
+        valid: dict[str, Json] = {key: value for key, value in schema.items() if key not in wrong}
+        properties, required = valid.get("properties"), valid.get("required")
         if isinstance(properties, Mapping):
-            sound["properties"] = {key: one for key, one in properties.items() if isinstance(one, Mapping | bool)}
+            valid["properties"] = {key: one for key, one in properties.items() if isinstance(one, Mapping | bool)}
         if isinstance(required, list):
-            sound["required"] = [key for key in required if isinstance(key, str)]
-        return {**sound, "type": "object"}
+            valid["required"] = [key for key in required if isinstance(key, str)]
+        return {**valid, "type": "object"}
 
 
-def _greeting(result: Mapping[str, Json]) -> JsonObject:
-    """The answer to `initialize`, with what is missing from it and tells us nothing."""
-    about = result.get("serverInfo")
+def _initialized(result: Mapping[str, Json]) -> JsonObject:
+    """The answer to `initialize`, completed where fields are missing that do not matter here."""
+    subject = result.get("serverInfo")
     named: dict[str, Json] = {"name": "", "version": ""}
-    if isinstance(about, Mapping):
-        named |= {key: words for key in named if isinstance(words := about.get(key), str)}
+    if isinstance(subject, Mapping):
+        named |= {key: words for key in named if isinstance(words := subject.get(key), str)}
     capabilities = result.get("capabilities")
     offered: JsonObject = {"tools": {}} if isinstance(capabilities, Mapping) and "tools" in capabilities else {}
     return {"protocolVersion": result.get("protocolVersion"), "capabilities": offered, "serverInfo": named}
@@ -317,11 +323,12 @@ def _written(message: JsonObject, max_bytes: int = MAX_OTHER_BYTES) -> bytes:
     return text.encode()
 
 
-_READERS = ThreadPoolExecutor(1, thread_name_prefix="mcp-json")  # one: two would only share the interpreter
+# One thread: two would only share the interpreter.
+_READERS = ThreadPoolExecutor(1, thread_name_prefix="mcp-json")
 
 
-async def read_aside(mailbox: Mailbox, raw: bytes, only: RequestId | None = None) -> list[Message]:
-    """`Mailbox.read`, in a thread where it may take long. Raises Unreadable."""
+async def read_aside(reader: MessageReader, raw: bytes, only: RequestId | None = None) -> list[Message]:
+    """Run `MessageReader.read`, in a thread where it may take long. Raises Unreadable."""
     if len(raw) <= _INLINE_BYTES:
-        return mailbox.read(raw, only)
-    return await asyncio.get_running_loop().run_in_executor(_READERS, mailbox.read, raw, only)
+        return reader.read(raw, only)
+    return await asyncio.get_running_loop().run_in_executor(_READERS, reader.read, raw, only)

@@ -1,4 +1,4 @@
-"""All MCP servers of this process, each kept connected once and shared by every call."""
+"""All MCP servers of this process, each connected once and shared by every call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Dial: TypeAlias = Callable[[McpServer, AnswerBounds], AbstractAsyncContextManage
 
 
 class McpPool:
-    """The servers of `mcp.json`. A dead or slow one costs the tool calls that need it, and nothing else."""
+    """The servers of `mcp.json`. A dead or slow one affects only the tool calls that need it."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class McpPool:
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         dial: Dial | None = None,
     ) -> None:
-        """`dial` opens a connection; None: the MCP SDK does, and is imported by `start`."""
+        """`dial` opens a connection; where it is None, `start` imports the MCP SDK and uses it."""
         self._dial = dial
         self._bounds = AnswerBounds(max_answer_bytes, max_result_bytes)
         self._times = times or LinkTimes()
@@ -54,7 +54,7 @@ class McpPool:
         return frozenset(self._links)
 
     async def start(self) -> None:
-        """Load the MCP SDK, if there is a server to use it for: half a second, in a thread. Once more does nothing."""
+        """Import the MCP SDK in a thread (half a second), if there is a server to use it for. May be called again."""
         if self._dial is None and self._links:
             if _SDK not in sys.modules:
                 await asyncio.to_thread(_load_sdk)
@@ -63,9 +63,10 @@ class McpPool:
             self._dial = sdk.dial
 
     async def run(self) -> None:
-        """Keep every server connected until `close`; when cancelled, say goodbye to them first.
+        """Keep every server connected until `close`. On cancellation, close the connections first.
 
-        Each server has a task in no group: one that breaks costs neither the others nor the caller.
+        Each server runs in a task outside any task group, so that a fault in one affects neither the others nor the
+        caller.
         """
         with Boundary(self._not_loaded):
             await self.start()
@@ -79,14 +80,14 @@ class McpPool:
                 await asyncio.wait(jobs, timeout=self._times.goodbye_ms / 1000)
 
     def close(self) -> None:
-        """Let `run` end: calls in flight are dropped, started servers are stopped."""
+        """Let `run` end: running calls are dropped and started programs are stopped."""
         for link in self._links.values():
             link.close()
 
     async def settled(self, wait_ms: int) -> dict[str, str]:
-        """Wait until each server was tried once, at most so long; says which ones are not connected, and why.
+        """Wait for at most `wait_ms` until each server was tried once. Returns those not connected, with the reason.
 
-        Nobody waits for that any longer, `tried` included.
+        Afterwards nothing waits for the first attempts any more, `tried` included.
         """
         try:
             with suppress(TimeoutError):
@@ -110,15 +111,15 @@ class McpPool:
         return link.problem if link is not None else "it is not in the MCP configuration"
 
     def tools(self, server: str) -> tuple[ToolSpec, ...]:
-        """A server's tools, as last listed; none if it never was."""
+        """A server's tools, as last listed; empty if they never were."""
         link = self._links.get(server)
         return tuple(tool.spec for tool in link.tools.values()) if link is not None else ()
 
     async def call(self, server: str, tool: str, arguments: JsonObject, deadline_ms: int) -> ToolResult:
         """Call a tool and answer within `deadline_ms`, whatever the server does.
 
-        A refusal by the tool itself is a result with `error` set. Raises ToolFailed for the rest: no answer in time
-        (`timeout`), no connection (`http_error`), a lost one or a broken answer (`protocol_error`).
+        A refusal by the tool itself is a result with `error` set. Raises ToolFailed otherwise: no answer in time
+        (`timeout`), no connection (`http_error`), a lost connection or an unreadable answer (`protocol_error`).
         """
         link = self._links.get(server)
         if link is None:

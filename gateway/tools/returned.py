@@ -1,7 +1,7 @@
-"""What a user's function returned, as words for the model, within a bound on what is made of it at once.
+"""Turns what a user's function returned into text for the model, with a bound on the work done at once.
 
-Who turns a value of any size into JSON in one go holds the interpreter, and with it every call, also from a thread.
-So what has many parts is written piece by piece, and no further than the model could ever be shown.
+Encoding a value of any size as JSON in one step holds the interpreter, also from a thread, and so stops every call. A
+value with many parts is therefore written piece by piece, and only as far as the model could ever see it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 
 DID_NOT_WORK = "That did not work."
 TOO_LONG = "It was done, but what it gave back is too long to be shown."
-MANY_PARTS = 5_000  # are written in one go within a few milliseconds; and so many characters
+# This many parts, or this many characters, are written in one step within a few milliseconds.
+MANY_PARTS = 5_000
 MANY_CHARS = 256 * 1024
 MOST_JSON_BYTES = 1 << 20
 
 
 def is_large(returned: object) -> bool:
-    """Whether `shown` may take long with this, and belongs in a thread. Looks at a bounded number of parts."""
+    """Whether `to_result` may take long with this value and belongs in a thread. Looks at a bounded number of parts."""
     parts, chars, left = 0, 0, [returned]
     while left:
         value = left.pop()
@@ -46,38 +47,39 @@ def is_large(returned: object) -> bool:
     return False
 
 
-def shown(name: str, returned: object) -> ToolResult:
-    """What a function returned, for the model: a text as it is, nothing as "Done.", all else as JSON.
+def to_result(name: str, returned: object) -> ToolResult:
+    """Convert what a function returned: a text stays as it is, None becomes "Done.", anything else becomes JSON.
 
-    Raises ToolFailed.
+    Raises ToolFailed for a value that JSON cannot carry.
     """
     if isinstance(returned, ToolResult):
-        return _checked(name, returned)
+        return _checked_result(name, returned)
     if returned is None:
         return ToolResult("Done.", None, None)
     if isinstance(returned, str):
         return ToolResult(_text(returned), None, None)
     try:
-        return ToolResult(_pieces(returned) if is_large(returned) else _json(returned), None, None)
+        return ToolResult(_json_beginning(returned) if is_large(returned) else _json(returned), None, None)
     except (TypeError, ValueError) as error:
-        log.error("function tool returned what JSON cannot carry", extra={"tool": name})
+        log.error("function tool returned a value that JSON cannot carry", extra={"tool": name})
         raise ToolFailed(DID_NOT_WORK) from error
 
 
 def _json(value: object) -> str:
     try:
         return orjson.dumps(value, default=_plain).decode()
-    except TypeError:  # orjson takes no half of a surrogate pair and no key that is a number
+    # orjson refuses lone surrogates and keys that are numbers.
+    except TypeError:
         return well_formed(json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False))
 
 
-def _pieces(value: object) -> str:
-    """A large value's JSON, or the beginning of it."""
-    return write_json(value, MOST_JSON_BYTES, default=_small)[0]
+def _json_beginning(value: object) -> str:
+    """The JSON of a large value, or its beginning."""
+    return write_json(value, MOST_JSON_BYTES, default=_json_part)[0]
 
 
-def _small(value: object) -> object:
-    """A part that Python's encoder does not know, as it knows it. Raises ToolFailed where that is large itself."""
+def _json_part(value: object) -> object:
+    """Convert a part that Python's encoder does not know into JSON types. Raises ToolFailed where it is too large."""
     if is_large(value):
         raise ToolFailed(TOO_LONG)
     return orjson.loads(orjson.dumps(value, default=_plain))
@@ -89,21 +91,21 @@ def _plain(value: object) -> object:
     raise TypeError(type(value).__name__)
 
 
-def _checked(name: str, result: ToolResult) -> ToolResult:
-    """A result that the function made itself; its fields may hold anything. Raises ToolFailed."""
+def _checked_result(name: str, result: ToolResult) -> ToolResult:
+    """Check a result that the function made itself: its fields may hold anything. Raises ToolFailed."""
     error = result.error if result.error is None or isinstance(result.error, str) else "tool_execution_error"
     if not isinstance(result.text, str) or error is not result.error or result.then not in (None, "hang_up"):
-        _refuse(name)
+        _refuse_result(name)
     return ToolResult(_text(result.text), error, result.then)
 
 
-def _refuse(name: str) -> NoReturn:
+def _refuse_result(name: str) -> NoReturn:
     log.error("function tool returned a ToolResult with a field of the wrong type", extra={"tool": name})
     raise ToolFailed(DID_NOT_WORK)
 
 
 def _text(text: str) -> str:
-    """As much of it as could be shown; one character more says that it is cut."""
+    """As much of the text as could be shown, and one character more, so that `cut` says that it is cut."""
     return well_formed(text[: MOST_CUT_CHARS + 1])
 
 

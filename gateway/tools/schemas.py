@@ -1,9 +1,10 @@
-"""Makes a tool's parameters a schema that models take.
+"""Turns a tool's parameter schema into one that model services accept.
 
-A model service refuses a whole session for one schema that it does not like. It wants an object with `properties` at
-the top, without `anyOf`, `oneOf`, `allOf`, `enum`, `const` and `not`; arrays that say what is in them; and keywords
-with values of the right type. What is changed here only widens what a model may send: the tool still checks it.
-Source: what the OpenAI API answers to tools (`invalid_function_parameters`); JSON Schema 2020-12, the meta-schema.
+A model service refuses a whole session because of one schema that it does not accept. It requires an object with
+`properties` at the top level, without `anyOf`, `oneOf`, `allOf`, `enum`, `const` and `not`; arrays that declare their
+items; and keywords with values of the right type. Every change made here only widens what a model may send: the tool
+still checks its arguments.
+Source: the OpenAI API's errors about tools (`invalid_function_parameters`); JSON Schema 2020-12, the meta-schema.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from sessions.ports import Json, JsonObject
 
 _MAX_DEPTH = 40
-_MAX_SCHEMAS = 10_000  # to look at; references may make more of a few
+# The most schemas that are visited; references may repeat some of them.
+_MAX_SCHEMAS = 10_000
 _MAX_KEPT = 1024
-_MAX_REFS = 16  # one after another
+# The most references that are followed one after another.
+_MAX_REFS = 16
 _UNIONS = ("allOf", "anyOf", "oneOf")
 _NOT_ON_TOP = frozenset({*_UNIONS, "enum", "const", "not", "if", "then", "else", "$ref", "$dynamicRef", "items"})
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
@@ -30,37 +33,38 @@ _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentS
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """Parameters for a model. `note` says in words what the schema cannot say any more; mostly it is empty."""
+class FittedSchema:
+    """Parameters for a model. `note` says in words what the schema can no longer express; it is mostly empty."""
 
     parameters: JsonObject
     note: str
 
 
-# Every call has its tools fitted anew, and their schemas stay the same objects; each is kept, so its id stays its own.
-_KEPT: dict[int, tuple[JsonObject, Fitted]] = {}
+# Every call converts its tools again, and their schemas stay the same objects. Each schema is kept here, so that its id
+# is not reused.
+_KEPT: dict[int, tuple[JsonObject, FittedSchema]] = {}
 
 
-def fitted(schema: JsonObject) -> Fitted:
-    """The nearest schema that models take."""
+def fit_schema(schema: JsonObject) -> FittedSchema:
+    """The nearest schema that model services accept."""
     kept = _KEPT.get(id(schema))
     if kept is None:
         if len(_KEPT) >= _MAX_KEPT:
             del _KEPT[next(iter(_KEPT))]
-        kept = _KEPT[id(schema)] = (schema, _fitted(schema))
+        kept = _KEPT[id(schema)] = (schema, _fit(schema))
     return kept[1]
 
 
-def _fitted(schema: JsonObject) -> Fitted:
-    left = [_MAX_SCHEMAS]
-    top = _lifted(_mapping(_sound(schema, 0, left)), schema, 0, left)
+def _fit(schema: JsonObject) -> FittedSchema:
+    budget = [_MAX_SCHEMAS]
+    top = _without_unions(_mapping(_valid(schema, 0, budget)), schema, 0, budget)
     properties = top.fields.get("properties")
     parameters: dict[str, Json] = {"type": "object", "properties": properties if properties is not None else {}}
     parameters |= {key: value for key, value in top.fields.items() if key not in _NOT_ON_TOP | parameters.keys()}
-    return Fitted(parameters, " ".join(top.notes))
+    return FittedSchema(parameters, " ".join(top.notes))
 
 
-# ---- what every schema inside must be
+# ---- rules for every nested schema
 
 
 def _number(value: Json) -> bool:
@@ -82,50 +86,50 @@ _KEYWORDS: Mapping[str, Callable[[Json], bool]] = {
 }
 
 
-def _sound(schema: Json, depth: int, left: list[int]) -> Json:
-    """The schema without keywords whose values mean nothing; True, which allows everything, for what is no schema."""
-    left[0] -= 1
-    if isinstance(schema, bool) or not isinstance(schema, Mapping) or depth > _MAX_DEPTH or left[0] < 0:
+def _valid(schema: Json, depth: int, budget: list[int]) -> Json:
+    """The schema without keywords whose values are invalid; True, which allows everything, where it is not a schema."""
+    budget[0] -= 1
+    if isinstance(schema, bool) or not isinstance(schema, Mapping) or depth > _MAX_DEPTH or budget[0] < 0:
         return {} if schema is not False else False
-    sound: dict[str, Json] = {}
+    valid: dict[str, Json] = {}
     for key, value in schema.items():
         if key in _ONE:
-            sound[key] = _sound_one(key, value, depth, left)
+            valid[key] = _valid_single(key, value, depth, budget)
         elif key in _SEVERAL:
             if isinstance(value, list) and value:
-                sound[key] = [_sound(one, depth + 1, left) for one in value]
+                valid[key] = [_valid(one, depth + 1, budget) for one in value]
         elif key in _NAMED:
             if isinstance(value, Mapping):
-                sound[key] = {name: one for name, one in _sound_named(value, depth, left) if one is not False}
+                valid[key] = {name: one for name, one in _valid_named(value, depth, budget) if one is not False}
         elif key == "required":
             if isinstance(value, list):
-                sound[key] = list(dict.fromkeys(name for name in value if isinstance(name, str)))
+                valid[key] = list(dict.fromkeys(name for name in value if isinstance(name, str)))
         elif key == "type":
             if (kinds := _kinds(value)) is not None:
-                sound[key] = kinds
+                valid[key] = kinds
         elif key == "$ref":
             if isinstance(value, str) and value.startswith("#"):
-                sound[key] = value
+                valid[key] = value
         elif key not in _KEYWORDS or _KEYWORDS[key](value):
-            sound[key] = value
-    kinds = sound.get("type")
-    if (kinds == "array" or (isinstance(kinds, list) and "array" in kinds)) and "items" not in sound:
-        sound["items"] = {}
-    return sound
+            valid[key] = value
+    kinds = valid.get("type")
+    if (kinds == "array" or (isinstance(kinds, list) and "array" in kinds)) and "items" not in valid:
+        valid["items"] = {}
+    return valid
 
 
-def _sound_one(key: str, value: Json, depth: int, left: list[int]) -> Json:
+def _valid_single(key: str, value: Json, depth: int, budget: list[int]) -> Json:
     if isinstance(value, bool) and key == "additionalProperties":
         return value
-    if isinstance(value, list):  # a schema for each place, as it was written before 2020
-        return {"anyOf": [_sound(one, depth + 1, left) for one in value]} if value else {}
-    one = _sound(value, depth + 1, left)
+    if isinstance(value, list):  # before JSON Schema 2020, `items` could be a list with a schema for each position
+        return {"anyOf": [_valid(one, depth + 1, budget) for one in value]} if value else {}
+    one = _valid(value, depth + 1, budget)
     return {} if one is False else one
 
 
-def _sound_named(schemas: Mapping[str, Json], depth: int, left: list[int]) -> Iterator[tuple[str, Json]]:
+def _valid_named(schemas: Mapping[str, Json], depth: int, budget: list[int]) -> Iterator[tuple[str, Json]]:
     for name, schema in schemas.items():
-        yield name, _sound(schema, depth + 1, left)
+        yield name, _valid(schema, depth + 1, budget)
 
 
 def _kinds(value: Json) -> Json:
@@ -135,12 +139,12 @@ def _kinds(value: Json) -> Json:
     return (kinds if len(kinds) > 1 else kinds[0]) if kinds else None
 
 
-# ---- what only the top may not have
+# ---- rules for the top level only
 
 
 @dataclass(slots=True)
 class _Top:
-    """An object schema without unions, and what they said beside it."""
+    """An object schema without unions, and notes about what the unions said."""
 
     fields: dict[str, Json]
     notes: list[str]
@@ -151,25 +155,25 @@ class _Top:
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def _lifted(schema: JsonObject, root: JsonObject, depth: int, left: list[int]) -> _Top:
+def _without_unions(schema: JsonObject, root: JsonObject, depth: int, budget: list[int]) -> _Top:
     """The object that a schema describes, with the properties of all its branches."""
-    schema = _followed(schema, root, left)
+    schema = _resolved(schema, root, budget)
     top = _Top({key: value for key, value in schema.items() if key not in _UNIONS}, [])
-    left[0] -= 1
-    if depth > _MAX_REFS or left[0] < 0:
+    budget[0] -= 1
+    if depth > _MAX_REFS or budget[0] < 0:
         return top
     for key in _UNIONS:
         found = schema.get(key)
         branches = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-        objects = [_lifted(branch, root, depth + 1, left) for branch in branches if _may_be_object(branch)]
+        objects = [_without_unions(branch, root, depth + 1, budget) for branch in branches if _may_be_object(branch)]
         if objects:
             _merge(top, objects, every=key == "allOf")
         if objects and key != "allOf":
-            top.notes += _choice(objects, exactly=key == "oneOf")
+            top.notes += _choice_notes(objects, exactly=key == "oneOf")
     return top
 
 
-def _followed(schema: JsonObject, root: JsonObject, left: list[int]) -> JsonObject:
+def _resolved(schema: JsonObject, root: JsonObject, budget: list[int]) -> JsonObject:
     for _ in range(_MAX_REFS):
         pointer = schema.get("$ref")
         if not isinstance(pointer, str):
@@ -177,7 +181,7 @@ def _followed(schema: JsonObject, root: JsonObject, left: list[int]) -> JsonObje
         found: Json = root
         for step in pointer.removeprefix("#").split("/")[1:]:
             found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-        target = _sound(found, 0, left) if isinstance(found, Mapping) and found is not root else {}
+        target = _valid(found, 0, budget) if isinstance(found, Mapping) and found is not root else {}
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         schema = {**target, **beside} if isinstance(target, Mapping) else beside
     return {key: value for key, value in schema.items() if key != "$ref"}
@@ -189,7 +193,7 @@ def _may_be_object(branch: JsonObject) -> bool:
 
 
 def _merge(top: _Top, branches: list[_Top], *, every: bool) -> None:
-    """Add what the branches have to the top: all of it, where a call must keep to every branch, or to any of them."""
+    """Add the branches' properties to the top level. `every`: a call must match all branches, not just one of them."""
     properties = dict(_mapping(top.fields.get("properties")))
     found: dict[str, list[Json]] = {}
     for branch in branches:
@@ -220,7 +224,7 @@ def _either(schemas: list[Json]) -> Json:
     if len(schemas) == 1:
         return schemas[0]
     values = [_values(schema) for schema in schemas]
-    if all(values):  # what tells the branches apart
+    if all(values):  # such a property tells the branches apart
         kinds = {kind for schema in schemas if isinstance(kind := _mapping(schema).get("type"), str)}
         enum: dict[str, Json] = {"enum": [value for some in values for value in some or ()]}
         return {"type": kinds.pop(), **enum} if len(kinds) == 1 else enum
@@ -239,14 +243,14 @@ def _values(schema: Json) -> list[Json] | None:
     return list(values) if isinstance(values, list) else None
 
 
-def _choice(branches: list[_Top], *, exactly: bool) -> list[str]:
-    """Which arguments belong together, in words, where the branches say so."""
+def _choice_notes(branches: list[_Top], *, exactly: bool) -> list[str]:
+    """Which arguments belong together, in words, where the branches require different ones."""
     lists = [branch.required for branch in branches]
     sets = [[name for name in names if not all(name in other for other in lists)] for names in lists]
-    told = list(dict.fromkeys(", ".join(names) for names in sets if names))
-    if len(told) < 2:
+    sets_in_words = list(dict.fromkeys(", ".join(names) for names in sets if names))
+    if len(sets_in_words) < 2:
         return []
-    return [f"Give {'exactly' if exactly else 'at least'} one of these sets of arguments: {'; '.join(told)}."]
+    return [f"Give {'exactly' if exactly else 'at least'} one of these sets of arguments: {'; '.join(sets_in_words)}."]
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:

@@ -1,4 +1,4 @@
-"""The tools of one call: what the agent was granted, as the model sees it, and how each is run."""
+"""The tools of one call: what the agent was granted, how the model sees it, and how each tool is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 
 from gateway.tools.contract import ToolContext, ToolResult, cut
 from gateway.tools.functions import TOOL_NAME, FunctionTool
-from gateway.tools.schemas import fitted
+from gateway.tools.schemas import fit_schema
 from sessions.agent import ToolGrant, ToolRule
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
@@ -26,7 +26,7 @@ _ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
 
 
 class McpTools(Protocol):
-    """What a toolbox needs of `McpPool`."""
+    """The part of `McpPool` that a toolbox uses."""
 
     def tools(self, server: str) -> tuple[ToolSpec, ...]:
         """A server's tools, as last listed."""
@@ -43,14 +43,14 @@ class McpTools(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """A tool that the agent was granted, under the name it has at home."""
+    """A tool that the agent was granted, under the name that its server or file gives it."""
 
     rule: ToolRule
     spec: ToolSpec
 
 
 class Toolbox:
-    """One agent's tools for one call, as they stood when the call began."""
+    """The tools of one agent for one call, as they were when the call began."""
 
     def __init__(
         self,
@@ -66,8 +66,9 @@ class Toolbox:
         self._max_arguments_bytes = max_arguments_bytes
         self._max_result_bytes = max_result_bytes
         self._problems: list[str] = []
-        self._dark = False  # whether a server that was granted is not connected, and its tools are not known
-        self._offers = _named([offer for grant in grants for offer in self._granted(grant)])
+        # Whether a granted server is not connected and its tools are unknown.
+        self._tools_unknown = False
+        self._offers = _by_model_name([offer for grant in grants for offer in self._granted(grant)])
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -78,19 +79,19 @@ class Toolbox:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What the agent was granted and does not have, and why; for operators."""
+        """What the agent was granted but does not have, and why; for operators."""
         return tuple(self._problems)
 
     def rule(self, name: str) -> ToolRule | None:
-        """The rule of the tool that the model knows by this name; the rule holds the tool's own name."""
+        """The rule of the tool that the model knows by this name. The rule holds the tool's original name."""
         offer = self._offers.get(name)
         return offer.rule if offer is not None else None
 
     async def run(self, name: str, arguments_json: str, *, context: ToolContext) -> ToolResult:
-        """Run a tool within its deadline. Raises ToolFailed with words for the model; cancelling it returns at once."""
+        """Run a tool within its deadline; returns at once when cancelled. Raises ToolFailed with words for it."""
         offer = self._offers.get(name)
         if offer is None:
-            if self._dark:  # it may well be a tool of a server that has never told what it has
+            if self._tools_unknown:  # the tool may belong to a server whose tools were never listed
                 raise ToolFailed("The service cannot be reached at the moment. It was not done.", kind="http_error")
             raise ToolFailed(f"There is no tool {name[:64]}.", kind="unknown_tool")
         arguments = self._parsed(name, arguments_json)
@@ -108,9 +109,9 @@ class Toolbox:
         size = len(arguments_json.encode(errors="replace"))
         if size > self._max_arguments_bytes:
             raise ToolFailed(
-                f"The arguments of {name} have {size} bytes; at most {self._max_arguments_bytes} are taken."
+                f"The arguments of {name} have {size} bytes; at most {self._max_arguments_bytes} are accepted."
             )
-        if not arguments_json.strip():  # some models write nothing where a tool takes nothing
+        if not arguments_json.strip():  # some models send an empty text to a tool without parameters
             return {}
         try:
             arguments = orjson.loads(arguments_json)
@@ -132,8 +133,8 @@ class Toolbox:
         server = grant.server or ""
         offered = {spec.name: spec for spec in self._mcp.tools(server)}
         if (problem := self._mcp.problem(server)) is not None:
-            self._dark = self._dark or not offered
-            known = "its tools are those last known" if offered else "the call has none of its tools"
+            self._tools_unknown = self._tools_unknown or not offered
+            known = "the call has its last known tools" if offered else "the call has none of its tools"
             self._problems.append(f"tool server {server} is not connected, {known}: {problem}")
         if grant.only is None:
             for spec in offered.values():
@@ -147,13 +148,13 @@ class Toolbox:
 
 
 def names_of(rules: Iterable[ToolRule]) -> frozenset[str]:
-    """What a model calls these tools, once every server that has them is connected."""
-    return frozenset(_named([_Offer(rule, ToolSpec(rule.name, "", _ANY_OBJECT)) for rule in rules]))
+    """The names by which a model knows these tools once all their servers are connected."""
+    return frozenset(_by_model_name([_Offer(rule, ToolSpec(rule.name, "", _ANY_OBJECT)) for rule in rules]))
 
 
-def _named(offers: list[_Offer]) -> dict[str, _Offer]:
-    """Names that a model takes: a name that several servers or functions have gets its server's label in front."""
-    # The same tool granted twice is one tool; the first grant's rule holds.
+def _by_model_name(offers: list[_Offer]) -> dict[str, _Offer]:
+    """Names that models accept. Where several servers or functions share a name, the server's label is put in front."""
+    # The same tool granted twice is one tool, and the first grant's rule applies.
     own = {(offer.rule.server, offer.spec.name): offer for offer in reversed(offers)}
     offers = [offer for offer in offers if own[offer.rule.server, offer.spec.name] is offer]
     times = Counter(_model_name(offer.spec.name) for offer in offers)
@@ -162,19 +163,19 @@ def _named(offers: list[_Offer]) -> dict[str, _Offer]:
         name = _model_name(offer.spec.name)
         if times[name] > 1 and offer.rule.server is not None:
             name = _model_name(f"{offer.rule.server}__{offer.spec.name}")
-        named.setdefault(name, _fit(offer))
+        named.setdefault(name, _with_fit_schema(offer))
     return named
 
 
 def _model_name(name: str) -> str:
-    """The name itself where models take it, else made of the characters that they take, and told apart by a digest."""
+    """The name itself where models accept it, else accepted characters and a digest that keeps it distinct."""
     if TOOL_NAME.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:6]
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:57]}_{digest}"
 
 
-def _fit(offer: _Offer) -> _Offer:
-    fit = fitted(offer.spec.parameters)
+def _with_fit_schema(offer: _Offer) -> _Offer:
+    fit = fit_schema(offer.spec.parameters)
     about = f"{offer.spec.description} {fit.note}".strip()
     return _Offer(offer.rule, ToolSpec(offer.spec.name, about, fit.parameters))

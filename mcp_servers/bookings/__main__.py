@@ -16,13 +16,15 @@ from mcp_servers.bookings.store import BookingStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until the client leaves (stdio) or a signal comes (HTTP); 2 for options that cannot be met."""
+    """Serve until the client leaves (stdio) or a signal arrives (HTTP); returns 2 for options that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m mcp_servers.bookings", description=__doc__)
     parser.add_argument("--db", default=os.environ.get("BOOKINGS_DB", "./data/bookings.db"), help="SQLite file")
     parser.add_argument(
         "--timezone", default=os.environ.get("BOOKINGS_TIMEZONE", ""), help="IANA name, e.g. Asia/Tokyo"
     )
-    parser.add_argument("--now", default=os.environ.get("BOOKINGS_NOW", ""), help="stop the clock at this ISO moment")
+    parser.add_argument(
+        "--now", default=os.environ.get("BOOKINGS_NOW", ""), help="fixed ISO date and time instead of the clock"
+    )
     parser.add_argument("--http", action="store_true", help="serve streamable HTTP instead of stdio")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8091)

@@ -1,6 +1,6 @@
-"""The rules of the house: which table a party gets, when, and why not. Plain values in and out; no MCP, no database.
+"""The booking rules of the restaurant: which table a party gets, or why it gets none. Pure; no MCP and no database.
 
-A seating blocks its table for `seating_min`; two seatings of one table may touch but not overlap. No seating crosses
+A seating blocks its table for `seating_min`. Two seatings of one table may touch, but not overlap. No seating crosses
 midnight, so the bookings of one day are all that a decision needs.
 """
 
@@ -17,7 +17,7 @@ MAX_PHONE_CHARS = 30
 
 
 class Refused(Exception):
-    """A wish that the house cannot grant, and why, to be said to the guest; `alternatives` are free times that day."""
+    """A request was refused; `reason` may be said to the guest, `alternatives` are free times on the same day."""
 
     def __init__(self, reason: str, alternatives: Sequence[time] = ()) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table."""
+    """A table of the restaurant."""
 
     number: int
     seats: int
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When the house is open on one weekday; both on the same day."""
+    """The opening hours of a weekday; the restaurant closes before midnight."""
 
     opens: time
     closes: time
@@ -43,7 +43,7 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Restaurant:
-    """The house: its tables, and its hours from Monday (0) to Sunday (6), None where it is closed."""
+    """The tables, and the opening hours from Monday (0) to Sunday (6); None on a day when it is closed."""
 
     tables: tuple[Table, ...]
     week: tuple[Hours | None, ...]
@@ -67,8 +67,8 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a guest asks for."""
+class BookingRequest:
+    """The booking that a guest asks for."""
 
     day: date
     at: time
@@ -91,22 +91,22 @@ def _at(minutes: int) -> time:
     return time(minutes // 60, minutes % 60)
 
 
-def check(house: Restaurant, now: datetime, day: date, at: time, party_size: int) -> None:
-    """Refuse what no table could change: the past, the far future, closed hours, a party of no or too many people."""
-    most = max(table.seats for table in house.tables)
+def check(restaurant: Restaurant, now: datetime, day: date, at: time, party_size: int) -> None:
+    """Refuse a request that fails whichever tables are free: a wrong time, too far ahead, or a wrong party size."""
+    most = max(table.seats for table in restaurant.tables)
     if party_size < 1:
-        raise Refused("A booking needs at least one guest. For how many people shall it be?")
+        raise Refused("A booking needs at least one guest. For how many people is it?")
     if party_size > most:
         raise Refused(f"Our largest table seats {most}. For {party_size} people, please ask for the manager.")
     if (day, at) < (now.date(), now.time()):
         when = "today" if day == now.date() else f"on {say_date(day)}"
         raise Refused(f"{say_time(at)} {when} is already past. Which later time would suit?")
-    if day > now.date() + timedelta(days=house.horizon_days):
-        raise Refused(f"We take bookings up to {house.horizon_days} days ahead.")
-    hours = house.week[day.weekday()]
+    if day > now.date() + timedelta(days=restaurant.horizon_days):
+        raise Refused(f"We take bookings up to {restaurant.horizon_days} days ahead.")
+    hours = restaurant.week[day.weekday()]
     if hours is None:
         raise Refused(f"We are closed on {say_date(day)}. Which other day would suit?")
-    last = _minutes(hours.closes) - house.seating_min
+    last = _minutes(hours.closes) - restaurant.seating_min
     if not _minutes(hours.opens) <= _minutes(at) <= last:
         raise Refused(
             f"On {say_date(day)} we seat guests from {say_time(hours.opens)} to {say_time(_at(last))}, "
@@ -114,57 +114,57 @@ def check(house: Restaurant, now: datetime, day: date, at: time, party_size: int
         )
 
 
-def free_tables(house: Restaurant, taken: Iterable[Booking], at: time, party_size: int) -> tuple[Table, ...]:
-    """Tables that fit the party and are free for a whole seating, smallest first. `taken` is that day's bookings."""
+def free_tables(restaurant: Restaurant, taken: Iterable[Booking], at: time, party_size: int) -> tuple[Table, ...]:
+    """The tables that fit the party and are free for a whole seating, smallest first. `taken`: the day's bookings."""
     begin = _minutes(at)
     blocked = {
         booking.table
         for booking in taken
-        if not booking.cancelled and abs(_minutes(booking.at) - begin) < house.seating_min
+        if not booking.cancelled and abs(_minutes(booking.at) - begin) < restaurant.seating_min
     }
-    fitting = (table for table in house.tables if table.seats >= party_size and table.number not in blocked)
+    fitting = (table for table in restaurant.tables if table.seats >= party_size and table.number not in blocked)
     return tuple(sorted(fitting, key=lambda table: (table.seats, table.number)))
 
 
 def alternatives(
-    house: Restaurant, taken: Sequence[Booking], now: datetime, day: date, at: time, party_size: int, most: int = 3
+    restaurant: Restaurant, taken: Sequence[Booking], now: datetime, day: date, at: time, party_size: int, most: int = 3
 ) -> tuple[time, ...]:
-    """The free times of that day that lie nearest to the wish, in the day's order."""
-    hours = house.week[day.weekday()]
+    """The free times of that day that are nearest to the wanted time, in order; at most `most` of them."""
+    hours = restaurant.week[day.weekday()]
     if hours is None:
         return ()
-    last = _minutes(hours.closes) - house.seating_min
+    last = _minutes(hours.closes) - restaurant.seating_min
     free = [
         candidate
-        for candidate in map(_at, range(_minutes(hours.opens), last + 1, house.step_min))
+        for candidate in map(_at, range(_minutes(hours.opens), last + 1, restaurant.step_min))
         if candidate != at
         and (day, candidate) >= (now.date(), now.time())
-        and free_tables(house, taken, candidate, party_size)
+        and free_tables(restaurant, taken, candidate, party_size)
     ]
     nearest = sorted(free, key=lambda candidate: (abs(_minutes(candidate) - _minutes(at)), candidate))[:most]
     return tuple(sorted(nearest))
 
 
 def no_table(day: date, at: time, party_size: int, others: Sequence[time]) -> str:
-    """The sentence for a wish that no table meets."""
+    """The sentence for a request without a free table."""
     full = f"We have no table for {party_size} on {say_date(day)} at {say_time(at)}."
     if not others:
         return f"{full} Nothing else is free that day; would another day suit?"
     return f"{full} Free that day: {say_list([say_time(other) for other in others], 'or')}."
 
 
-def place(house: Restaurant, taken: Sequence[Booking], now: datetime, wish: Wish) -> Booking:
-    """Give the wish a table, as a booking not yet stored, or the booking that it repeats word for word.
+def place(restaurant: Restaurant, taken: Sequence[Booking], now: datetime, request: BookingRequest) -> Booking:
+    """Choose a table; returns a booking to be stored, or the existing booking if the request repeats it.
 
-    Repeating a booking changes nothing, so a request whose answer was lost may safely be sent again. Raises Refused.
+    Repeating a booking changes nothing, so a request whose answer was lost can safely be sent again. Raises Refused.
     """
-    name = " ".join(wish.name.split())
+    name = " ".join(request.name.split())
     if not name:
-        raise Refused("A booking needs a name. Under which name shall it be?")
-    if len(name) > MAX_NAME_CHARS or len(wish.phone) > MAX_PHONE_CHARS:
+        raise Refused("A booking needs a name. Which name is it for?")
+    if len(name) > MAX_NAME_CHARS or len(request.phone) > MAX_PHONE_CHARS:
         raise Refused("That name or phone number is too long.")
-    check(house, now, wish.day, wish.at, wish.party_size)
-    same = (wish.at, wish.party_size, name.casefold(), wish.phone)
+    check(restaurant, now, request.day, request.at, request.party_size)
+    same = (request.at, request.party_size, name.casefold(), request.phone)
     for booking in taken:
         if not booking.cancelled and same == (
             booking.at,
@@ -173,21 +173,21 @@ def place(house: Restaurant, taken: Sequence[Booking], now: datetime, wish: Wish
             booking.phone,
         ):
             return booking
-    tables = free_tables(house, taken, wish.at, wish.party_size)
+    tables = free_tables(restaurant, taken, request.at, request.party_size)
     if not tables:
-        others = alternatives(house, taken, now, wish.day, wish.at, wish.party_size)
-        raise Refused(no_table(wish.day, wish.at, wish.party_size, others), others)
-    return Booking(0, wish.day, wish.at, wish.party_size, name, wish.phone, tables[0].number)
+        others = alternatives(restaurant, taken, now, request.day, request.at, request.party_size)
+        raise Refused(no_table(request.day, request.at, request.party_size, others), others)
+    return Booking(0, request.day, request.at, request.party_size, name, request.phone, tables[0].number)
 
 
 def named(bookings: Iterable[Booking], name: str) -> tuple[Booking, ...]:
-    """Bookings whose name has every word of `name`, in any case; all of them for an empty name."""
+    """The bookings whose name contains every word of `name`, in any case; all bookings for an empty name."""
     wanted = set(name.casefold().split())
     return tuple(booking for booking in bookings if wanted <= set(booking.name.casefold().split()))
 
 
 def one_to_cancel(found: Sequence[Booking], name: str, day: date) -> Booking:
-    """The one booking meant; a cancelled one only where no other is there. Raises Refused for none or several."""
+    """The booking to cancel; a cancelled one only if there is no other. Raises Refused for none or several."""
     live = [booking for booking in found if not booking.cancelled]
     if len(live) > 1:
         numbers = say_list([f"number {booking.id} at {say_time(booking.at)}" for booking in live])

@@ -1,8 +1,9 @@
-"""The tools of the booking server: reads what was said, asks the rules, keeps the book, answers in a sentence.
+"""The tools of the booking server: they read what the guest said, apply the rules, store bookings and answer.
 
 Each result has a sentence that a voice agent can say as it is, and the same facts as structured output. A refusal is a
-result with `is_error` and its reason in words: raising ToolError would put "Error executing tool ..." in front of them.
-Tools are coroutines, because the SDK runs plain functions in worker threads; the database answers in a millisecond.
+result with `is_error` and the reason as a sentence; if ToolError were raised, the SDK would put "Error executing tool
+..." in front of it. Tools are coroutines, because the SDK runs plain functions in worker threads, and the database
+answers within a millisecond.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, BeforeValidator, Field
 
 from mcp_servers.bookings import bookings as rules
-from mcp_servers.bookings.bookings import HARBOUR, Booking, Refused, Restaurant, Wish
+from mcp_servers.bookings.bookings import HARBOUR, Booking, BookingRequest, Refused, Restaurant
 from mcp_servers.bookings.spoken import NotUnderstood, read_date, read_number, read_time, say_date, say_time
 from mcp_servers.bookings.store import BookingStore
 
@@ -33,7 +34,7 @@ class FreeTable(BaseModel):
 
 
 class Availability(BaseModel):
-    """What `find_tables` found."""
+    """The result of `find_tables`."""
 
     date: str
     time: str
@@ -44,7 +45,7 @@ class Availability(BaseModel):
 
 
 class BookingOut(BaseModel):
-    """A booking as clients see it; phone numbers stay in the house."""
+    """A booking as clients see it, without the phone number."""
 
     booking_id: int
     date: str
@@ -56,14 +57,14 @@ class BookingOut(BaseModel):
 
 
 class BookingList(BaseModel):
-    """What `list_bookings` found; `total` counts also those past the first twenty."""
+    """The result of `list_bookings`; `total` also counts the bookings after the first twenty."""
 
     total: int
     bookings: list[BookingOut]
 
 
 def _number_said(value: Any) -> Any:
-    """Models and dialogues sometimes send a number as the guest said it."""
+    """Read a number in words, because models sometimes send a number as the guest said it."""
     number = read_number(value) if isinstance(value, str) else None
     return value if number is None else number
 
@@ -72,7 +73,9 @@ Day = Annotated[str, Field(description="An ISO date, or: today, tomorrow, a week
 Time = Annotated[str, Field(description="A time such as 19:00, 7 pm, half past seven")]
 PartySize = Annotated[int, BeforeValidator(_number_said), Field(description="How many guests")]
 BookingId = Annotated[int, BeforeValidator(_number_said), Field(description="The booking's number; 0 if not known")]
-SomeDay = Annotated[str, Field(description="Only this day, given like `date` elsewhere; empty for every day to come")]
+SomeDay = Annotated[
+    str, Field(description="Only this day, in the same form as `date` of the other tools; empty for all future days")
+]
 
 READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, destructive_hint=False, open_world_hint=False)
 ADDS = ToolAnnotations(read_only_hint=False, idempotent_hint=True, destructive_hint=False, open_world_hint=False)
@@ -80,20 +83,20 @@ REMOVES = ToolAnnotations(read_only_hint=False, idempotent_hint=True, destructiv
 
 
 class BookingDesk:
-    """Answers the four requests; the MCP server below only names them."""
+    """Does the work of the four tools that the MCP server offers."""
 
-    def __init__(self, store: BookingStore, now: Callable[[], datetime], house: Restaurant = HARBOUR) -> None:
+    def __init__(self, store: BookingStore, now: Callable[[], datetime], restaurant: Restaurant = HARBOUR) -> None:
         self._store = store
         self._now = now
-        self._house = house
+        self._restaurant = restaurant
 
     def find(self, date: str, time: str, party_size: int) -> CallToolResult:
         now = self._now()
         day, at = read_date(date, now.date()), read_time(time)
-        rules.check(self._house, now, day, at, party_size)
+        rules.check(self._restaurant, now, day, at, party_size)
         taken = self._store.on(day)
-        tables = rules.free_tables(self._house, taken, at, party_size)
-        others = () if tables else rules.alternatives(self._house, taken, now, day, at, party_size)
+        tables = rules.free_tables(self._restaurant, taken, at, party_size)
+        others = () if tables else rules.alternatives(self._restaurant, taken, now, day, at, party_size)
         sentence = (
             f"Yes, there is a table for {party_size} on {say_date(day)} at {say_time(at)}."
             if tables
@@ -111,8 +114,8 @@ class BookingDesk:
 
     def book(self, date: str, time: str, party_size: int, name: str, phone: str) -> CallToolResult:
         now = self._now()
-        wish = Wish(read_date(date, now.date()), read_time(time), party_size, name, phone.strip())
-        booking = self._store.add(wish.day, lambda taken: rules.place(self._house, taken, now, wish))
+        request = BookingRequest(read_date(date, now.date()), read_time(time), party_size, name, phone.strip())
+        booking = self._store.add(request.day, lambda taken: rules.place(self._restaurant, taken, now, request))
         return _said(f"Booked: {_phrase(booking)}. The booking number is {booking.id}.", _out(booking))
 
     def listing(self, date: str, name: str) -> CallToolResult:
@@ -147,7 +150,7 @@ class BookingDesk:
     def _to_cancel(self, booking_id: int, name: str, date: str) -> Booking:
         if booking_id:
             booking = self._store.get(booking_id)
-            # A name given beside the number must fit: it is the only sign that the guest means this booking.
+            # If a name is given too, it must match, because nothing else shows that the guest means this booking.
             if booking is None or not rules.named([booking], name):
                 raise Refused(f"There is no booking number {booking_id}{f' for {name}' if name.strip() else ''}.")
             return booking
@@ -157,9 +160,9 @@ class BookingDesk:
         return rules.one_to_cancel(rules.named(self._store.on(day), name), name, day)
 
 
-def build_server(store: BookingStore, now: Callable[[], datetime], house: Restaurant = HARBOUR) -> MCPServer[Any]:
-    """The MCP server over one book; `now` gives the restaurant's local time."""
-    desk = BookingDesk(store, now, house)
+def build_server(store: BookingStore, now: Callable[[], datetime], restaurant: Restaurant = HARBOUR) -> MCPServer[Any]:
+    """Build the MCP server on one store; `now` returns the restaurant's local time."""
+    desk = BookingDesk(store, now, restaurant)
     server: MCPServer[Any] = MCPServer("bookings", instructions=INSTRUCTIONS, version="1", log_level="WARNING")
 
     @server.tool(annotations=READS)
@@ -175,7 +178,7 @@ def build_server(store: BookingStore, now: Callable[[], datetime], house: Restau
         name: Annotated[str, Field(description="The guest's name")],
         phone: Annotated[str, Field(description="The guest's phone number, if given")] = "",
     ) -> Annotated[CallToolResult, BookingOut]:
-        """Book a table. Repeating the same booking gives back the one that is there."""
+        """Book a table. Repeating the same booking returns the existing one."""
         return _answer(lambda: desk.book(date, time, party_size, name, phone))
 
     @server.tool(annotations=READS)

@@ -1,7 +1,8 @@
-"""Dates, times and numbers as people say them, read and said: "next friday", "half past seven", "7.30 p.m."
+"""Reads and says dates, times and numbers as people say them: "next friday", "half past seven", "7.30 p.m."
 
-Reading is deliberately small: what it does not know is refused with a hint, never guessed. A bare hour from one to
-eleven is the evening's, because a restaurant's guest means that; "07:30" with its zero is the morning's.
+The reader is deliberately small: what it does not know is refused with a hint and never guessed. An hour from one to
+eleven without "am" or "pm" is in the afternoon or evening, because guests of a restaurant mean that. "07:30", with a
+leading zero, is in the morning.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _DAYPARTS = {"morning": "am", "afternoon": "pm", "evening": "pm", "night": "pm"}
 
 
 class NotUnderstood(Exception):
-    """Words that are no date, time or number to us; the message says what would be."""
+    """A text is not a known date or time; the message says which forms are known."""
 
 
 def read_number(text: str) -> int | None:
@@ -50,7 +51,7 @@ def read_number(text: str) -> int | None:
 
 
 def read_date(text: str, today: date) -> date:
-    """Read a date as written (ISO) or said, seen from `today`. Raises NotUnderstood."""
+    """Read a date in ISO form or in words, relative to `today`. Raises NotUnderstood."""
     said = re.sub(r"[,.]", " ", text.strip().lower())
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", said):
         return _iso(said)
@@ -71,7 +72,7 @@ def read_date(text: str, today: date) -> date:
         case [weekday] if weekday in WEEKDAYS:
             return today + timedelta(days=(WEEKDAYS.index(weekday) - today.weekday()) % 7)
         case ["next", weekday] if weekday in WEEKDAYS:
-            # The one in the calendar week that starts next Monday.
+            # That weekday in the calendar week that starts next Monday.
             return today + timedelta(days=7 - today.weekday() + WEEKDAYS.index(weekday))
         case [weekday, *rest] if weekday in WEEKDAYS:
             found = read_date(" ".join(rest), today)
@@ -94,7 +95,7 @@ def _iso(said: str) -> date:
 
 
 def _day_and_month(words: list[str], today: date) -> date | None:
-    """`27 november [2026]`, `november 27th`, `21st`: the next such day where no year is said."""
+    """Read `27 november [2026]`, `november 27th`, `21st`; without a year, the next such day."""
     year: int | None = None
     if words and re.fullmatch(r"20\d\d", words[-1]):
         year = int(words.pop())
@@ -108,7 +109,7 @@ def _day_and_month(words: list[str], today: date) -> date | None:
     for candidate in (year,) if year else range(today.year, today.year + 5):
         try:
             found = date(candidate, month, day)
-        except ValueError:  # 29 February, or no such day at all
+        except ValueError:  # 29 February, or a day that does not exist
             continue
         if year or found >= today:
             return found
@@ -116,7 +117,7 @@ def _day_and_month(words: list[str], today: date) -> date | None:
 
 
 def _month(word: str) -> int:
-    """1 to 12 for a month's name or its first letters (three or more), else 0."""
+    """1 to 12 for the name of a month or its first letters (three or more), otherwise 0."""
     if len(word) < 3:
         return 0
     return next((index for index, name in enumerate(MONTHS, 1) if name.startswith(word)), 0)
@@ -178,7 +179,7 @@ def _past_or_to(words: list[str], half: str | None) -> time | None:
 
 
 def _hour_and_minute(words: list[str], half: str | None) -> time | None:
-    """`seven`, `seven thirty`, `seven oh five`, `nineteen hundred`."""
+    """Read `seven`, `seven thirty`, `seven oh five`, `nineteen hundred`."""
     if not words:
         return None
     hour = read_number(words[0])
@@ -198,12 +199,12 @@ def _clock(hour: int, minute: int, half: str | None) -> time | None:
 
 
 def say_date(day: date) -> str:
-    """`Friday, 27 November`."""
+    """Say a date: `Friday, 27 November`."""
     return f"{WEEKDAYS[day.weekday()].capitalize()}, {day.day} {MONTHS[day.month - 1].capitalize()}"
 
 
 def say_time(at: time) -> str:
-    """`7 pm`, `7:30 pm`, `noon`."""
+    """Say a time: `7 pm`, `7:30 pm`, `noon`."""
     if at == time(12):
         return "noon"
     hour = at.hour % 12 or 12
@@ -212,7 +213,7 @@ def say_time(at: time) -> str:
 
 
 def say_list(parts: Sequence[str], joint: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Say a list: `a`, `a and b`, `a, b and c`."""
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} {joint} {parts[-1]}"

@@ -1,6 +1,6 @@
-"""Bookings in an SQLite file. One decision is one transaction, so two guests never get the same table.
+"""Keeps bookings in an SQLite file. Each decision is one transaction, so that two guests never get the same table.
 
-Several processes may share the file; a write waits for another's at most `busy_ms`.
+Several processes may share the file; a write waits for another process at most `busy_ms`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _Row = tuple[int, str, str, int, str, str, int, int]
 
 
 class BookingStore:
-    """All bookings, cancelled ones included. Raises sqlite3.Error where the file cannot be used."""
+    """Stores all bookings, including cancelled ones; methods raise sqlite3.Error if the file cannot be used."""
 
     def __init__(self, path: str | Path, *, busy_ms: int = 2000) -> None:
-        """Open or make the file, and its folder; `:memory:` keeps everything in memory."""
+        """Open the file, or create it with its folder; `:memory:` keeps everything in memory."""
         if str(path) != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # Autocommit: transactions are opened by hand, because only BEGIN IMMEDIATE locks before the first read.
+        # Autocommit: transactions are begun explicitly, because only BEGIN IMMEDIATE locks before the first read.
         self._db = sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.executescript(_SCHEMA)
@@ -48,9 +48,9 @@ class BookingStore:
         self._db.close()
 
     def add(self, day: date, decide: Callable[[tuple[Booking, ...]], Booking]) -> Booking:
-        """Store what `decide` makes of that day's bookings; one that has an id already is left as it is.
+        """Store the booking that `decide` makes from the day's bookings. One that has an id is stored already.
 
-        Nobody else writes between what `decide` sees and what is stored; where `decide` raises, nothing is stored.
+        No other process can write between the reading and the storing. If `decide` raises, nothing is stored.
         """
         with self._writing():
             booking = decide(self.on(day))
@@ -70,28 +70,28 @@ class BookingStore:
             return replace(booking, id=cursor.lastrowid or 0)
 
     def cancel(self, booking_id: int) -> None:
-        """Mark a booking as cancelled; once more changes nothing."""
+        """Mark a booking as cancelled; doing so again changes nothing."""
         with self._writing():
             self._db.execute("UPDATE bookings SET cancelled = 1 WHERE id = ?", (booking_id,))
 
     def get(self, booking_id: int) -> Booking | None:
-        """The booking of this number, cancelled or not."""
+        """The booking with this number, cancelled or not; None if there is none."""
         rows = self._db.execute(f"{_SELECT} WHERE id = ?", (booking_id,)).fetchall()
         return _booking(rows[0]) if rows else None
 
     def on(self, day: date) -> tuple[Booking, ...]:
-        """Every booking of that day, in the day's order, cancelled ones too."""
+        """All bookings of that day, including cancelled ones, in order of their times."""
         rows = self._db.execute(f"{_SELECT} WHERE day = ? ORDER BY at, id", (day.isoformat(),))
         return tuple(map(_booking, rows))
 
     def since(self, day: date) -> tuple[Booking, ...]:
-        """Every booking from that day on that is not cancelled, in order."""
+        """All bookings from that day on that are not cancelled, in order."""
         rows = self._db.execute(f"{_SELECT} WHERE day >= ? AND cancelled = 0 ORDER BY day, at, id", (day.isoformat(),))
         return tuple(map(_booking, rows))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._db:  # commits, or rolls back what was raised
+        with self._db:  # commits, or rolls back after an exception
             self._db.execute("BEGIN IMMEDIATE")
             yield
 

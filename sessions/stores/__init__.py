@@ -1,1 +1,1 @@
-"""Where the records of calls are kept: one contract, and the stores that meet it."""
+"""Stores for the records of calls: the contract, the documents, and SQLite."""

@@ -1,4 +1,7 @@
-"""Reading documents with their types checked: a wrong or missing field is a BadDocument that names it."""
+"""Reads the fields of documents and checks their types; a missing or wrong field raises a BadDocument that names it.
+
+`names_in` and `in_words` name a document that cannot be read, and show no other value of it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from dataclasses import dataclass
 from sessions.ports import Json, JsonObject
 from sessions.stores.contract import BadDocument
 
+NAME_MAX_CHARACTERS = 256  # of a name in a log; another program may have written a longer one
+
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """One JSON object, read field by field."""
+    """Reads one JSON object field by field; every method raises BadDocument."""
 
     values: JsonObject
 
@@ -23,7 +28,7 @@ class Fields:
         return value
 
     def text_or_none(self, name: str) -> str | None:
-        """A string, or None where it is null or absent."""
+        """A string, or None if it is null or absent."""
         return None if self.values.get(name) is None else self.text(name)
 
     def whole(self, name: str) -> int:
@@ -34,7 +39,7 @@ class Fields:
         return value
 
     def whole_or_none(self, name: str) -> int | None:
-        """An integer, or None where it is null or absent."""
+        """An integer, or None if it is null or absent."""
         return None if self.values.get(name) is None else self.whole(name)
 
     def number(self, name: str) -> float:
@@ -45,7 +50,7 @@ class Fields:
         return float(value)
 
     def number_or_none(self, name: str) -> float | None:
-        """A number, or None where it is null or absent."""
+        """A number, or None if it is null or absent."""
         return None if self.values.get(name) is None else self.number(name)
 
     def flag(self, name: str) -> bool:
@@ -85,3 +90,38 @@ class Fields:
     def _wrong(self, name: str, wanted: str) -> BadDocument:
         kind = self.values.get("type")
         return BadDocument(f"field {name!r} of a document of type {kind!r} is not {wanted}")
+
+
+def names_in(document: Mapping[str, object]) -> dict[str, str | None]:
+    """What a log says of a document: `tenant`, `session_id` and `document` (its id). None for what is not a string."""
+    found = {
+        "tenant": document.get("tenant"),
+        "session_id": document.get("session_id"),
+        "document": document.get("id"),
+    }
+    return {name: text[:NAME_MAX_CHARACTERS] if isinstance(text, str) else None for name, text in found.items()}
+
+
+def in_words(document: Mapping[str, object]) -> str:
+    """The names of a document in words, for messages."""
+    names = names_in(document)
+    return f"document {names['document']!r} of session {names['session_id']!r} of tenant {names['tenant']!r}"
+
+
+def boot_of(document: JsonObject) -> str | None:
+    """The boot id of the instance that runs a session's call; None if the document names none."""
+    owner = document.get("owner")
+    boot = owner.get("boot") if isinstance(owner, Mapping) else None
+    return boot if isinstance(boot, str) else None
+
+
+def fence_of(document: JsonObject) -> int:
+    """How often the session has been taken, plus one; documents of an older Patchbay have no fence and count as 1."""
+    owner = document.get("owner")
+    fence = owner.get("fence") if isinstance(owner, Mapping) else None
+    return fence if isinstance(fence, int) and not isinstance(fence, bool) else 1
+
+
+def owner_of(document: JsonObject) -> tuple[str | None, int]:
+    """The boot id and the fence in a session's document: only the process with both may write the session."""
+    return boot_of(document), fence_of(document)

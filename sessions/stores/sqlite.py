@@ -1,6 +1,6 @@
-"""The store of a single machine: one SQLite file in WAL mode, written by one thread, read by another.
+"""A store for a single machine: one SQLite file in WAL mode, written by one thread and read by another.
 
-`inline` runs everything on the caller's own thread, for loops whose time is not the clock's.
+`inline` runs everything in the thread of the caller, which tests in virtual time need.
 """
 
 from __future__ import annotations
@@ -9,43 +9,49 @@ from collections.abc import Sequence
 
 from sessions.ports import Clock
 from sessions.stores import sqlite_file as table
-from sessions.stores.contract import PAGE_MAX, BadDocument, Document, Page, SessionKey, StoreFailed, Write
+from sessions.stores.checks import check_batch
+from sessions.stores.contract import PAGE_MAX, Changes, Document, IfMatch, Page, SessionKey, StoreFailed, Write
 from sessions.stores.sqlite_connections import SqliteConnections
+from sessions.stores.sqlite_schema import BUSY_MS
 
 
 class SqliteStore:
-    """Keeps documents in one SQLite file; meets `contract.Store`."""
+    """Keeps documents in one SQLite file; implements `contract.Store`."""
 
-    def __init__(self, path: str, clock: Clock, *, inline: bool = False, busy_ms: int = table.BUSY_MS) -> None:
+    def __init__(self, path: str, clock: Clock, *, inline: bool = False, busy_ms: int = BUSY_MS) -> None:
         if path == ":memory:" and not inline:
-            raise StoreFailed("a store in memory has one connection: it needs inline")
+            raise StoreFailed("a store in memory can have only one connection, so it needs inline")
         self._clock = clock
         self._connections = SqliteConnections(path, inline=inline, busy_ms=busy_ms, now_ms=clock.now_ms)
 
+    @property
+    def generation(self) -> int:
+        """How often the file was gone, and another one was opened in its place."""
+        return self._connections.replaced
+
     async def open(self) -> None:
-        """Open or make the file. Raises StoreFailed, which names it."""
+        """Open the file, or create it. Raises StoreFailed, which names it."""
         await self._connections.open()
 
-    async def put(self, document: Document, if_match: str | None) -> str:
-        """Write one document; its new ETag."""
+    async def put(self, document: Document, if_match: IfMatch) -> str:
+        """Write one document and return its new ETag."""
         return (await self.put_many([Write(document, if_match)]))[0]
 
     async def put_many(self, writes: Sequence[Write]) -> list[str]:
-        """Write documents of one partition, all or none."""
+        """Write documents of one partition, all or none, and return their new ETags."""
         now_s = self._clock.wall_s()
         rows = [table.row_of(write.document, write.if_match, now_s) for write in writes]
-        if len({(row.tenant, row.session_id) for row in rows}) > 1:
-            raise BadDocument("documents written together must be of one partition")
+        check_batch([row.document for row in rows])
         return await self._connections.write(lambda connection: table.write_rows(connection, rows))
 
     async def get(self, tenant: str, session_id: str, document_id: str) -> Document:
-        """One document."""
+        """Read one document."""
         return await self._connections.read(
             lambda connection: table.read_one(connection, tenant, session_id, document_id)
         )
 
     async def query(self, tenant: str, session_id: str, document_type: str) -> list[Document]:
-        """All documents of a type in a partition, by id."""
+        """Read all documents of a type in a partition, in order of their ids."""
         return await self._connections.read(
             lambda connection: table.read_type(connection, tenant, session_id, document_type)
         )
@@ -53,29 +59,36 @@ class SqliteStore:
     async def sessions(
         self, tenant: str, *, limit: int, after: str | None, agent: str | None = None, state: str | None = None
     ) -> Page:
-        """A tenant's sessions, newest first."""
+        """Read a page of a tenant's sessions, newest first."""
         bounded = max(1, min(limit, PAGE_MAX))
         return await self._connections.read(
             lambda connection: table.read_page(connection, tenant, bounded, after, agent, state)
         )
 
-    async def left_live(self) -> list[Document]:
-        """Sessions of every tenant that are marked live."""
-        return await self._connections.read(table.read_live)
+    async def left_live(self, boot: str | None = None) -> list[Document]:
+        """Read the sessions in state `live`, of all tenants, of one instance or of all."""
+        return await self._connections.read(lambda connection: table.read_live(connection, boot))
+
+    async def changes(self, after: str | None, limit: int) -> Changes:
+        """Read the documents that changed after a position."""
+        bounded = max(1, min(limit, PAGE_MAX))
+        return await self._connections.read(lambda connection: table.read_changes(connection, after, bounded))
+
+    async def delete_document(self, tenant: str, session_id: str, document_id: str) -> bool:
+        """Remove one document; return whether there was one."""
+        return await self._connections.write(
+            lambda connection: table.delete_one(connection, tenant, session_id, document_id)
+        )
 
     async def delete_session(self, tenant: str, session_id: str) -> int:
-        """Remove a partition."""
+        """Remove a partition and return how many documents it held."""
         return await self._connections.write(
             lambda connection: table.delete_partition(connection, tenant, session_id), scrubs=True
         )
 
     async def expired(self, now_s: float) -> list[SessionKey]:
-        """Partitions to be forgotten."""
+        """The partitions that have expired."""
         return await self._connections.read(lambda connection: table.expired_partitions(connection, now_s))
-
-    async def purge(self, now_s: float) -> int:
-        """Forget what is expired."""
-        return await self._connections.write(lambda connection: table.purge_expired(connection, now_s), scrubs=True)
 
     async def close(self) -> None:
         """Write what is queued and close the file."""

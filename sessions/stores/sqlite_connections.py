@@ -1,8 +1,8 @@
-"""One SQLite file in use: a thread that writes, another that reads, and transactions shared by whoever waits.
+"""The connections to one SQLite file: one thread writes, another reads, and waiting writes share a transaction.
 
-Whatever writes are waiting when the writer comes round go into one transaction, so that a burst of turns costs one
-commit; one that breaks takes back what it did, and the others go on. `inline` runs everything on the caller's own
-thread, for loops whose time is not the clock's.
+All writes that are waiting when the writer takes its next batch go into one transaction, so that a burst of turns
+needs one commit. A write that fails is rolled back alone, and the others go on. `inline` runs everything in the thread
+of the caller, which tests in virtual time need.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from sessions.errors import VoiceError
-from sessions.stores import sqlite_file as table
+from sessions.stores import sqlite_schema as table
 from sessions.stores.contract import BadDocument, StoreFailed
 from sessions.stores.sqlite_link import Link
 
-QUEUE_MAX_WRITES = 10_000  # past that the disk is lost, and the write-behind has its own spool
-BATCH_MAX_WRITES = 500  # in one transaction: bounds how long one write can wait for its commit
+QUEUE_MAX_WRITES = 10_000  # with more the disk counts as lost, and the write-behind uses its spool
+BATCH_MAX_WRITES = 500  # in one transaction; this bounds how long a write waits for its commit
 
-CLOSE_S = 10.0  # how long a disk that hangs can hold up the end of the process
-# What SQLite or Python raise of what is written, and not of the file.
+CLOSE_S = 10.0  # how long a disk that hangs can delay the end of the process
+# Errors that SQLite or Python raise because of the written values, and not because of the file.
 OF_ONE_WRITE = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -45,7 +45,7 @@ Work: TypeAlias = Callable[[sqlite3.Connection], T]
 
 @dataclass(frozen=True, slots=True)
 class _Job(Generic[T]):
-    """A write that somebody awaits. `scrubs` when the log must not keep what it removed."""
+    """A write with the future of its result. `scrubs`: the write-ahead log must not keep what the write removed."""
 
     work: Work[T]
     scrubs: bool
@@ -53,7 +53,7 @@ class _Job(Generic[T]):
     done: asyncio.Future[T]
 
     def settle(self, outcome: T | VoiceError) -> None:
-        """Give the outcome to the one who waits, on its own loop; a loop that has closed waits no more."""
+        """Resolve the future on its own loop; does nothing if that loop is closed."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._settle, outcome)
 
@@ -67,13 +67,13 @@ class _Job(Generic[T]):
 
 
 def run_batch(link: Link, path: str, works: Sequence[Work[T]]) -> list[T | VoiceError]:
-    """Run writes in one transaction: each one's result, or the error that is its own. Raises StoreFailed for all."""
+    """Run writes in one transaction; returns each write's result or its error. Raises StoreFailed if all fail."""
     connection = link.for_writing()
     try:
-        if connection.in_transaction:  # one that the disk did not let end
+        if connection.in_transaction:  # an earlier transaction that the disk did not let end
             connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
-        outcomes = [_alone(connection, path, work) for work in works]
+        outcomes = [_run_one(connection, path, work) for work in works]
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         with suppress(sqlite3.Error):
@@ -83,9 +83,9 @@ def run_batch(link: Link, path: str, works: Sequence[Work[T]]) -> list[T | Voice
     return outcomes
 
 
-def _alone(connection: sqlite3.Connection, path: str, work: Work[T]) -> T | VoiceError:
-    """One write inside a transaction: its result, or the error that is its own. Raises sqlite3.Error for the file's."""
-    connection.execute("SAVEPOINT alone")
+def _run_one(connection: sqlite3.Connection, path: str, work: Work[T]) -> T | VoiceError:
+    """Run one write in the transaction; returns its result or its error. Raises sqlite3.Error for file faults."""
+    connection.execute("SAVEPOINT one")
     try:
         outcome: T | VoiceError = work(connection)
     except VoiceError as error:
@@ -94,22 +94,22 @@ def _alone(connection: sqlite3.Connection, path: str, work: Work[T]) -> T | Voic
         outcome = BadDocument(f"{path} does not take a document: {type(error).__name__}")
     except sqlite3.Error:
         raise
-    except BaseException as error:  # whatever it is, the thread and the other writes live
-        outcome = StoreFailed(f"{path}: a write broke: {type(error).__name__}")
+    except BaseException as error:  # any other fault must not stop the thread or the other writes
+        outcome = StoreFailed(f"{path}: a write failed with {type(error).__name__}")
     if isinstance(outcome, VoiceError):
-        connection.execute("ROLLBACK TO alone")
-    connection.execute("RELEASE alone")
+        connection.execute("ROLLBACK TO one")
+    connection.execute("RELEASE one")
     return outcome
 
 
 def scrub(link: Link) -> None:
-    """Empty the write-ahead log, which still holds what was deleted; with a reader in the way it waits for the next."""
+    """Empty the write-ahead log, which still holds what was deleted. A reader can delay this until the next scrub."""
     with suppress(sqlite3.Error, StoreFailed):
         link.for_writing().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class _Writer:
-    """The one thread that writes: takes all that waits, commits it together, tells everybody."""
+    """Runs the thread that writes: it takes all waiting writes, commits them together and resolves their futures."""
 
     def __init__(self, link: Link, path: str) -> None:
         self._link = link
@@ -124,25 +124,25 @@ class _Writer:
             raise StoreFailed(f"{self._path} does not take writes: {self._jobs.qsize()} wait")
         loop = asyncio.get_running_loop()
         job: _Job[T] = _Job(work, scrubs, loop, loop.create_future())
-        self._jobs.put(job)  # type: ignore[arg-type]  # a job's result concerns only the one who awaits it
+        self._jobs.put(job)  # type: ignore[arg-type]  # only the job itself knows the type of its result
         return await job.done
 
     @property
     def ended(self) -> bool:
-        """Whether the thread has ended: before that its connection is in use."""
+        """Whether the thread has ended; until then its connection is in use."""
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Write what is queued, then end the thread; blocks until then, but not for ever on a disk that hangs."""
+        """Write what is queued, then end the thread. Blocks until then, at most CLOSE_S if the disk hangs."""
         self._jobs.put(None)
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             log.error("the store's disk hangs; what waits for it is not written", extra={"writes": self._jobs.qsize()})
 
     def _run(self) -> None:
-        going = True
-        while going:
-            batch, going = self._next()
+        running = True
+        while running:
+            batch, running = self._next()
             try:
                 works = [job.work for job in batch]
                 outcomes = run_batch(self._link, self._path, works) if batch else []
@@ -150,13 +150,13 @@ class _Writer:
                     scrub(self._link)
                 for job, outcome in zip(batch, outcomes, strict=True):
                     job.settle(outcome)
-            except BaseException as error:  # this thread outlives whatever SQLite or the disk bring
-                words = str(error) if isinstance(error, StoreFailed) else f"{self._path}: {type(error).__name__}"
+            except BaseException as error:  # no fault of SQLite or the disk may end this thread
+                reason = str(error) if isinstance(error, StoreFailed) else f"{self._path}: {type(error).__name__}"
                 for job in batch:
-                    job.settle(StoreFailed(words))
+                    job.settle(StoreFailed(reason))
 
     def _next(self) -> tuple[list[_Job[object]], bool]:
-        """Wait for a job and take all that wait with it; False once the thread shall end."""
+        """Wait for a job and take all others that wait; the flag is False if the thread is to end after them."""
         batch: list[_Job[object]] = []
         job = self._jobs.get()
         while job is not None:
@@ -171,18 +171,23 @@ class _Writer:
 
 
 class SqliteConnections:
-    """The connections to one file: one writes and one reads, each on its own thread; inline, one does both."""
+    """Holds the connections to one file: one writes and one reads, each in its own thread; inline, one does both."""
 
     def __init__(self, path: str, *, inline: bool, busy_ms: int, now_ms: Callable[[], int]) -> None:
         self._path = path
         self._inline = inline
-        self._link = Link(path, busy_ms, now_ms)  # the writer's; the only one when inline
+        self._link = Link(path, busy_ms, now_ms)  # of the writer; the only one if inline
         self._reading = self._link if inline else Link(path, busy_ms, now_ms)
         self._writer: _Writer | None = None
         self._read_thread: ThreadPoolExecutor | None = None
 
+    @property
+    def replaced(self) -> int:
+        """How often the file was gone, and another one was opened in its place."""
+        return self._link.replaced
+
     async def open(self) -> None:
-        """Open or make the file. Raises StoreFailed, which names it."""
+        """Open the file, or create it. Raises StoreFailed, which names it."""
         if self._inline:
             self._link.open()
             return
@@ -192,7 +197,7 @@ class SqliteConnections:
         self._writer = _Writer(self._link, self._path)
 
     async def close(self) -> None:
-        """Write what is queued and close the file; harmless when closed already."""
+        """Write what is queued and close the file; harmless if it is closed already."""
         writer, self._writer = self._writer, None
         read_thread, self._read_thread = self._read_thread, None
         if writer is not None:
@@ -204,7 +209,7 @@ class SqliteConnections:
             self._link.close()
 
     async def write(self, work: Work[T], *, scrubs: bool = False) -> T:
-        """Run `work` in a transaction and return after its commit. `scrubs`: the log must not keep what it removed."""
+        """Run `work` in a transaction and return after the commit. `scrubs`: the log must not keep what it removed."""
         if self._writer is not None:
             return await self._writer.submit(work, scrubs=scrubs)
         if not self._inline:
@@ -217,7 +222,7 @@ class SqliteConnections:
         return outcome
 
     async def read(self, work: Work[T]) -> T:
-        """Run `work`, which changes nothing. Raises StoreFailed, and what `work` raises."""
+        """Run `work`, which only reads. Raises StoreFailed, and what `work` raises."""
         if self._inline:
             return self._read(work)
         if self._read_thread is None:

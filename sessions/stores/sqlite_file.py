@@ -1,199 +1,124 @@
-"""Documents in one SQLite file: the tables, and each operation of the store as plain synchronous code on a connection.
+"""Documents in a SQLite file: each operation of the store as synchronous code on a connection.
 
-An ETag is a row's version, which SQLite's AUTOINCREMENT never gives twice, not even after a deletion.
-Source: sqlite.org/wal.html, sqlite.org/autoinc.html, sqlite.org/pragma.html
+An ETag is a row's version. SQLite's AUTOINCREMENT never uses a version twice, not even after a deletion, and every
+write gives a row the newest version. Source: sqlite.org/autoinc.html
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import orjson
 
+from sessions.stores.checks import Checked, check_document
 from sessions.stores.contract import (
+    ABSENT,
     PAGE_MAX,
-    SESSION,
     BadCursor,
     BadDocument,
+    Changes,
     Conflict,
     Document,
+    IfMatch,
     Missing,
     Page,
     SessionKey,
-    StoreFailed,
 )
-from sessions.stores.fields import Fields
+from sessions.stores.cursors import read_cursor, write_cursor
+from sessions.stores.fields import in_words, names_in
 
-APPLICATION_ID = 0x50427931  # marks the file as ours
-SCHEMA_VERSION = 1
-BUSY_MS = 5000  # how long another process may hold the file before a write fails
-TTL_MAX_S = 2**31 - 1  # Cosmos DB's own ceiling
-
-TABLES = (
-    """CREATE TABLE documents (
-        version INTEGER PRIMARY KEY AUTOINCREMENT,
-        tenant TEXT NOT NULL, session_id TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
-        expires_s REAL, started_at REAL, agent TEXT, state TEXT, body BLOB NOT NULL)""",
-    "CREATE UNIQUE INDEX by_id ON documents (tenant, session_id, id)",
-    "CREATE INDEX by_start ON documents (tenant, started_at, session_id) WHERE type = 'session'",
-    "CREATE INDEX by_state ON documents (state) WHERE type = 'session' AND state = 'live'",
-    "CREATE INDEX by_expiry ON documents (expires_s) WHERE expires_s IS NOT NULL",
-)
 WRITE = """INSERT OR REPLACE INTO documents
-    (tenant, session_id, id, type, expires_s, started_at, agent, state, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-# A partition is forgotten as a whole: when the last of its documents is past its ttl.
-EXPIRED = """SELECT tenant, session_id FROM documents AS old WHERE expires_s <= :now_s AND NOT EXISTS (
-        SELECT 1 FROM documents WHERE tenant = old.tenant AND session_id = old.session_id
-        AND (expires_s IS NULL OR expires_s > :now_s))
+    (tenant, session_id, id, type, expires_s, started_at, agent, state, body, written_s, boot)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# A partition expires with its session document, or, without one, once the last of its documents is past its ttl.
+EXPIRED = """SELECT tenant, session_id FROM documents AS old WHERE expires_s <= :now_s AND (
+        type = 'session' OR NOT EXISTS (
+            SELECT 1 FROM documents WHERE tenant = old.tenant AND session_id = old.session_id
+            AND (type = 'session' OR expires_s IS NULL OR expires_s > :now_s)))
     GROUP BY tenant, session_id ORDER BY min(expires_s) LIMIT :limit"""
+READ = "SELECT version, body, written_s, tenant, session_id, id FROM documents WHERE "  # rows for `_document`
+POSITION = "sqlite-"  # begins a position in the changes, so that no other store's position is taken for one
 
 log = logging.getLogger("patchbay.state")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A document, checked and encoded, ready for its table."""
+    """A checked document, ready to be written at `written_s` (Unix seconds)."""
 
-    tenant: str
-    session_id: str
-    id: str
-    type: str
-    expires_s: float | None
-    started_at: float | None
-    agent: str | None
-    state: str | None
-    body: bytes
-    if_match: str | None
+    document: Checked
+    if_match: IfMatch
+    written_s: float
 
-
-def row_of(document: Document, if_match: str | None, now_s: float) -> Row:
-    """Check and encode one document that is written at `now_s` (Unix seconds). Raises BadDocument."""
-    fields = Fields(document)
-    kind = fields.text("type")
-    fields.whole("schema")
-    ttl_s = fields.whole_or_none("ttl")
-    if ttl_s is not None and not 1 <= ttl_s <= TTL_MAX_S:
-        raise BadDocument(f"field 'ttl' of a document of type {kind!r} is not from 1 to {TTL_MAX_S} seconds")
-    is_session = kind == SESSION
-    try:
-        body = orjson.dumps({name: value for name, value in document.items() if name != "etag"})
-    except orjson.JSONEncodeError as error:
-        raise BadDocument(f"a document of type {kind!r} cannot be written as JSON: {error}") from error
-    return Row(
-        tenant=fields.text("tenant"),
-        session_id=fields.text("session_id"),
-        id=fields.text("id"),
-        type=kind,
-        expires_s=None if ttl_s is None else now_s + ttl_s,
-        started_at=fields.number("started_at") if is_session else None,
-        agent=fields.text("agent") if is_session else None,
-        state=fields.text("state") if is_session else None,
-        body=body,
-        if_match=if_match,
-    )
+    def columns(self) -> tuple[object, ...]:
+        """The values of a row, in the order of WRITE."""
+        document = self.document
+        return (
+            document.tenant,
+            document.session_id,
+            document.id,
+            document.type,
+            None if document.ttl_s is None else self.written_s + document.ttl_s,
+            document.started_at,
+            document.agent,
+            document.state,
+            document.body,
+            self.written_s,
+            document.boot,
+        )
 
 
-def failure(path: str, error: sqlite3.Error) -> StoreFailed:
-    """SQLite's complaint, in words that name the file."""
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return StoreFailed(f"{path} is locked by another process")
-    if "not a database" in text or "malformed" in text:
-        return StoreFailed(f"{path} is damaged, or is not a SQLite database ({text})")
-    return StoreFailed(f"{path} cannot be used: {text}")
-
-
-def connect(path: str, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
-    """Open the file, made private to its owner if it is new, with its tables. Raises StoreFailed."""
-    try:
-        if path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise StoreFailed(f"{path} cannot be opened: {error.strerror}") from error
-    connection = sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise failure(path, error) from error
-    except StoreFailed:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")  # survives the process; a power cut may cost the last moments
-    connection.execute("PRAGMA secure_delete=ON")  # a deleted session shall not linger in free pages
-    connection.execute("BEGIN IMMEDIATE")  # two processes may start at once on a new file
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise StoreFailed(f"{path} is a database of another program")
-        if version > SCHEMA_VERSION:
-            raise StoreFailed(
-                f"{path} was written by a newer Patchbay (schema {version}, this one knows {SCHEMA_VERSION})"
-            )
-        if version == 0:
-            for statement in TABLES:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-    finally:
-        connection.execute("COMMIT")
+def row_of(document: Document, if_match: IfMatch, now_s: float) -> Row:
+    """Check and encode a document that is written at `now_s` (Unix seconds). Raises BadDocument."""
+    return Row(check_document(document), if_match, now_s)
 
 
 def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[str]:
-    """Write rows inside the caller's transaction; their ETags. Raises Conflict before it has changed anything."""
+    """Write rows inside the caller's transaction and return their ETags. Raises Conflict before it changes anything."""
     for row in rows:
-        if row.if_match is not None:
-            found = connection.execute(
-                "SELECT version FROM documents WHERE tenant = ? AND session_id = ? AND id = ?",
-                (row.tenant, row.session_id, row.id),
-            ).fetchone()
-            if found is None or str(found[0]) != row.if_match:
-                raise Conflict(f"document {row.id} has changed")
-    etags = []
-    for row in rows:
-        columns = (row.tenant, row.session_id, row.id, row.type, row.expires_s, row.started_at, row.agent, row.state)
-        etags.append(str(connection.execute(WRITE, (*columns, row.body)).lastrowid))
-    return etags
+        if row.if_match is None:
+            continue
+        document = row.document
+        found = connection.execute(
+            "SELECT version FROM documents WHERE tenant = ? AND session_id = ? AND id = ?",
+            (document.tenant, document.session_id, document.id),
+        ).fetchone()
+        if row.if_match is ABSENT:
+            if found is not None:
+                raise Conflict(f"document {document.id} exists already")
+        elif found is None or str(found[0]) != row.if_match:
+            raise Conflict(f"document {document.id} has changed or is gone")
+    return [str(connection.execute(WRITE, row.columns()).lastrowid) for row in rows]
+
+
+def delete_one(connection: sqlite3.Connection, tenant: str, session_id: str, document_id: str) -> bool:
+    """Remove one document; return whether there was one."""
+    removed = connection.execute(
+        "DELETE FROM documents WHERE tenant = ? AND session_id = ? AND id = ?", (tenant, session_id, document_id)
+    )
+    return removed.rowcount > 0
 
 
 def delete_partition(connection: sqlite3.Connection, tenant: str, session_id: str) -> int:
-    """Remove a partition; how many documents it held."""
+    """Remove a partition and return how many documents it held."""
     return connection.execute(
         "DELETE FROM documents WHERE tenant = ? AND session_id = ?", (tenant, session_id)
     ).rowcount
 
 
 def expired_partitions(connection: sqlite3.Connection, now_s: float, limit: int = PAGE_MAX) -> list[SessionKey]:
-    """Partitions all of whose documents are past their ttl."""
+    """The partitions whose documents are all past their ttl."""
     return [SessionKey(*found) for found in connection.execute(EXPIRED, {"now_s": now_s, "limit": limit})]
 
 
-def purge_expired(connection: sqlite3.Connection, now_s: float) -> int:
-    """Remove every partition that is expired; how many documents."""
-    return sum(
-        delete_partition(connection, key.tenant, key.session_id) for key in expired_partitions(connection, now_s, -1)
-    )
-
-
 def read_one(connection: sqlite3.Connection, tenant: str, session_id: str, document_id: str) -> Document:
-    """One document. Raises Missing, and BadDocument where the row holds none."""
+    """Read one document. Raises Missing, and BadDocument if the row holds no document."""
     found = connection.execute(
-        "SELECT version, body FROM documents WHERE tenant = ? AND session_id = ? AND id = ?",
+        READ + "tenant = ? AND session_id = ? AND id = ?",
         (tenant, session_id, document_id),
     ).fetchone()
     if found is None:
@@ -202,80 +127,97 @@ def read_one(connection: sqlite3.Connection, tenant: str, session_id: str, docum
 
 
 def read_type(connection: sqlite3.Connection, tenant: str, session_id: str, document_type: str) -> list[Document]:
-    """A partition's documents of one type, by id."""
+    """Read a partition's documents of one type, in order of their ids."""
     rows = connection.execute(
-        "SELECT version, body FROM documents WHERE tenant = ? AND session_id = ? AND type = ? ORDER BY id",
+        READ + "tenant = ? AND session_id = ? AND type = ? ORDER BY id",
         (tenant, session_id, document_type),
     )
     return _readable(rows)
 
 
-def read_live(connection: sqlite3.Connection) -> list[Document]:
-    """Session documents in state live, of every tenant."""
+def read_live(connection: sqlite3.Connection, boot: str | None) -> list[Document]:
+    """Read the session documents in state `live`, of all tenants: those of one instance, or all if it is None."""
     rows = connection.execute(
-        "SELECT version, body FROM documents WHERE type = 'session' AND state = 'live' ORDER BY started_at"
+        READ + "type = 'session' AND state = 'live' AND (:boot IS NULL OR boot = :boot) ORDER BY started_at",
+        {"boot": boot},
     )
     return _readable(rows)
+
+
+def read_changes(connection: sqlite3.Connection, after: str | None, limit: int) -> Changes:
+    """Read the documents that changed after a position. Raises BadCursor."""
+    version = 0 if after is None else _read_position(after)
+    rows = connection.execute(READ + "version > ? ORDER BY version LIMIT ?", (version, limit)).fetchall()
+    if not rows and version > _last_version(connection):  # of a file that was at this path before
+        raise BadCursor("the position did not come from this store")
+    last = rows[-1][0] if rows else version
+    return Changes(tuple(_readable(rows)), f"{POSITION}{last}")
+
+
+def _last_version(connection: sqlite3.Connection) -> int:
+    """The highest version that a row ever had; 0 if nothing was ever written."""
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def read_page(
     connection: sqlite3.Connection, tenant: str, limit: int, after: str | None, agent: str | None, state: str | None
 ) -> Page:
-    """A page of a tenant's sessions, newest first. Raises BadCursor."""
+    """Read a page of a tenant's sessions, newest first. Raises BadCursor."""
     terms = ["tenant = ?", "type = 'session'"]
-    bounds: list[str | float] = [tenant]  # what the terms' question marks stand for
+    values: list[str | float] = [tenant]  # for the question marks in the terms
     if after is not None:
         terms.append("(started_at, session_id) < (?, ?)")
-        bounds.extend(_read_cursor(after))
+        values.extend(read_cursor(after))
     for column, wanted in (("agent", agent), ("state", state)):
         if wanted is not None:
             terms.append(f"{column} = ?")
-            bounds.append(wanted)
+            values.append(wanted)
+    conditions = " AND ".join(terms)
     rows = connection.execute(
-        f"SELECT version, body, started_at, session_id FROM documents WHERE {' AND '.join(terms)}"  # noqa: S608
+        f"SELECT version, body, written_s, tenant, session_id, id, started_at FROM documents WHERE {conditions}"  # noqa: S608
         " ORDER BY started_at DESC, session_id DESC LIMIT ?",
-        (*bounds, limit + 1),
+        (*values, limit + 1),
     ).fetchall()
     more = len(rows) > limit
     rows = rows[:limit]
     return Page(
-        items=tuple(_readable((version, body) for version, body, _, _ in rows)),
-        next_cursor=_cursor(rows[-1][2], rows[-1][3]) if more else None,
+        items=tuple(_readable(row[:-1] for row in rows)),
+        next_cursor=write_cursor(rows[-1][-1], rows[-1][4]) if more else None,
     )
 
 
-def _document(version: int, body: object) -> Document:
-    """A row's document. Raises BadDocument where the row does not hold one, whoever wrote it."""
+def _document(
+    version: int, body: object, written_s: float, tenant: object, session_id: object, document_id: object
+) -> Document:
+    """The document in a row. Raises BadDocument if the row holds none, because another program may have written it."""
+    # The row names its document, whatever another program has written into it.
+    named = {"id": str(document_id), "tenant": str(tenant), "session_id": str(session_id)}
+    place = f"{in_words(named)} (row {version})"
     try:
         found = orjson.loads(body if isinstance(body, bytes | str) else b"")
     except orjson.JSONDecodeError as error:
-        raise BadDocument(f"row {version} of the table of documents is not JSON: {error}") from error
+        raise BadDocument(f"{place} is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise BadDocument(f"row {version} of the table of documents is no JSON object")
-    return {**found, "etag": str(version)}
+        raise BadDocument(f"{place} is not a JSON object")
+    return {**found, **named, "etag": str(version), "written_s": written_s}
 
 
-def _readable(rows: Iterable[tuple[int, object]]) -> list[Document]:
-    """The documents of these rows; one that cannot be read costs itself, and is told."""
+def _readable(rows: Iterable[tuple[Any, ...]]) -> list[Document]:
+    """The documents in these rows; those that cannot be read are logged and skipped."""
     found = []
-    for version, body in rows:
+    for row in rows:
         try:
-            found.append(_document(version, body))
+            found.append(_document(*row))
         except BadDocument as error:
-            log.error("a stored document cannot be read", extra={"reason": str(error)})
+            tenant, session_id, document_id = map(str, row[3:])
+            names = names_in({"tenant": tenant, "session_id": session_id, "id": document_id})
+            log.error("a stored document cannot be read", extra={"reason": str(error), **names})
     return found
 
 
-def _cursor(started_at: float, session_id: str) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([started_at, session_id])).decode().rstrip("=")
-
-
-def _read_cursor(text: str) -> tuple[float, str]:
-    try:
-        parsed = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error) as error:  # orjson's error is a ValueError
-        raise BadCursor("the cursor is not one that this list gave") from error
-    match parsed:
-        case [float() | int() as started_at, str(session_id)]:
-            return float(started_at), session_id
-    raise BadCursor("the cursor is not one that this list gave")
+def _read_position(text: str) -> int:
+    version = text.removeprefix(POSITION)
+    if not text.startswith(POSITION) or not version.isascii() or not version.isdigit() or len(version) > 18:
+        raise BadCursor("the position did not come from this store")
+    return int(version)

@@ -1,4 +1,4 @@
-"""Formats: sizes, times and text forms."""
+"""Tests for formats: sizes, times and text forms."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def test_the_text_form_is_read_back(coding: Coding) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "pcmu", "pcmu/", "opus/48000", "pcm16/24k", "pcm16/-1", "/8000"])
-def test_another_text_is_refused(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an audio format"):
         parse_format(text)

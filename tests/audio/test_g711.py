@@ -1,4 +1,4 @@
-"""G.711: pinned against the standard's own arithmetic, written out here."""
+"""Tests for G.711 against the standard's arithmetic, which is written out here."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_every_a_law_code_decodes_to_the_standards_value() -> None:
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_every_code_comes_back_but_for_mu_laws_second_zero(law: Coding) -> None:
+def test_every_code_survives_a_round_trip_except_the_second_zero_of_mu_law(law: Coding) -> None:
     back = encode(decode(ALL_CODES, law), law)
     assert [code for code in range(256) if back[code] != code] == ([0x7F] if law is Coding.PCMU else [])
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_every_sample_is_encoded_within_its_step(law: Coding) -> None:
+def test_every_sample_is_encoded_within_one_quantization_step(law: Coding) -> None:
     every = struct.pack("<65536h", *range(-32768, 32768))
     decoded = values(decode(encode(every, law), law))
     assert decoded == sorted(decoded)  # louder never becomes quieter
@@ -76,14 +76,14 @@ def test_half_a_sample_is_refused() -> None:
         encode(b"abc", Coding.PCMU)
 
 
-def test_pcm_is_not_taken_for_g711() -> None:
+def test_pcm_is_refused_as_a_g711_coding() -> None:
     with pytest.raises(ValueError, match=r"not a G\.711 coding"):
         decode(b"ab", Coding.PCM16)
     with pytest.raises(ValueError, match=r"not a G\.711 coding"):
         encode(b"ab", Coding.PCM16)
 
 
-def test_a_frame_becomes_pcm_at_its_own_place() -> None:
+def test_a_frame_converted_to_pcm_keeps_its_start() -> None:
     frame = to_pcm16(AudioFrame(b"\xff" * 160, PCMU_8K, 320))
     assert frame == AudioFrame(bytes(320), PCM16_8K, 320)
     assert to_pcm16(frame) is frame
@@ -94,4 +94,4 @@ def test_a_frame_becomes_pcm_at_its_own_place() -> None:
 def test_silence_is_silent_in_every_coding(coding: Coding) -> None:
     frame = to_pcm16(AudioFrame(silence(AudioFormat(coding, 8000), 5), AudioFormat(coding, 8000), 0))
     assert frame.samples == 5
-    assert max(abs(value) for value in values(frame.payload)) <= 8  # A-law knows no 0
+    assert max(abs(value) for value in values(frame.payload)) <= 8  # A-law has no code for 0

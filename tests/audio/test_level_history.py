@@ -1,4 +1,4 @@
-"""Levels and their times: stretches that begin, move and end."""
+"""Tests for levels and their times: stretches that begin, move and end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from audio.level_history import GATE, WINDOW_MS, LevelHistory
 
 
 def history(*stretches: tuple[float, list[int]]) -> LevelHistory:
-    """Each stretch by its begin in ms and its levels."""
+    """Make a history; each stretch is given as its start in ms and its levels."""
     made = LevelHistory()
     for begin_ms, levels in stretches:
         made.begin_stretch(len(made.levels), begin_ms)
@@ -18,7 +18,7 @@ LOUD = [GATE] * 4
 QUIET = [GATE - 1] * 4
 
 
-def test_what_is_audible_has_the_time_of_its_stretch() -> None:
+def test_audible_sound_has_the_time_of_its_stretch() -> None:
     made = history((1000, QUIET + LOUD), (2000, LOUD))
     assert (made.first_audible_ms(None, GATE), made.last_audible_ms(None, GATE)) == (1020, 2020)
     assert made.first_audible_ms(1041, GATE) == 2000
@@ -32,7 +32,7 @@ def test_a_stretch_without_windows_is_replaced_by_the_next() -> None:
     assert made.first_audible_ms(None, GATE) == 3000
 
 
-def test_a_stretch_that_moves_back_pushes_those_before_it() -> None:
+def test_a_stretch_that_moves_back_moves_the_earlier_ones_too() -> None:
     made = history((0, LOUD), (100, LOUD), (200, LOUD))
     made.move_back(50)
     assert made.first_audible_ms(110, GATE) == 110
@@ -43,7 +43,7 @@ def test_a_stretch_that_moves_back_pushes_those_before_it() -> None:
     assert (made.first_audible_ms(None, GATE), made.last_audible_ms(None, GATE)) == (-50, 10)
 
 
-def test_the_oldest_go_and_the_rest_keeps_its_time() -> None:
+def test_the_oldest_windows_are_dropped_and_the_rest_keep_their_times() -> None:
     made = history((0, LOUD), (100, LOUD))
     made.trim(11)
     assert (made.first_audible_ms(None, GATE), made.last_audible_ms(None, GATE)) == (10, 120)
@@ -55,7 +55,7 @@ def test_the_oldest_go_and_the_rest_keeps_its_time() -> None:
     assert len(made.levels) == 0
 
 
-def test_the_newest_can_be_taken_back() -> None:
+def test_the_newest_windows_can_be_removed() -> None:
     made = history((0, LOUD), (100, LOUD))
     assert [made.begun_by(ms) for ms in (-1, 1, 20, 99, 101, 900)] == [0, 1, 4, 4, 5, 8]
     made.keep_oldest(4)

@@ -1,4 +1,4 @@
-"""The energy gate: when one side was audible, to 5 ms."""
+"""Tests for the energy gate, which finds when one side was audible to within 5 ms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frames(format: AudioFormat, payload: bytes, samples: int) -> list[AudioFrame
 
 
 def captured(format: AudioFormat, payload: bytes, frame_ms: float, first_ms: float = 0.0) -> LevelTrack:
-    """A live track whose first sample was spoken at `first_ms`, each frame arriving when its last was."""
+    """A live track: the first sample is spoken at `first_ms`; each frame arrives when its last sample is spoken."""
     track = LevelTrack(format, FrameTime.END)
     samples = 0
     for frame in frames(format, payload, round(format.rate_hz * frame_ms / 1000)):
@@ -57,7 +57,7 @@ def played(format: AudioFormat, payload: bytes, frame_ms: float, first_ms: float
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
 @pytest.mark.parametrize("frame_ms", [10, 20, 100, 32, 7.5])
-def test_speech_is_found_to_5_ms_whatever_the_frames(format: AudioFormat, frame_ms: float) -> None:
+def test_speech_is_found_to_5_ms_with_frames_of_any_length(format: AudioFormat, frame_ms: float) -> None:
     for begin_ms, length_ms in ((300, 400), (303, 411), (298.5, 97.5)):
         payload = sound(format, (begin_ms, 0), (length_ms, 3000), (500, 0))
         for track in (captured(format, payload, frame_ms, 5000), played(format, payload, frame_ms, 5000)):
@@ -65,7 +65,7 @@ def test_speech_is_found_to_5_ms_whatever_the_frames(format: AudioFormat, frame_
             assert track.last_audible_ms() == pytest.approx(5000 + begin_ms + length_ms, abs=5)
 
 
-def test_a_latency_is_right_to_5_ms_between_two_tracks_of_different_frames() -> None:
+def test_a_latency_between_tracks_with_different_frames_is_right_to_5_ms() -> None:
     caller = captured(PCMU_8K, sound(PCMU_8K, (200, 0), (1003, 2500), (600, 2)), 20, 10_000)
     agent = LevelTrack(PCM16_24K, FrameTime.BEGIN)
     for index, frame in enumerate(frames(PCM16_24K, sound(PCM16_24K, (62, 3), (700, 3000)), 2400)):
@@ -83,7 +83,7 @@ def test_a_quiet_line_is_silent_and_quiet_speech_is_not(format: AudioFormat) -> 
     assert captured(format, sound(format, (500, 260)), 20).first_audible_ms() == 0  # -42 dB
 
 
-def test_another_gate_may_be_asked_for() -> None:
+def test_another_gate_can_be_given() -> None:
     track = captured(PCM16_16K, sound(PCM16_16K, (100, 50), (100, GATE * 2)), 20)
     assert track.first_audible_ms(gate=40) == 0
     assert track.first_audible_ms() == 100
@@ -104,7 +104,7 @@ def test_a_single_window_between_loud_ones_is_bridged() -> None:
     assert (track.first_audible_ms(), track.last_audible_ms()) == (50, 70)
 
 
-def test_only_what_lies_after_since_and_before_until_counts() -> None:
+def test_only_sound_after_since_and_before_until_counts() -> None:
     track = played(PCM16_24K, sound(PCM16_24K, (200, 3000), (200, 0), (200, 3000), (200, 0)), 20)
     assert track.first_audible_ms() == 0
     assert track.first_audible_ms(since_ms=92) == 92
@@ -133,14 +133,14 @@ def test_a_frame_without_samples_changes_nothing() -> None:
     assert (track.first_audible_ms(), track.last_audible_ms()) == (0, 40)
 
 
-# ---- live sound on a network
+# ---- live sound over a network
 
 JITTERED = sound(PCM16_16K, (200, 3000), (300, 0))
 
 
-def test_frames_held_up_on_the_way_were_spoken_when_they_can_have_been() -> None:
+def test_delayed_frames_are_moved_back_to_when_they_were_spoken() -> None:
     track = LevelTrack(PCM16_16K, FrameTime.END)
-    arrivals_ms = [20, 40, 60, 140, 140, 140, 140, 160, 180, 200]  # the 80 ms one and its followers were held up
+    arrivals_ms = [20, 40, 60, 140, 140, 140, 140, 160, 180, 200]  # the frame of 80 ms and those after it were delayed
     payload = sound(PCM16_16K, (100, 3000), (100, 0))
     for frame, at_ms in zip(frames(PCM16_16K, payload, 320), arrivals_ms, strict=True):
         track.feed(frame, at_ms)
@@ -158,8 +158,8 @@ def test_a_pause_in_live_sound_is_a_pause() -> None:
 
 @settings(deadline=None)
 @given(delays=st.lists(st.integers(0, 60), min_size=40, max_size=40), frame_samples=st.sampled_from([160, 320, 250]))
-def test_jitter_does_not_move_speech_once_frames_come_in_time_again(delays: list[int], frame_samples: int) -> None:
-    """Arrival is never before speech, and order is kept, as on a socket."""
+def test_jitter_does_not_move_speech_once_frames_are_on_time_again(delays: list[int], frame_samples: int) -> None:
+    """Frames never arrive before they were spoken, and keep their order, as on a socket."""
     track = LevelTrack(PCM16_16K, FrameTime.END)
     spoken = arrived = 0.0
     pieces = frames(PCM16_16K, JITTERED, frame_samples)
@@ -176,7 +176,7 @@ TWICE_LOUD = sound(PCM16_16K, (123, 0), (234, 3000), (99, 0), (50, 2000), (150, 
 
 
 @given(cuts=st.lists(st.integers(1, 900), min_size=1, max_size=30))
-def test_the_cutting_of_a_stream_leaves_no_trace(cuts: list[int]) -> None:
+def test_levels_do_not_depend_on_how_the_stream_was_cut(cuts: list[int]) -> None:
     payload = TWICE_LOUD
     for frame_time in FrameTime:
         track, at = LevelTrack(PCM16_16K, frame_time), 0
@@ -190,7 +190,7 @@ def test_the_cutting_of_a_stream_leaves_no_trace(cuts: list[int]) -> None:
         assert (track.first_audible_ms(), track.last_audible_ms()) == (120, 510)
 
 
-# ---- what is kept
+# ---- which levels are kept
 
 
 def test_loud_now_follows_the_newest_sound() -> None:
@@ -202,7 +202,7 @@ def test_loud_now_follows_the_newest_sound() -> None:
     assert heard == [False, False, True, True, False, False]
 
 
-def test_a_cleared_track_is_as_new() -> None:
+def test_a_cleared_track_is_like_a_new_one() -> None:
     track = captured(PCM16_16K, sound(PCM16_16K, (102, 3000)), 20)
     track.clear()
     assert track.first_audible_ms() is None
@@ -212,7 +212,7 @@ def test_a_cleared_track_is_as_new() -> None:
 
 
 @given(before_ms=st.integers(-100, 1200), frame_ms=st.sampled_from([20, 32]))
-def test_trimming_forgets_the_past_and_only_that(before_ms: int, frame_ms: int) -> None:
+def test_trimming_drops_only_what_is_past(before_ms: int, frame_ms: int) -> None:
     payload = sound(PCM16_16K, (100, 3000), (400, 0), (100, 3000), (200, 0))
     track = captured(PCM16_16K, payload, frame_ms)
     track.trim(before_ms)
@@ -238,8 +238,8 @@ def test_a_trimmed_track_keeps_the_time_of_every_stretch() -> None:
     assert track.first_audible_ms(since_ms=1200) == 2000
 
 
-def test_speech_that_was_interrupted_is_taken_back() -> None:
-    track = played(PCM16_24K, sound(PCM16_24K, (1000, 3000)), 100, 500)  # handed over at once, plays until 1500
+def test_the_unplayed_part_of_interrupted_speech_is_removed() -> None:
+    track = played(PCM16_24K, sound(PCM16_24K, (1000, 3000)), 100, 500)  # fed at once, plays until 1500 ms
     track.cut(803)
     assert track.last_audible_ms() == pytest.approx(803, abs=5)
     track.feed(AudioFrame(sound(PCM16_24K, (40, 0), (60, 3000)), PCM16_24K, 0), 1100)
@@ -250,13 +250,13 @@ def test_speech_that_was_interrupted_is_taken_back() -> None:
     assert track.first_audible_ms() == 2000
 
 
-def test_taking_back_what_has_sounded_already_changes_nothing() -> None:
+def test_a_cut_after_the_end_of_playback_changes_nothing() -> None:
     track = played(PCM16_24K, sound(PCM16_24K, (100, 3000)), 20)
     track.cut(500)
     assert (track.first_audible_ms(), track.last_audible_ms()) == (0, 100)
 
 
-def test_a_track_nobody_trims_keeps_the_newest() -> None:
+def test_a_track_that_is_never_trimmed_keeps_the_newest_levels() -> None:
     track = LevelTrack(PCMU_8K, FrameTime.END)
     loud, quiet = sound(PCMU_8K, (1000, 3000)), sound(PCMU_8K, (1000, 0))
     seconds = KEEP_MS // 1000 * 2
@@ -266,7 +266,7 @@ def test_a_track_nobody_trims_keeps_the_newest() -> None:
     assert track.last_audible_ms() == (seconds - 1) * 1000
 
 
-def test_what_is_not_the_tracks_format_is_refused() -> None:
+def test_another_format_than_the_tracks_is_refused() -> None:
     track = LevelTrack(PCM16_16K, FrameTime.END)
     with pytest.raises(ValueError, match="pcm16/24000 frame"):
         track.feed(AudioFrame(b"", PCM16_24K, 0), 0)
@@ -289,6 +289,6 @@ def test_where_human_speech_begins_and_ends_hardly_depends_on_the_gate(name: str
     assert begin_ms is not None
     assert end_ms is not None
     assert end_ms - begin_ms > 500
-    for gate in (round(GATE / math.sqrt(2)), round(GATE * math.sqrt(2))):  # 3 dB to either side
+    for gate in (round(GATE / math.sqrt(2)), round(GATE * math.sqrt(2))):  # 3 dB lower and 3 dB higher
         assert track.first_audible_ms(gate=gate) == pytest.approx(begin_ms, abs=25)
         assert track.last_audible_ms(gate=gate) == pytest.approx(end_ms, abs=25)

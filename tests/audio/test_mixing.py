@@ -1,4 +1,4 @@
-"""Laying a call's two sides together."""
+"""Tests for mixing both sides of a call into stereo."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_an_overlap_is_added_and_clipped() -> None:
     assert left == [32_767, -32_768, 3]
 
 
-def test_nothing_makes_nothing() -> None:
+def test_no_spans_give_no_sound() -> None:
     assert list(mix_stereo([], [], 8000)) == []
     assert list(mix_stereo([placed(0)], [], 8000)) == []
 
 
-def test_a_place_before_the_beginning_is_refused() -> None:
+def test_a_negative_start_or_length_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot place"):
         list(mix_stereo([placed(-1, 1)], [], 8000))
     with pytest.raises(ValueError, match="cannot place"):
@@ -72,7 +72,7 @@ spans = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(caller=spans, agent=spans)
-def test_any_placing_equals_plain_addition(
+def test_any_placement_equals_plain_addition(
     caller: list[tuple[int, list[int], int]], agent: list[tuple[int, list[int], int]]
 ) -> None:
     end = max((start + samples for start, _, samples in caller + agent), default=0)
@@ -89,19 +89,19 @@ def test_any_placing_equals_plain_addition(
         [placed(start, *values, samples=samples) for start, values, samples in sorted(agent, key=lambda s: s[0])],
         1000,
     )
-    # Clipping after each addition depends on the order, which is that of the starts.
+    # The sum is clipped after each addition, so the order matters: spans are added in the order of their starts.
     assert sides(mixed) == (plain(sorted(caller, key=lambda s: s[0])), plain(sorted(agent, key=lambda s: s[0])))
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda run: run[: len(run) // 2 * 2])), st.lists(st.integers(1, 30)))
-def test_a_reader_gives_its_runs_in_any_portions(runs: list[bytes], portions: list[int]) -> None:
+def test_a_reader_can_be_read_in_pieces_of_any_length(runs: list[bytes], portions: list[int]) -> None:
     reader = RunReader(runs)
     got = [reader.read(samples) for samples in portions]
     assert all(len(piece) <= 2 * samples for piece, samples in zip(got, portions, strict=True))
     assert b"".join(got) == b"".join(runs)[: 2 * sum(portions)]
 
 
-def test_an_hour_needs_no_more_memory_than_a_block() -> None:
+def test_an_hour_of_sound_needs_only_the_memory_of_a_block() -> None:
     def hour(rate_hz: int) -> Iterator[bytes]:
         for _ in range(600):
             yield bytes(rate_hz * 2)

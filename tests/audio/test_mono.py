@@ -1,4 +1,4 @@
-"""Which channel of a recording is used."""
+"""Tests for making one channel of several."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tone(hz: float, samples: int = 8000, peak: float = 8000.0, offset: int = 0) 
     return struct.pack(f"<{samples}h", *values)
 
 
-def turned(pcm: bytes) -> bytes:
+def inverted(pcm: bytes) -> bytes:
     return struct.pack(f"<{len(pcm) // 2}h", *(-value for value in struct.unpack(f"<{len(pcm) // 2}h", pcm)))
 
 
@@ -37,15 +37,15 @@ SPEECH, OTHER, NOTHING = tone(300), tone(440), bytes(16000)
 
 @pytest.mark.parametrize("quiet", [NOTHING, hiss(3), hiss(100), struct.pack("<8000h", *[500] * 8000)])
 @pytest.mark.parametrize(("at", "side"), [(0, "1 of 2 (left)"), (1, "2 of 2 (right)")])
-def test_the_channel_that_has_sound_is_used_untouched(at: int, side: str, quiet: bytes) -> None:
+def test_the_only_channel_with_sound_is_used_unchanged(at: int, side: str, quiet: bytes) -> None:
     channels = [SPEECH if number == at else quiet for number in (0, 1)]
     mono = to_mono(PCM16_8K, channels)
     assert (mono.format, mono.payload == SPEECH) == (PCM16_8K, True)
-    assert mono.remark == f"has sound on channel {side} only, which is used"
+    assert mono.remark == f"has sound only on channel {side}; that channel is used"
 
 
 @pytest.mark.parametrize("format", [PCMU_8K, PCMA_8K], ids=str)
-def test_one_channel_of_telephone_sound_stays_as_it_is(format: AudioFormat) -> None:
+def test_a_single_g711_channel_is_unchanged(format: AudioFormat) -> None:
     speech = encode(SPEECH, format.coding)
     mono = to_mono(format, [silence(format, 8000), speech])
     assert (mono.format, mono.payload == speech) == (format, True)
@@ -56,50 +56,50 @@ def test_one_channel_of_telephone_sound_stays_as_it_is(format: AudioFormat) -> N
 def test_a_single_word_in_a_long_silence_counts_as_sound() -> None:
     word = bytes(800_000) + tone(300, 2000) + bytes(800_000)
     mono = to_mono(PCM16_8K, [tone(440, len(word) // 2), word])
-    assert mono.remark == "has sound on 2 of 2 channels, which are mixed"
+    assert mono.remark == "has sound on 2 of 2 channels; they are mixed"
 
 
 def test_channels_that_both_have_sound_are_mixed() -> None:
     for channels in ([SPEECH, SPEECH], [SPEECH, OTHER], [SPEECH, tone(300, peak=800)]):
         mono = to_mono(PCM16_8K, channels)
-        assert mono.remark == "has sound on 2 of 2 channels, which are mixed"
+        assert mono.remark == "has sound on 2 of 2 channels; they are mixed"
         assert level(mono.payload) > 0.5 * level(SPEECH)
 
 
-def test_two_who_speak_in_turn_are_both_heard() -> None:
+def test_two_speakers_who_take_turns_are_both_in_the_mix() -> None:
     mono = to_mono(PCM16_8K, [SPEECH + NOTHING, NOTHING + OTHER])
-    assert mono.remark == "has sound on 2 of 2 channels, which are mixed"
+    assert mono.remark == "has sound on 2 of 2 channels; they are mixed"
     for half in (mono.payload[:16000], mono.payload[16000:]):
         assert level(half) > 0.45 * level(SPEECH)
 
 
-def test_a_channel_wired_the_wrong_way_round_does_not_silence_the_other() -> None:
-    mono = to_mono(PCM16_8K, [SPEECH, turned(SPEECH)])
+def test_an_inverted_channel_does_not_cancel_the_other() -> None:
+    mono = to_mono(PCM16_8K, [SPEECH, inverted(SPEECH)])
     assert level(mono.payload) > 0.9 * level(SPEECH)
-    assert mono.remark.endswith("mixed; 1 of them ran against the loudest and is turned over")
-    loudest = b"\0\x80" * 100 + SPEECH  # there is no 32768 to turn it into
-    assert level(to_mono(PCM16_8K, [loudest, loudest[:200] + turned(SPEECH)]).payload) > 0.9 * level(SPEECH)
+    assert mono.remark.endswith("they are mixed, and 1 of them is inverted first, to match the loudest")
+    loudest = b"\0\x80" * 100 + SPEECH  # -32768 inverted would be 32768, which PCM16 cannot hold
+    assert level(to_mono(PCM16_8K, [loudest, loudest[:200] + inverted(SPEECH)]).payload) > 0.9 * level(SPEECH)
 
 
 def test_channels_that_cancel_for_a_while_are_not_mixed() -> None:
-    mono = to_mono(PCM16_8K, [SPEECH + SPEECH, SPEECH + turned(SPEECH)])
+    mono = to_mono(PCM16_8K, [SPEECH + SPEECH, SPEECH + inverted(SPEECH)])
     assert level(mono.payload[16000:]) > 0.9 * level(SPEECH)
-    assert mono.remark == "has channels that cancel each other out, so the loudest alone is used, 1 of 2 (left)"
+    assert mono.remark == "has channels that cancel each other; only the loudest is used, channel 1 of 2 (left)"
 
 
-def test_more_than_two_channels_are_treated_alike() -> None:
+def test_more_than_two_channels_follow_the_same_rules() -> None:
     channels = [NOTHING, hiss(5), NOTHING, SPEECH, NOTHING]
-    assert to_mono(PCM16_8K, channels).remark == "has sound on channel 4 of 5 only, which is used"
-    mono = to_mono(PCM16_8K, [OTHER, NOTHING, SPEECH, turned(SPEECH), turned(OTHER), NOTHING])
+    assert to_mono(PCM16_8K, channels).remark == "has sound only on channel 4 of 5; that channel is used"
+    mono = to_mono(PCM16_8K, [OTHER, NOTHING, SPEECH, inverted(SPEECH), inverted(OTHER), NOTHING])
     assert level(mono.payload) > 0.3 * level(SPEECH)
     eight = to_mono(PCM16_8K, [SPEECH] * 8)
     assert (eight.remark, level(eight.payload) > 0.9 * level(SPEECH)) == (
-        "has sound on 8 of 8 channels, which are mixed",
+        "has sound on 8 of 8 channels; they are mixed",
         True,
     )
 
 
-def test_one_channel_is_passed_on_and_silence_is_said() -> None:
+def test_one_channel_passes_unchanged_and_silence_is_reported() -> None:
     assert to_mono(PCM16_24K, [SPEECH]).remark == ""
     assert to_mono(PCM16_24K, [b""]).remark == ""
     assert to_mono(PCM16_24K, [b"", b""]).payload == b""

@@ -1,4 +1,4 @@
-"""Rate conversion: exact counts, what passes, what is stopped, and that the cutting of a stream leaves no trace."""
+"""Tests for rate conversion: sample counts, pass band, stop band, and independence of how the stream is cut."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def samples_of(pcm16: bytes) -> NDArray[np.float64]:
 
 
 def db(output: NDArray[np.float64], peak: float = 20_000.0) -> float:
-    """RMS of the settled part, against a sine of `peak`."""
+    """The RMS of the settled part in dB, relative to a sine of `peak`."""
     settled = output[len(output) // 4 : -len(output) // 4]
     return float(20 * np.log10(np.sqrt(np.mean(settled**2)) / (peak / np.sqrt(2)) + 1e-9))
 
 
 def amplitude_db(output: NDArray[np.float64], rate_hz: int, hz: float, peak: float = 20_000.0) -> float:
-    """How strong one frequency is in the settled part, by a windowed projection."""
+    """The strength of one frequency in the settled part in dB, from a windowed projection."""
     settled = output[len(output) // 4 : -len(output) // 4]
     window = np.blackman(len(settled))
     turn = np.exp(-2j * np.pi * hz * np.arange(len(settled)) / rate_hz)
@@ -45,7 +45,7 @@ def amplitude_db(output: NDArray[np.float64], rate_hz: int, hz: float, peak: flo
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS + FILE_PAIRS)
-def test_one_exact_frame_comes_out_for_each_that_goes_in(from_hz: int, to_hz: int) -> None:
+def test_each_frame_gives_one_frame_of_exact_length(from_hz: int, to_hz: int) -> None:
     resampler = Resampler(from_hz, to_hz)
     given_samples = made_samples = 0
     for _ in range(12):
@@ -58,7 +58,7 @@ def test_one_exact_frame_comes_out_for_each_that_goes_in(from_hz: int, to_hz: in
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS + FILE_PAIRS)
-def test_the_delay_is_at_most_3_ms_and_as_stated(from_hz: int, to_hz: int) -> None:
+def test_the_delay_is_the_stated_one_and_at_most_3_ms(from_hz: int, to_hz: int) -> None:
     resampler = Resampler(from_hz, to_hz)
     assert resampler.delay_samples * 1000 <= 3 * to_hz
     click = np.zeros(from_hz // 10)
@@ -77,7 +77,7 @@ def test_telephone_speech_passes_unchanged(from_hz: int, to_hz: int) -> None:
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [pair for pair in PAIRS + FILE_PAIRS if pair[0] > pair[1]])
-def test_what_the_lower_rate_cannot_hold_is_stopped_by_80_db(from_hz: int, to_hz: int) -> None:
+def test_frequencies_above_the_lower_rates_limit_are_attenuated_by_80_db(from_hz: int, to_hz: int) -> None:
     for above in (1.06, 1.1, 1.25, 1.31, 1.5):
         hz = above * to_hz / 2
         if hz < from_hz / 2:
@@ -85,7 +85,7 @@ def test_what_the_lower_rate_cannot_hold_is_stopped_by_80_db(from_hz: int, to_hz
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [pair for pair in PAIRS + FILE_PAIRS if pair[0] < pair[1]])
-def test_images_of_the_lower_rate_are_stopped_by_80_db(from_hz: int, to_hz: int) -> None:
+def test_images_of_the_lower_rate_are_attenuated_by_80_db(from_hz: int, to_hz: int) -> None:
     for below in (0.1, 0.25, 0.5, 0.8, 0.94):
         hz = below * from_hz / 2
         out = samples_of(Resampler(from_hz, to_hz).feed(tone(from_hz, hz, 0.5, 30_000.0)))
@@ -99,7 +99,7 @@ def test_images_of_the_lower_rate_are_stopped_by_80_db(from_hz: int, to_hz: int)
     pair=st.sampled_from([(8000, 24000), (24000, 8000), (16000, 24000), (24000, 16000), (48000, 24000), (22050, 8000)]),
     cuts=st.lists(st.integers(0, 700), max_size=30),
 )
-def test_the_cutting_of_a_stream_leaves_no_trace(pair: tuple[int, int], cuts: list[int]) -> None:
+def test_the_output_does_not_depend_on_how_the_stream_is_cut(pair: tuple[int, int], cuts: list[int]) -> None:
     stream = noise(3000)
     whole = Resampler(*pair)
     expected = whole.feed(stream) + whole.flush()
@@ -112,14 +112,14 @@ def test_the_cutting_of_a_stream_leaves_no_trace(pair: tuple[int, int], cuts: li
     assert b"".join(out) + pieces.flush() == expected
 
 
-def test_a_flush_gives_the_rest_and_begins_anew() -> None:
+def test_a_flush_returns_the_rest_and_starts_a_new_stream() -> None:
     resampler = Resampler(8000, 24000)
     first = resampler.feed(noise(800)) + resampler.flush()
     assert len(first) == 2 * (2400 + resampler.delay_samples)
     assert resampler.feed(noise(800)) + resampler.flush() == first
 
 
-def test_full_scale_is_clipped_and_never_wraps() -> None:
+def test_full_scale_sound_is_clipped_and_never_wraps_around() -> None:
     square = np.where(np.arange(1600) % 40 < 20, 32767, -32768).astype("<i2").tobytes()
     out = samples_of(Resampler(8000, 24000).feed(square))[600:]
     assert out.max() == 32767
@@ -138,7 +138,7 @@ def test_half_a_sample_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(0, 8000), (8000, -1), (4000, 8000), (8000, 400_000), (8000, 8009)])
-def test_rates_that_make_no_sense_are_refused(from_hz: int, to_hz: int) -> None:
+def test_unsupported_rates_are_refused(from_hz: int, to_hz: int) -> None:
     with pytest.raises(ValueError, match="cannot resample"):
         Resampler(from_hz, to_hz)
 
@@ -146,14 +146,14 @@ def test_rates_that_make_no_sense_are_refused(from_hz: int, to_hz: int) -> None:
 # ---- Converter
 
 
-def test_a_frame_that_is_right_already_passes_as_it_is() -> None:
+def test_a_frame_already_in_the_target_format_passes_unchanged() -> None:
     frame = AudioFrame(b"\x01" * 160, PCMU_8K, 0)
     converter = Converter(PCMU_8K, PCMU_8K)
     assert converter.is_identity
     assert converter.convert(frame) is frame
 
 
-def test_g711_becomes_pcm_of_the_models_rate_frame_by_frame() -> None:
+def test_g711_becomes_pcm_at_the_models_rate_frame_by_frame() -> None:
     converter = Converter(PCMU_8K, PCM16_24K)
     for index in range(5):
         frame = converter.convert(AudioFrame(noise(80), PCMU_8K, index * 160))
@@ -161,10 +161,23 @@ def test_g711_becomes_pcm_of_the_models_rate_frame_by_frame() -> None:
     assert converter.delay_samples == 72
 
 
-def test_pcm_of_the_models_rate_becomes_g711() -> None:
+def test_pcm_at_the_models_rate_becomes_g711() -> None:
     converter = Converter(PCM16_24K, PCMA_8K)
     frame = converter.convert(AudioFrame(noise(480), PCM16_24K, 4800))
     assert (frame.format, frame.samples, frame.start_sample) == (PCMA_8K, 160, 1600)
+
+
+@pytest.mark.parametrize("target", [PCM16_8K, PCMA_8K])
+def test_a_flush_brings_what_is_inside_and_begins_a_new_stream(target: AudioFormat) -> None:
+    converter = Converter(PCM16_24K, target)
+    frame = AudioFrame(tone(24_000, 500, 0.1), PCM16_24K, 0)
+    first = (converter.convert(frame), converter.flush())
+    assert first[1]
+    assert (converter.convert(frame), converter.flush()) == first
+
+
+def test_without_a_change_of_rate_nothing_is_inside() -> None:
+    assert Converter(PCM16_8K, PCMU_8K).flush() == b""
 
 
 def test_one_law_becomes_the_other_without_filtering() -> None:
@@ -219,7 +232,7 @@ def test_recorded_sound_keeps_its_length(pair: tuple[int, int], runs: list[int])
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS + FILE_PAIRS)
-def test_recorded_sound_keeps_its_place(from_hz: int, to_hz: int) -> None:
+def test_recorded_sound_keeps_its_position(from_hz: int, to_hz: int) -> None:
     runs = [tone(from_hz, 700, 0.2)[at : at + 960] for at in range(0, from_hz // 5 * 2, 960)]
     out = samples_of(b"".join(resample_in_place(runs, from_hz, to_hz)))
     exact = samples_of(tone(to_hz, 700, 0.2))

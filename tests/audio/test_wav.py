@@ -1,4 +1,4 @@
-"""WAV files in and out."""
+"""Tests for reading and writing WAV files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_standard_library_reads_what_is_written(tmp_path: Path) -> None:
         assert wav.readframes(9) == b"\1\0\3\0\2\0\4\0"
 
 
-def test_what_the_standard_library_writes_is_read() -> None:
+def test_a_file_that_the_standard_library_writes_is_read() -> None:
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setnchannels(2)
@@ -74,7 +74,7 @@ def test_a_file_is_written_piece_by_piece(tmp_path: Path) -> None:
     assert read_wav(tmp_path / "a.wav") == (PCM16_8K, [b"\1\0\3\0", b"\2\0\4\0"])
 
 
-def test_chunks_that_are_not_known_are_skipped() -> None:
+def test_unknown_chunks_are_skipped() -> None:
     content = riff(
         chunk(b"LIST", b"abc"), fmt(), chunk(b"bext", bytes(602)), chunk(b"data", b"\1\0"), chunk(b"id3 ", b"")
     )
@@ -88,7 +88,7 @@ def test_an_extensible_format_is_read_by_its_sub_format() -> None:
 
 
 @pytest.mark.parametrize("claimed", [0xFFFF_FFFF, 0x7FFF_F000])
-def test_a_length_unknown_to_a_pipes_writer_is_the_rest_of_the_file(claimed: int) -> None:
+def test_with_the_unknown_length_of_a_pipe_the_rest_of_the_file_is_sound(claimed: int) -> None:
     content = riff(fmt()) + struct.pack("<4sI", b"data", claimed) + b"\1\0\2\0\3"
     assert read_wav(content) == (PCM16_8K, [b"\1\0\2\0"])
 
@@ -131,17 +131,17 @@ def rf64(*chunks: bytes, magic: bytes = b"RF64") -> bytes:
         riff(fmt(frame_bytes=0), data(4000)),
     ],
 )  # fmt: skip
-def test_sound_is_found_whatever_its_maker_wrote_around_it(content: bytes) -> None:
+def test_sound_is_found_despite_wrong_lengths_and_missing_padding(content: bytes) -> None:
     sound = read_sound(content)
     assert (sound.format, sound.channels, sound.remark) == (PCM16_8K, [NOISE], "")
 
 
-def test_what_is_missing_or_left_over_is_said() -> None:
+def test_missing_and_extra_bytes_are_reported() -> None:
     whole = riff(fmt(), data(4000))
     cut = read_sound(whole[:-3001])
     assert cut.channels == [NOISE[:998]]
-    assert cut.remark == "is cut short: 4000 bytes of sound are announced, 999 are there and are used"
-    assert read_sound(whole + NOISE[:100]).remark == "100 bytes behind its sound are not read"
+    assert cut.remark == "is cut short: 4000 bytes of sound are announced, but only 999 are there"
+    assert read_sound(whole + NOISE[:100]).remark == "100 bytes after its sound are not read"
     assert read_sound(whole + NOISE[:100]).channels == [NOISE]
 
 
@@ -189,30 +189,30 @@ def test_more_than_two_channels_are_read() -> None:
         (b"", "is empty"),
         (b"RIFF", "is not a RIFF WAVE file"),
         (b"<html>" + bytes(40), "is not a RIFF WAVE file"),
-        (b"OggS" + bytes(40), "is an Ogg file, and not a usual WAV file; convert it"),
+        (b"OggS" + bytes(40), "is an Ogg file, which is not supported; convert it"),
         (b"ID3\4" + bytes(40), "is an MP3 file"),
         (bytes(4) + b"ftypM4A " + bytes(40), "is an MP4 or M4A file"),
-        (b"RIFX" + riff(fmt())[4:], "is a WAV file in the byte order of other machines"),
+        (b"RIFX" + riff(fmt())[4:], "is a big-endian WAV file"),
         (riff(), "has no format"),
         (riff(fmt()), "holds no sound"),
         (riff(chunk(b"data", b"\0\0")), "has its data before its format"),
         (riff(fmt(), chunk(b"data", bytes(100)))[:-100], "holds no sound"),
         (riff(fmt(), chunk(b"data", b""), chunk(b"LIST", b"abc")), "holds no sound"),
         (riff(fmt(), chunk(b"data", b"")), "holds no sound"),
-        (riff(fmt(), chunk(b"LIST", bytes(30)))[:-20], "is cut short in its 'LIST' part"),
-        (riff(fmt())[:-4], "is cut short in its 'fmt ' part"),
-        (riff(chunk(b"fmt ", b"\1\0")), "has a format of 2 bytes"),
-        (riff(fmt(tag=0x11, bits=4, frame_bytes=1)), "holds encoding 0x0011 (IMA ADPCM); read are PCM"),
-        (riff(fmt(tag=0x1234)), "holds encoding 0x1234; read are PCM"),
-        (riff(fmt(tag=3)), "holds 16-bit floats"),
-        (riff(fmt(bits=64, frame_bytes=8)), "holds 64-bit PCM"),
-        (riff(fmt(bits=0, frame_bytes=0)), "holds 0-bit PCM"),
-        (riff(fmt(tag=7)), "holds 16-bit mu-law"),
+        (riff(fmt(), chunk(b"LIST", bytes(30)))[:-20], "is cut short in its 'LIST' chunk"),
+        (riff(fmt())[:-4], "is cut short in its 'fmt ' chunk"),
+        (riff(chunk(b"fmt ", b"\1\0")), "has a format chunk of 2 bytes"),
+        (riff(fmt(tag=0x11, bits=4, frame_bytes=1)), "has the encoding 0x0011 (IMA ADPCM); supported are PCM"),
+        (riff(fmt(tag=0x1234)), "has the encoding 0x1234; supported are PCM"),
+        (riff(fmt(tag=3)), "has 16-bit floats"),
+        (riff(fmt(bits=64, frame_bytes=8)), "has 64-bit PCM"),
+        (riff(fmt(bits=0, frame_bytes=0)), "has 0-bit PCM"),
+        (riff(fmt(tag=7)), "has 16-bit mu-law"),
         (riff(fmt(channels=65, frame_bytes=130)), "has 65 channels"),
         (riff(fmt(channels=0, frame_bytes=0)), "has 0 channels"),
-        (riff(fmt(rate_hz=0)), "claims 0 samples a second"),
-        (riff(fmt(rate_hz=1_000_000)), "claims 1000000 samples a second"),
-        (riff(fmt(frame_bytes=3)), "claims 3 bytes for 1 samples"),
+        (riff(fmt(rate_hz=0)), "has 0 samples a second"),
+        (riff(fmt(rate_hz=1_000_000)), "has 1000000 samples a second"),
+        (riff(fmt(frame_bytes=3)), "has 3 bytes for 1 samples"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_name_and_reason(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -259,7 +259,7 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     read_or_refuse(VALID[:36] + content)
 
 
-def test_what_cannot_be_a_wav_file_is_not_written(tmp_path: Path) -> None:
+def test_channels_that_do_not_fit_a_wav_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="differ in length"):
         write_wav(tmp_path / "a.wav", PCM16_8K, [b"\0\0", b""])
     with pytest.raises(ValueError, match="0 channels"):
@@ -274,7 +274,7 @@ def test_what_cannot_be_a_wav_file_is_not_written(tmp_path: Path) -> None:
         interleave(PCMU_8K, b"ab", b"b")
 
 
-def test_a_file_never_outgrows_its_32_bit_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_stays_within_its_32_bit_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("audio.wav.MAX_DATA_BYTES", 6)
     with WavWriter(tmp_path / "a.wav", PCM16_8K, 1) as wav:
         wav.write(b"abcd")
@@ -284,7 +284,7 @@ def test_a_file_never_outgrows_its_32_bit_lengths(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.recordings
-def test_recorded_files_of_other_makers_are_read() -> None:
+def test_files_recorded_by_other_programs_are_read() -> None:
     if not RECORDINGS.is_dir():
         pytest.skip(f"needs the shared recordings in {RECORDINGS}")
     found = {path.name: read_wav(path) for path in RECORDINGS.glob("*.wav")}
@@ -294,13 +294,13 @@ def test_recorded_files_of_other_makers_are_read() -> None:
     assert found["hello_world.wav"][0] == PCM16_24K
 
 
-def test_a_file_of_countless_parts_is_refused_at_once() -> None:
+def test_a_file_with_too_many_chunks_is_refused_at_once() -> None:
     for parts in (chunk(b"JUNK", b"") * 1_000_000, chunk(b"data", b"") * 100_000):
-        with pytest.raises(WavError, match="more than 1000 parts"):
+        with pytest.raises(WavError, match="more than 1000 chunks"):
             read_sound(riff(fmt(), parts))
 
 
-def test_a_pipe_a_folder_and_a_file_beyond_the_bound_are_refused(tmp_path: Path) -> None:
+def test_a_pipe_a_folder_and_a_file_above_the_maximum_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(OSError, match=r"pipe\.wav is a named pipe"):
         read_sound(tmp_path / "pipe.wav")

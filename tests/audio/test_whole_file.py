@@ -12,7 +12,7 @@ import pytest
 from audio.whole_file import UnfitFile, read_whole, stamp_of
 
 
-def test_a_plain_file_and_one_behind_links_are_read_up_to_the_bound(tmp_path: Path) -> None:
+def test_a_regular_file_and_a_linked_one_are_read_up_to_the_maximum(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "b").symlink_to("a")
     for name in ("a", "b"):
@@ -33,14 +33,14 @@ def test_a_large_file_is_refused_before_any_of_it_is_read(tmp_path: Path) -> Non
     tracemalloc.stop()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a file that tells no size")
-def test_a_file_that_tells_no_size_is_read_up_to_the_bound() -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a file that reports no size")
+def test_a_file_without_a_size_is_read_up_to_the_maximum() -> None:
     assert read_whole(Path("/proc/self/status"), 1 << 20).startswith(b"Name:")
     with pytest.raises(UnfitFile, match="has more than 10 bytes"):
         read_whole(Path("/proc/self/status"), 10)
 
 
-def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anything_but_a_regular_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     os.mkfifo("pipe")
     Path("folder").mkdir()
@@ -73,7 +73,7 @@ def test_a_link_in_a_loop_or_to_nothing_is_an_os_error(tmp_path: Path) -> None:
     assert stamp_of(tmp_path / "gone") is None
 
 
-def test_a_file_that_is_replaced_by_one_as_old_and_as_large_has_another_stamp(tmp_path: Path) -> None:
+def test_a_replacement_with_the_same_time_and_size_has_another_stamp(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"1")
         os.utime(tmp_path / name, (1, 1))

@@ -1,4 +1,4 @@
-"""The stand-in model: what it says, in which order, and that the vendor's own types take it."""
+"""The stand-in model: its messages, their order, and that the types of the vendor's SDK accept them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def say(session: ModelSession, message: bytes) -> list[dict[str, Any]]:
     return [json.loads(one) for one in session.receive(message)]
 
 
-def ask(asked: ModelSession, **fields: Any) -> list[dict[str, Any]]:
-    return say(asked, json.dumps(fields).encode())
+def request(model: ModelSession, **fields: Any) -> list[dict[str, Any]]:
+    return say(model, json.dumps(fields).encode())
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
@@ -75,7 +75,7 @@ def test_each_frame_comes_back_with_its_stamp_at_once() -> None:
         b'{"event_id": "x", "type": "input_audio_buffer.append", "audio": "AAAA"}',
     ],
 )
-def test_sound_is_found_whatever_the_order_and_the_blanks(message: bytes) -> None:
+def test_sound_is_found_whatever_the_order_of_keys_and_the_spaces(message: bytes) -> None:
     assert say(a_session(), message)[-1]["delta"] == "AAAA"
 
 
@@ -88,7 +88,7 @@ def test_an_answer_opens_and_closes_in_the_order_of_the_protocol() -> None:
     assert seen.count("conversation.item.input_audio_transcription.completed") == 1
 
 
-def test_no_speech_is_reported_within_an_answer() -> None:
+def test_no_speech_is_reported_during_an_answer() -> None:
     speaking = False
     for kind in kinds(talk(a_session(), 500)):
         if kind == "response.created":
@@ -99,7 +99,7 @@ def test_no_speech_is_reported_within_an_answer() -> None:
             assert not speaking
 
 
-def test_items_follow_each_other_and_ids_are_fresh() -> None:
+def test_each_item_names_the_one_before_and_ids_are_unique() -> None:
     events = talk(a_session(), 300)
     ids = [event["event_id"] for event in events]
     assert len(ids) == len(set(ids))
@@ -111,38 +111,38 @@ def test_items_follow_each_other_and_ids_are_fresh() -> None:
         before = event["item"]["id"]
 
 
-def test_an_answer_carries_its_words_and_its_usage() -> None:
+def test_an_answer_has_a_transcript_and_usage() -> None:
     done = talk(a_session(), 100)[-1]["response"]
     assert done["status"] == "completed"
     assert done["output"][0]["content"][0]["transcript"].startswith("Certainly, there is a table")
     assert done["usage"]["total_tokens"] == done["usage"]["input_tokens"] + done["usage"]["output_tokens"]
 
 
-def test_a_short_answer_still_hears_the_caller() -> None:
+def test_a_short_answer_still_has_the_callers_transcript() -> None:
     seen = kinds(talk(a_session(answer_frames=5), 5))
     assert seen.count("conversation.item.input_audio_transcription.completed") == 1
     assert seen[-1] == "response.done"
 
 
-@pytest.mark.parametrize("opened_apart_frames", [0, 1])  # together, or one each 20 ms
-def test_the_turns_of_many_calls_end_spread_over_their_length(opened_apart_frames: int) -> None:
+@pytest.mark.parametrize("opened_apart_frames", [0, 1])  # all at once, or one every 20 ms
+def test_the_turns_of_many_calls_end_evenly_spread(opened_apart_frames: int) -> None:
     ends = Counter((number * opened_apart_frames + first_frames(number, 100)) % 100 for number in range(1, 151))
     assert len(ends) >= 90
     assert max(ends.values()) <= 3
 
 
-def test_a_first_answer_of_another_length_is_followed_by_whole_ones() -> None:
+def test_after_a_first_answer_of_another_length_answers_have_full_length() -> None:
     session = ModelSession(3, "m", 1_900_000_000, answer_frames=10, first_answer_frames=4)
     ended = [frame for frame in range(30) if "response.done" in kinds(say(session, append(frame)))]
     assert ended == [3, 13, 23]
 
 
-def test_turns_in_unison_end_with_the_first_frame_after_the_beat() -> None:
-    beats = [0]
-    sessions = [ModelSession(number, "m", 1_900_000_000, 200, beat=lambda: beats[0]) for number in range(1, 4)]
+def test_turns_in_unison_end_with_the_first_frame_of_the_next_period() -> None:
+    periods = [0]
+    sessions = [ModelSession(number, "m", 1_900_000_000, 200, period=lambda: periods[0]) for number in range(1, 4)]
     for session in sessions:
         talk(session, 7 * sessions.index(session) + 1)
-    beats[0] = 1
+    periods[0] = 1
     for session in sessions:
         assert "response.done" in kinds(say(session, append(50)))
         assert "response.created" in kinds(say(session, append(51)))
@@ -152,7 +152,7 @@ def test_turns_in_unison_end_with_the_first_frame_after_the_beat() -> None:
 def test_a_session_update_is_merged_into_the_whole_session() -> None:
     session = a_session()
     update = {"type": "realtime", "instructions": "x", "audio": {"input": {"transcription": {"model": "whisper-1"}}}}
-    answer = ask(session, type="session.update", session=update)[0]
+    answer = request(session, type="session.update", session=update)[0]
     assert answer["type"] == "session.updated"
     effective = answer["session"]
     assert effective["instructions"] == "x"
@@ -164,14 +164,14 @@ def test_a_session_update_is_merged_into_the_whole_session() -> None:
 def test_another_kind_of_turn_detection_replaces_the_old_one() -> None:
     turns = {"type": "semantic_vad"}
     update = {"type": "realtime", "audio": {"input": {"turn_detection": turns}}}
-    answer = ask(a_session(), type="session.update", session=update)[0]
+    answer = request(a_session(), type="session.update", session=update)[0]
     assert answer["session"]["audio"]["input"]["turn_detection"] == turns
 
 
 def test_a_cancelled_answer_ends_and_the_next_frame_starts_another() -> None:
     session = a_session()
     talk(session, 30)
-    cancelled = ask(session, type="response.cancel")
+    cancelled = request(session, type="response.cancel")
     assert kinds(cancelled) == CLOSING
     assert cancelled[-1]["response"]["status"] == "cancelled"
     assert kinds(say(session, append(30))) == OPENING
@@ -185,15 +185,15 @@ def test_a_cancelled_answer_ends_and_the_next_frame_starts_another() -> None:
         (False, "conversation.item.retrieve", "unsupported_by_the_stand_in"),
     ],
 )
-def test_a_request_out_of_place_is_answered_by_name(speaking: bool, kind: str, code: str) -> None:
+def test_a_request_in_the_wrong_state_is_answered_with_its_error_code(speaking: bool, kind: str, code: str) -> None:
     session = a_session()
     talk(session, 3 if speaking else 0)
-    answer = ask(session, type=kind, event_id="mine")
+    answer = request(session, type=kind, event_id="mine")
     assert [(event["error"]["code"], event["error"]["event_id"]) for event in answer] == [(code, "mine")]
 
 
 @pytest.mark.parametrize("message", [b"", b"nonsense", b"[]", b"\xff", b'{"type":"input_audio_buffer.append"}'])
-def test_nonsense_is_answered_and_not_fatal(message: bytes) -> None:
+def test_an_unknown_message_is_answered_with_an_error(message: bytes) -> None:
     session = a_session()
     assert kinds(say(session, message)) == ["error"]
     assert kinds(say(session, append(0))) == OPENING
@@ -229,6 +229,6 @@ def test_every_event_parses_with_the_openai_sdk() -> None:
         assert parsed.type == kind
         seen.add(kind)
         assert not parsed.model_extra
-        if kind == "session.created":  # the union's lax fallbacks must not hide a field of the wrong type
+        if kind == "session.created":  # the fallbacks of the union must not hide a field of the wrong type
             assert type(parsed.session).__name__ == "RealtimeSessionCreateRequest"
     assert len(seen) == 22

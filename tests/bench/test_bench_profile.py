@@ -1,4 +1,4 @@
-"""The dearest functions out of collapsed stacks."""
+"""The most expensive functions, from collapsed stacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ not a stack
 """
 
 
-def test_shares_are_of_the_time_that_was_not_waited() -> None:
+def test_shares_do_not_count_the_time_of_waiting() -> None:
     found = {name: (own, within) for name, own, within in hottest(STACKS, 10)}
     assert found["decode"] == pytest.approx((0.3, 0.8))
     assert found["send (libc.so.6)"] == pytest.approx((0.5, 0.5))
@@ -24,7 +24,7 @@ def test_shares_are_of_the_time_that_was_not_waited() -> None:
     assert "epoll_wait (libc.so.6)" not in found
 
 
-def test_the_dearest_comes_first_and_the_rest_is_cut() -> None:
+def test_the_most_expensive_function_comes_first_and_the_list_is_cut() -> None:
     assert [name for name, _, _ in hottest(STACKS, 1)] == ["send (libc.so.6)"]
 
 
@@ -32,10 +32,10 @@ def test_a_recursive_function_counts_once() -> None:
     assert hottest("a;b;a 10\n", 5) == [("a", 1.0, 1.0)]
 
 
-def test_the_lines_of_a_function_count_as_one() -> None:
+def test_the_lines_of_a_function_are_summed() -> None:
     stacks = "run (a.py:1);step (a.py:5) 10\nrun (a.py:2);step (a.py:6) 30\n"
     assert hottest(stacks, 5) == [("step (a.py)", 1.0, 1.0)]
 
 
-def test_nothing_sampled_is_nothing_found() -> None:
+def test_without_samples_there_are_no_functions() -> None:
     assert hottest("", 5) == []

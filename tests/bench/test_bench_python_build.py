@@ -1,4 +1,4 @@
-"""Which Python was measured: who made it, and whether others run such a one."""
+"""The Python that was measured: who built it, and whether others run a build like it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FAST = "'--enable-optimizations' '--with-lto' '--enable-shared'"
 
 
 @pytest.mark.parametrize(
-    ("base_prefix", "config_args", "told", "usual"),
+    ("base_prefix", "config_args", "text", "usual"),
     [
         ("/usr", "'--prefix=/usr' '--with-dtrace'", "3.11.2 (Debian's own)", True),
         (
@@ -46,15 +46,15 @@ FAST = "'--enable-optimizations' '--with-lto' '--enable-shared'"
         ("/opt/python", "", "3.11.2 (from source, not optimised by a profile)", False),
     ],
 )
-def test_a_build_is_named_with_its_maker_and_never_with_its_place(
-    base_prefix: str, config_args: str, told: str, usual: bool
+def test_a_build_is_named_with_its_maker_and_never_with_its_path(
+    base_prefix: str, config_args: str, text: str, usual: bool
 ) -> None:
     build = read_build("3.11.2", base_prefix, config_args, "Debian", debug=False)
-    assert (str(build), build.usual) == (told, usual)
+    assert (str(build), build.usual) == (text, usual)
     assert base_prefix not in str(build)
 
 
-def test_a_debug_build_is_not_what_others_run() -> None:
+def test_a_debug_build_is_not_usual() -> None:
     build = read_build("3.13.0", "/usr", "", "Debian", debug=True)
     assert (str(build), build.usual) == ("3.13.0 (Debian's own, a debug build)", False)
 

@@ -1,4 +1,4 @@
-"""Load, model and the watched processes on real sockets of loopback, small."""
+"""A small load, the model and watched processes, on real sockets of loopback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_frame_of_a_small_load_comes_back() -> None:
     asyncio.run(main())
 
 
-def test_a_load_that_nobody_answers_says_so() -> None:
+def test_a_load_without_a_server_reports_failed_set_ups() -> None:
     async def main() -> None:
         async with asyncio.timeout(5):
             options = Options(
@@ -53,7 +53,7 @@ def test_a_load_that_nobody_answers_says_so() -> None:
     asyncio.run(main())
 
 
-def test_churn_counts_whole_set_ups() -> None:
+def test_churn_counts_completed_set_ups() -> None:
     async def main() -> None:
         async with asyncio.timeout(5), await model.serve(0) as server:
             seen = await churn(Options(url_of(server), seconds=0.2), workers=2)
@@ -64,7 +64,7 @@ def test_churn_counts_whole_set_ups() -> None:
     asyncio.run(main())
 
 
-def test_children_end_with_their_block(tmp_path: Path) -> None:
+def test_child_processes_end_with_their_block(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.pause()"]
     with Children(tmp_path) as children:
         child = children.start("waiter", command, min(os.sched_getaffinity(0)), clean_environment({}))
@@ -74,7 +74,7 @@ def test_children_end_with_their_block(tmp_path: Path) -> None:
     assert rss_mb(child.pid) == 0
 
 
-def test_a_child_that_ends_early_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_child_process_that_ends_early_is_reported_with_its_output(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('no such thing')"]
     with Children(tmp_path) as children:
         child = children.start("server", command, min(os.sched_getaffinity(0)), clean_environment({}))
@@ -82,7 +82,7 @@ def test_a_child_that_ends_early_is_told_with_its_last_words(tmp_path: Path) -> 
             child.wait_ready(free_port(), 5.0)
 
 
-def test_a_measured_process_sees_none_of_our_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_a_measured_process_holds_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     monkeypatch.setenv("PATCHBAY_STORE", "elsewhere")
     seen = clean_environment({"PATCHBAY_PORT": "1"})

@@ -1,4 +1,4 @@
-"""The stamp inside a frame of sound, and the sound around it."""
+"""The stamp inside a frame of sound, and the sound after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench import stamp
 
 
 @pytest.mark.parametrize(("call", "frame"), [(0, 0), (1, 2), (419, 123_456), (stamp.MAX_CALLS - 1, 2**32 - 1)])
-def test_a_stamp_comes_back_as_it_went(call: int, frame: int) -> None:
+def test_a_decoded_stamp_is_the_encoded_one(call: int, frame: int) -> None:
     text = stamp.encode(call, frame)
     assert len(text) == stamp.STAMP_CHARS
     assert stamp.decode(text) == (call, frame)
@@ -24,7 +24,7 @@ def test_a_number_that_does_not_fit_is_refused(call: int, frame: int) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"AAAA", b"AAAAAAA", b"!!!!!!!!", b"AAAAAA=="])
-def test_what_is_no_stamp_is_refused(text: bytes) -> None:
+def test_a_text_that_is_no_stamp_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         stamp.decode(text)
 
@@ -38,7 +38,7 @@ def test_a_stamped_frame_is_twenty_milliseconds_of_sound() -> None:
         assert len(base64.b64decode(frame, validate=True)) == stamp.FRAME_SAMPLES * 2
 
 
-def test_the_sound_is_loud_and_quiet_in_turn() -> None:
+def test_the_sound_alternates_between_loud_and_quiet() -> None:
     peaks = []
     for tail in stamp.speech_tails():
         samples = memoryview(base64.b64decode(tail)).cast("h")

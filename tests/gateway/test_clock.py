@@ -8,7 +8,7 @@ from gateway.ids import CountingIds, RandomIds
 
 
 class ArrangedLoop(asyncio.SelectorEventLoop):
-    """A loop whose time is what the test says."""
+    """A loop whose time is set by the test."""
 
     now_s = 100.0
 

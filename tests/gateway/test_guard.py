@@ -1,4 +1,4 @@
-"""The boundary around foreign code: anything it raises is one report, and only the loop's own cancellation passes."""
+"""Tests for gateway/guard.py: foreign code may raise anything, and only a cancellation of the task itself passes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import pytest
-import virtual
-from anything import ANYTHING
-from call_rig import later
+from support import virtual
+from support.anything import ANYTHING
+from support.calls.call_rig import later
 
 from gateway.guard import Boundary, ForeignTasks, Guard, innermost, place_of
 
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test to its end."""
+    """Run an async test in virtual time."""
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -45,23 +45,23 @@ def test_a_boundary_reports_anything(make: Callable[[], BaseException]) -> None:
     assert found == [raised]
 
 
-def test_a_boundary_without_a_fault_says_nothing() -> None:
+def test_a_boundary_without_an_error_reports_nothing() -> None:
     found: list[BaseException] = []
     with Boundary(found.append):
         pass
     assert found == []
 
 
-def test_a_report_may_raise_what_shall_be_seen_instead() -> None:
-    def told(fault: BaseException) -> None:
+def test_a_report_may_raise_another_exception_for_the_caller() -> None:
+    def report(fault: BaseException) -> None:
         raise ValueError from fault
 
-    with pytest.raises(ValueError), Boundary(told):
+    with pytest.raises(ValueError), Boundary(report):
         raise SystemExit
 
 
 @in_virtual_time
-async def test_the_own_cancellation_passes_and_a_foreign_one_does_not() -> None:
+async def test_a_cancellation_of_the_task_passes_and_a_foreign_one_does_not() -> None:
     found: list[BaseException] = []
 
     async def work(raised: BaseException | None) -> str:
@@ -80,13 +80,13 @@ async def test_the_own_cancellation_passes_and_a_foreign_one_does_not() -> None:
 
 
 @in_virtual_time
-async def test_a_deadline_inside_a_body_that_was_cancelled_before_is_still_a_cancellation() -> None:
+async def test_a_deadline_in_a_task_that_was_cancelled_before_still_passes() -> None:
     found: list[BaseException] = []
 
     async def work() -> None:
         try:
             await asyncio.Event().wait()
-        finally:  # asked to stop once, it tidies up behind a boundary
+        finally:  # after its cancellation, it cleans up inside a boundary
             with Boundary(found.append):
                 raise asyncio.CancelledError
 
@@ -100,7 +100,7 @@ async def test_a_deadline_inside_a_body_that_was_cancelled_before_is_still_a_can
 
 @pytest.mark.parametrize("make", ANYTHING)
 @in_virtual_time
-async def test_a_foreign_task_reports_anything_and_ends_nothing(make: Callable[[], BaseException]) -> None:
+async def test_a_foreign_task_reports_anything_and_affects_no_other_task(make: Callable[[], BaseException]) -> None:
     found: list[BaseException] = []
     foreign = ForeignTasks()
 
@@ -127,7 +127,7 @@ async def test_a_result_raises_what_the_work_raised(make: Callable[[], BaseExcep
 
 
 @in_virtual_time
-async def test_a_result_comes_back() -> None:
+async def test_a_result_is_returned() -> None:
     async def work() -> int:
         await later(0)
         return 7
@@ -136,7 +136,7 @@ async def test_a_result_comes_back() -> None:
 
 
 @in_virtual_time
-async def test_work_that_will_not_stop_holds_nobody() -> None:
+async def test_work_that_does_not_stop_holds_up_no_caller() -> None:
     foreign = ForeignTasks()
     stop = asyncio.Event()
 
@@ -157,7 +157,7 @@ async def test_work_that_will_not_stop_holds_nobody() -> None:
 
 
 @in_virtual_time
-async def test_closing_ends_who_waits() -> None:
+async def test_closing_cancels_those_who_wait_for_a_result() -> None:
     foreign = ForeignTasks()
     found: list[BaseException] = []
 
@@ -172,7 +172,7 @@ async def test_closing_ends_who_waits() -> None:
     assert [type(fault) for fault in found] == [asyncio.CancelledError]
 
 
-def test_a_place_is_the_innermost_line_without_words() -> None:
+def test_a_place_is_the_innermost_line_without_the_message() -> None:
     with pytest.raises(SystemExit) as inner:
         raise SystemExit("what the caller said")
     group = BaseExceptionGroup("g", [inner.value])
@@ -183,7 +183,7 @@ def test_a_place_is_the_innermost_line_without_words() -> None:
 
 
 @in_virtual_time
-async def test_a_fault_that_nobody_asks_for_is_logged_without_words(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_without_a_callback_is_logged_without_its_message(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         raise SystemExit("what the caller said")
 

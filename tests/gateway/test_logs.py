@@ -1,4 +1,4 @@
-"""What is logged at the level `debug`: our own lines, and of strangers only what is serious."""
+"""Tests for the level `debug`: our own records are logged, those of other libraries only from a warning on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from gateway.logs import set_up_logging
 
-STRANGERS = ("httpx2", "httpcore.http11", "mcp.client.streamable_http", "client", "anyio", "azure.core", "somebody.new")
+FOREIGN = ("httpx2", "httpcore.http11", "mcp.client.streamable_http", "client", "anyio", "azure.core", "somebody.new")
+REPEATING = ("azure.cosmos", "azure.cosmos._location_cache", "azure.identity.aio._credentials.chained")
 OWN = ("gateway.tools.link", "patchbay.server", "sessions.call", "patchbay_plugin_hours")
 
 
@@ -18,7 +19,7 @@ OWN = ("gateway.tools.link", "patchbay.server", "sessions.call", "patchbay_plugi
 def restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in (*STRANGERS, *OWN)}
+    levels = {name: logging.getLogger(name).level for name in (*FOREIGN, *REPEATING, *OWN, "azure.identity")}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -32,24 +33,38 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
-def test_no_stranger_logs_below_a_warning_whatever_level_it_gives_itself(
+def test_a_foreign_logger_logs_nothing_below_a_warning_whatever_its_level(
     level: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up_logging(level)
-    for name in STRANGERS:
+    for name in FOREIGN:
         logger = logging.getLogger(name)
         logger.info("Mcp-Session-Id: secret")
         logger.setLevel(logging.DEBUG)
         logger.debug("Authorization: secret")
         logger.info("Mcp-Session-Id: %s", "secret")
         logger.warning("something is wrong")
-    assert logged(capsys) == [(name, "something is wrong") for name in STRANGERS]
+    assert logged(capsys) == [(name, "something is wrong") for name in FOREIGN]
 
 
-def test_our_own_lines_are_logged_from_the_level_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_own_records_are_logged_from_the_level_on(capsys: pytest.CaptureFixture[str]) -> None:
     for level, told in (("debug", ["debug", "info"]), ("info", ["info"]), ("warning", [])):
         set_up_logging(level)
         for name in OWN:
             logging.getLogger(name).debug("debug")
             logging.getLogger(name).info("info")
         assert logged(capsys) == [(name, message) for name in OWN for message in told]
+
+
+@pytest.mark.parametrize("level", ["info", "DEBUG"])
+def test_the_sdks_do_not_repeat_what_the_store_has_said_except_for_who_looks_for_a_fault(
+    level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_logging(level)
+    for name in REPEATING:
+        logging.getLogger(name).warning("warning")
+        logging.getLogger(name).error("error")
+    if level == "DEBUG":
+        assert logged(capsys) == [(name, message) for name in REPEATING for message in ("warning", "error")]
+    else:  # the SDK for Cosmos DB repeats an error of its own for minutes after the store is back
+        assert logged(capsys) == [(name, "error") for name in REPEATING if name.startswith("azure.identity")]

@@ -1,4 +1,4 @@
-"""The booking tools as an MCP client meets them, in process."""
+"""The booking tools as an MCP client calls them, in one process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def store() -> Iterator[BookingStore]:
 
 
 def ask(store: BookingStore, *calls: tuple[str, dict[str, Any]]) -> list[tuple[bool, str, dict[str, Any] | None]]:
-    """Make the calls one after the other; for each: whether it was refused, the sentence, the facts."""
+    """Make the calls one after the other; returns for each whether it was refused, its sentence and its facts."""
 
     async def session() -> list[tuple[bool, str, dict[str, Any] | None]]:
         answers = []
@@ -40,7 +40,7 @@ def ask(store: BookingStore, *calls: tuple[str, dict[str, Any]]) -> list[tuple[b
                 (content,) = result.content
                 assert isinstance(content, TextContent)
                 answers.append((result.is_error, content.text, result.structured_content))
-        assert threading.active_count() == before  # everything runs inline, so a virtual clock can drive it
+        assert threading.active_count() == before  # no thread was started, so tests in virtual time can use it
         return answers
 
     before = threading.active_count()
@@ -100,7 +100,7 @@ def test_a_booking_from_the_question_to_the_cancellation(store: BookingStore) ->
     assert empty == (False, "There are no bookings from today on.", {"total": 0, "bookings": []})
 
 
-def test_numbers_may_come_as_words(store: BookingStore) -> None:
+def test_numbers_may_be_words(store: BookingStore) -> None:
     (booked, cancelled) = ask(
         store,
         ("book_table", {"date": "friday", "time": "half past seven", "party_size": "four", "name": "Bo"}),
@@ -123,15 +123,13 @@ def test_numbers_may_come_as_words(store: BookingStore) -> None:
         ("book_table", {}, "Field required"),
     ],
 )
-def test_a_refusal_comes_back_with_its_reason(
-    store: BookingStore, tool: str, arguments: dict[str, Any], reason: str
-) -> None:
+def test_a_refusal_has_a_reason(store: BookingStore, tool: str, arguments: dict[str, Any], reason: str) -> None:
     ((refused, said, _),) = ask(store, (tool, arguments))
     assert refused
     assert reason in said
 
 
-def test_a_full_house_offers_other_times_in_words_and_facts(store: BookingStore) -> None:
+def test_if_no_table_is_free_other_times_are_in_the_sentence_and_in_the_facts(store: BookingStore) -> None:
     large = {"date": "tomorrow", "time": "19:00", "party_size": 8}
     _, refused, looked = ask(
         store,
@@ -147,7 +145,7 @@ def test_a_full_house_offers_other_times_in_words_and_facts(store: BookingStore)
     assert (looked[2]["free"], looked[2]["alternatives"]) == (False, ["17:00", "17:30", "20:30"])
 
 
-def test_a_number_is_only_cancelled_for_the_name_that_goes_with_it(store: BookingStore) -> None:
+def test_a_booking_number_with_another_name_is_not_cancelled(store: BookingStore) -> None:
     booked, other = ask(
         store, ("book_table", {**EVENING, "name": "Ada"}), ("cancel_booking", {"booking_id": 1, "name": "Bob"})
     )
@@ -179,7 +177,7 @@ def test_long_lists_are_cut(store: BookingStore) -> None:
     assert (facts["total"], len(facts["bookings"])) == (25, 20)
 
 
-def test_a_locked_file_is_a_refusal_and_not_a_crash(tmp_path: Path) -> None:
+def test_a_locked_file_is_answered_with_a_refusal(tmp_path: Path) -> None:
     path = tmp_path / "bookings.db"
     store = BookingStore(path, busy_ms=1)
     other = sqlite3.connect(path, isolation_level=None)
@@ -195,7 +193,7 @@ def test_a_locked_file_is_a_refusal_and_not_a_crash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["70000", "-1"])
-def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_does_not_exist_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--http", "--port", port])
     assert ended.value.code == 2
@@ -205,7 +203,7 @@ def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     "options", [["--now", "yesterday"], ["--timezone", "Nowhere/Land"], ["--db", "/proc/nothing/bookings.db"]]
 )
-def test_options_that_cannot_be_met_stop_the_server(
+def test_the_server_does_not_start_with_options_that_cannot_be_used(
     options: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["--db", str(tmp_path / "bookings.db"), *options]) == 2

@@ -65,13 +65,13 @@ def test_a_date_that_is_not_clear_is_refused(said: str) -> None:
         read_date(said, FRIDAY)
 
 
-def test_a_wrong_weekday_is_told_the_right_one() -> None:
+def test_the_answer_to_a_wrong_weekday_names_the_right_one() -> None:
     with pytest.raises(NotUnderstood, match="Friday, 27 November is not a Saturday"):
         read_date("Saturday the 27th of November", FRIDAY)
 
 
 @given(st.integers(0, 400))
-def test_a_date_that_we_say_is_read_back(days: int) -> None:
+def test_a_date_that_say_date_returns_is_read_again(days: int) -> None:
     day = FRIDAY + timedelta(days=days % 180)
     assert read_date(say_date(day), FRIDAY) == day
 
@@ -125,12 +125,12 @@ def test_a_time_that_is_not_clear_is_refused(said: str) -> None:
 
 
 @given(st.integers(12, 23), st.integers(0, 59))
-def test_a_time_that_we_say_is_read_back(hour: int, minute: int) -> None:
+def test_a_time_that_say_time_returns_is_read_again(hour: int, minute: int) -> None:
     assert read_time(say_time(time(hour, minute))) == time(hour, minute)
 
 
 @given(st.text(max_size=40))
-def test_any_words_are_read_or_refused(words: str) -> None:
+def test_any_text_is_read_or_refused(words: str) -> None:
     for read in (lambda: read_date(words, FRIDAY), lambda: read_time(words)):
         with suppress(NotUnderstood):
             read()

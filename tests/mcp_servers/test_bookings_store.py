@@ -1,4 +1,4 @@
-"""The booking book in its file: what is stored is read back, and one table goes to one guest."""
+"""The store of bookings: what is stored is read back, and one table is given to one guest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Barrier
 
 import pytest
 
-from mcp_servers.bookings.bookings import Booking, Hours, Refused, Restaurant, Table, Wish, place
+from mcp_servers.bookings.bookings import Booking, BookingRequest, Hours, Refused, Restaurant, Table, place
 from mcp_servers.bookings.store import BookingStore
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ ONE_TABLE = Restaurant((Table(1, 2),), (Hours(time(12), time(22)),) * 7)
 
 
 def asks(name: str, at: time = time(19)) -> Callable[[tuple[Booking, ...]], Booking]:
-    return lambda taken: place(ONE_TABLE, taken, NOW, Wish(DAY, at, 2, name, "555"))
+    return lambda taken: place(ONE_TABLE, taken, NOW, BookingRequest(DAY, at, 2, name, "555"))
 
 
 def test_a_booking_is_read_back_as_it_was_stored(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_repeated_booking_is_not_stored_again() -> None:
     store.close()
 
 
-def test_a_cancelled_booking_stays_known_and_frees_its_table() -> None:
+def test_a_cancelled_booking_is_kept_and_frees_its_table() -> None:
     store = BookingStore(":memory:")
     number = store.add(DAY, asks("Ada")).id
     store.cancel(number)
@@ -67,14 +67,14 @@ def test_a_cancelled_booking_stays_known_and_frees_its_table() -> None:
     store.close()
 
 
-def test_of_guests_who_ask_at_once_one_gets_the_table(tmp_path: Path) -> None:
+def test_if_several_guests_ask_at_once_one_gets_the_table(tmp_path: Path) -> None:
     guests = 6
     path = tmp_path / "bookings.db"
     BookingStore(path).close()
     at_once = Barrier(guests)
 
     def ask(number: int) -> str:
-        store = BookingStore(path, busy_ms=10_000)  # a connection each, as processes have
+        store = BookingStore(path, busy_ms=10_000)  # one connection for each guest, like separate processes
         at_once.wait(timeout=5)
         try:
             store.add(DAY, asks(f"Guest {number}"))

@@ -1,4 +1,4 @@
-"""LiveKit's agent session over its OpenAI realtime model, with this file's microphone and loudspeaker for a room."""
+"""LiveKit's agent session over its OpenAI realtime model. The room is this file's microphone and loudspeaker."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from client_voice import RATE_HZ, Visit
+from client_voice import RATE_HZ, ClientCall
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, ChatContext, function_tool, io
 from livekit.plugins import openai
 
-visit = Visit()
+client_call = ClientCall()
 POLL_S = 0.01
 
 
-class Ear(io.AudioInput):
+class CallerInput(io.AudioInput):
     """The caller's microphone."""
 
     def __init__(self) -> None:
         super().__init__(label="microphone")
-        self._frames: AsyncIterator[bytes] = visit.microphone.frames()
+        self._frames: AsyncIterator[bytes] = client_call.microphone.frames()
 
     async def __anext__(self) -> rtc.AudioFrame:
         frame = await self._frames.__anext__()
         return rtc.AudioFrame(frame, RATE_HZ, 1, len(frame) // 2)
 
 
-class Mouth(io.AudioOutput):
-    """The caller's loudspeaker, which says how far it has played."""
+class CallerOutput(io.AudioOutput):
+    """The caller's loudspeaker, which reports how far it has played."""
 
     def __init__(self) -> None:
         capabilities = io.AudioOutputCapabilities(pause=False)
@@ -40,9 +40,9 @@ class Mouth(io.AudioOutput):
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         await super().capture_frame(frame)
         if self._began_ms is None:
-            self._began_ms = visit.loudspeaker.got_ms
+            self._began_ms = client_call.loudspeaker.got_ms
             self.on_playback_started(created_at=time.time())
-        visit.loudspeaker.play(bytes(frame.data))
+        client_call.loudspeaker.play(bytes(frame.data))
 
     def flush(self) -> None:
         super().flush()
@@ -52,17 +52,17 @@ class Mouth(io.AudioOutput):
     def clear_buffer(self) -> None:
         if self._began_ms is None:
             return
-        heard_ms = visit.loudspeaker.heard_ms
-        visit.loudspeaker.clear()
-        visit.notes.interruptions += 1
+        heard_ms = client_call.loudspeaker.heard_ms
+        client_call.loudspeaker.clear()
+        client_call.notes.interruptions += 1
         if self._playing is not None:
             self._playing.cancel()
         self._over(heard_ms, interrupted=True)
 
     async def _play_out(self) -> None:
-        while not visit.loudspeaker.silent:
+        while not client_call.loudspeaker.silent:
             await asyncio.sleep(POLL_S)
-        self._over(visit.loudspeaker.heard_ms, interrupted=False)
+        self._over(client_call.loudspeaker.heard_ms, interrupted=False)
 
     def _over(self, heard_ms: float, *, interrupted: bool) -> None:
         assert self._began_ms is not None
@@ -74,12 +74,14 @@ class Mouth(io.AudioOutput):
 @function_tool
 async def get_weather(place: str) -> str:
     """The weather at a place."""
-    return visit.weather(place)
+    return client_call.weather(place)
 
 
 async def main() -> None:
-    notes = visit.notes
-    model = openai.realtime.RealtimeModel(model=visit.agent, base_url=f"{visit.url}/v1", api_key=visit.key)
+    notes = client_call.notes
+    model = openai.realtime.RealtimeModel(
+        model=client_call.agent, base_url=f"{client_call.url}/v1", api_key=client_call.key
+    )
     connect = model.session
 
     def watched(**options: Any) -> Any:
@@ -87,9 +89,9 @@ async def main() -> None:
         connection.on("openai_server_event_received", notes.events.append)
         return connection
 
-    model.session = watched  # type: ignore[method-assign]  # only to see what comes
+    model.session = watched  # type: ignore[method-assign]  # only to record the events
     session: AgentSession[None] = AgentSession(llm=model, vad=None, aec_warmup_duration=None)
-    session.input.audio, session.output.audio = Ear(), Mouth()
+    session.input.audio, session.output.audio = CallerInput(), CallerOutput()
 
     @session.on("conversation_item_added")
     def _(event: object) -> None:
@@ -104,12 +106,13 @@ async def main() -> None:
     async def typed(text: str) -> None:
         session.generate_reply(user_input=text)
 
-    history = ChatContext()  # of an earlier call: each item waits until the server confirms it
+    # From an earlier call. The session waits until the server confirms each item.
+    history = ChatContext()
     history.add_message(role="user", content="Are you open on Sundays?")
     history.add_message(role="assistant", content="No, we are closed then.")
     await session.start(Agent(instructions="Be kind.", tools=[get_weather], chat_ctx=history))
-    await visit.talk(typed)
+    await client_call.talk(typed)
     await session.aclose()
 
 
-visit.run(main)
+client_call.run(main)

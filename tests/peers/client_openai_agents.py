@@ -7,18 +7,18 @@ from typing import Any
 
 from agents.realtime import RealtimeAgent, RealtimeModelConfig, RealtimeRunner, RealtimeSession
 from agents.realtime.items import RealtimeItem
-from client_voice import Visit
+from client_voice import ClientCall
 
 from agents import function_tool, set_tracing_disabled
 
-visit = Visit()
+client_call = ClientCall()
 set_tracing_disabled(True)  # its traces would go to the vendor
 
 
 @function_tool
 def get_weather(place: str) -> str:
     """The weather at a place."""
-    return visit.weather(place)
+    return client_call.weather(place)
 
 
 def said(history: list[RealtimeItem], role: str) -> list[str]:
@@ -28,13 +28,13 @@ def said(history: list[RealtimeItem], role: str) -> list[str]:
 
 
 async def listen(session: RealtimeSession) -> None:
-    notes = visit.notes
+    notes = client_call.notes
     async for event in session:
         match event.type:
             case "audio":
-                visit.loudspeaker.play(event.audio.data)
+                client_call.loudspeaker.play(event.audio.data)
             case "audio_interrupted":
-                visit.loudspeaker.clear()
+                client_call.loudspeaker.clear()
                 notes.interruptions += 1
             case "history_updated":
                 notes.agent_said = said(event.history, "assistant")
@@ -46,19 +46,19 @@ async def listen(session: RealtimeSession) -> None:
 
 
 async def speak(session: RealtimeSession) -> None:
-    async for frame in visit.microphone.frames():
+    async for frame in client_call.microphone.frames():
         await session.send_audio(frame)
 
 
 async def main() -> None:
     runner = RealtimeRunner(RealtimeAgent(name="caller", instructions="Be kind.", tools=[get_weather]))
-    url = f"{visit.url.replace('http', 'ws', 1)}/v1/realtime?model={visit.agent}"
-    model_config: RealtimeModelConfig = {"url": url, "api_key": visit.key}
+    url = f"{client_call.url.replace('http', 'ws', 1)}/v1/realtime?model={client_call.agent}"
+    model_config: RealtimeModelConfig = {"url": url, "api_key": client_call.key}
     async with await runner.run(model_config=model_config) as session, asyncio.TaskGroup() as tasks:
         jobs = [tasks.create_task(listen(session)), tasks.create_task(speak(session))]
-        await visit.talk(session.send_message)
+        await client_call.talk(session.send_message)
         for job in jobs:
             job.cancel()
 
 
-visit.run(main)
+client_call.run(main)

@@ -1,4 +1,4 @@
-"""The `openai` package's realtime client, with the little around it that its users write: playback and truncation."""
+"""The `openai` package's realtime client, with what its users write themselves: playback and truncation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import base64
 import json
 from typing import Any
 
-from client_voice import Visit
+from client_voice import ClientCall
 from openai import AsyncOpenAI
 
-visit = Visit()
+client_call = ClientCall()
 TOOL = {
     "type": "function",
     "name": "get_weather",
@@ -20,14 +20,14 @@ TOOL = {
 
 
 class Playing:
-    """Which item sounds, and how much of it has."""
+    """The item that is playing, and how much of it was played."""
 
     item_id: str | None = None
     began_ms = 0.0
 
 
 async def answer(connection: Any, event: Any, playing: Playing) -> None:
-    notes, loudspeaker = visit.notes, visit.loudspeaker
+    notes, loudspeaker = client_call.notes, client_call.loudspeaker
     match event.type:
         case "response.output_audio.delta":
             if event.item_id != playing.item_id:
@@ -44,7 +44,7 @@ async def answer(connection: Any, event: Any, playing: Playing) -> None:
             assert playing.item_id is not None
             await connection.conversation.item.truncate(item_id=playing.item_id, content_index=0, audio_end_ms=heard_ms)
         case "response.output_item.done" if event.item.type == "function_call":
-            output = visit.weather(**json.loads(event.item.arguments))
+            output = client_call.weather(**json.loads(event.item.arguments))
             item = {"type": "function_call_output", "call_id": event.item.call_id, "output": output}
             await connection.conversation.item.create(item=item)
         case "response.done" if any(item.type == "function_call" for item in event.response.output):
@@ -54,18 +54,18 @@ async def answer(connection: Any, event: Any, playing: Playing) -> None:
 
 
 async def main() -> None:
-    client = AsyncOpenAI(api_key=visit.key, base_url=f"{visit.url}/v1")
-    async with client.realtime.connect(model=visit.agent) as connection, asyncio.TaskGroup() as tasks:
+    client = AsyncOpenAI(api_key=client_call.key, base_url=f"{client_call.url}/v1")
+    async with client.realtime.connect(model=client_call.agent) as connection, asyncio.TaskGroup() as tasks:
 
         async def listen() -> None:
             playing = Playing()
             while True:
                 text = await connection.recv_bytes()
-                visit.notes.events.append(json.loads(text))
+                client_call.notes.events.append(json.loads(text))
                 await answer(connection, connection.parse_event(text), playing)
 
         async def speak() -> None:
-            async for frame in visit.microphone.frames():
+            async for frame in client_call.microphone.frames():
                 await connection.input_audio_buffer.append(audio=base64.b64encode(frame).decode())
 
         async def typed(text: str) -> None:
@@ -76,9 +76,9 @@ async def main() -> None:
 
         await connection.session.update(session={"type": "realtime", "tools": [TOOL]})  # type: ignore[list-item]
         jobs = [tasks.create_task(listen()), tasks.create_task(speak())]
-        await visit.talk(typed)
+        await client_call.talk(typed)
         for job in jobs:
             job.cancel()
 
 
-visit.run(main)
+client_call.run(main)

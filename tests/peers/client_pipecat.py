@@ -1,11 +1,11 @@
-"""Pipecat's realtime service in an ordinary pipeline, between a transport that is a microphone and a loudspeaker."""
+"""Pipecat's realtime service in an ordinary pipeline, between a microphone and a loudspeaker as its transport."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 
-from client_voice import RATE_HZ, Visit
+from client_voice import RATE_HZ, ClientCall
 from loguru import logger
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -33,13 +33,14 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-visit = Visit()
+client_call = ClientCall()
 logger.remove()
 logger.add(lambda line: print(line, end=""), level="WARNING")
-BUFFER_MS = 40  # what a sound card would hold
+# The size of a sound card's buffer.
+BUFFER_MS = 40
 
 
-class Ear(BaseInputTransport):
+class CallerInput(BaseInputTransport):
     """The caller's microphone."""
 
     async def start(self, frame: StartFrame) -> None:
@@ -48,41 +49,41 @@ class Ear(BaseInputTransport):
         self.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for sound in visit.microphone.frames():
+        async for sound in client_call.microphone.frames():
             await self.push_audio_frame(InputAudioRawFrame(audio=sound, sample_rate=RATE_HZ, num_channels=1))
 
 
-class Mouth(BaseOutputTransport):
-    """The caller's loudspeaker: it takes sound as fast as it plays it."""
+class CallerOutput(BaseOutputTransport):
+    """The caller's loudspeaker, which takes sound as fast as it plays it."""
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
         await self.set_transport_ready(frame)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        visit.loudspeaker.play(frame.audio)
-        while visit.loudspeaker.queue_ms > BUFFER_MS:
+        client_call.loudspeaker.play(frame.audio)
+        while client_call.loudspeaker.queue_ms > BUFFER_MS:
             await asyncio.sleep(0.005)
         return True
 
 
 class Watch(BaseObserver):
-    """Notes what passes: each frame once, where it leaves the service or the loudspeaker."""
+    """Records each frame once, where it leaves the service or the loudspeaker."""
 
-    def __init__(self, service: OpenAIRealtimeLLMService, mouth: Mouth) -> None:
+    def __init__(self, service: OpenAIRealtimeLLMService, caller_output: CallerOutput) -> None:
         super().__init__()
         self._service = service
-        self._mouth = mouth
+        self._caller_output = caller_output
         self.speaking = False
 
     async def on_push_frame(self, data: FramePushed) -> None:
         frame: Frame = data.frame
-        notes = visit.notes
+        notes = client_call.notes
         if isinstance(frame, ErrorFrame):
             notes.errors.append(frame.error)
         if data.source is self._service and isinstance(frame, TranscriptionFrame):
             notes.caller_said.append(frame.text)
-        if data.source is not self._mouth:
+        if data.source is not self._caller_output:
             return
         match frame:
             case TTSTextFrame():
@@ -93,7 +94,7 @@ class Watch(BaseObserver):
                 self.speaking = False
             case InterruptionFrame() if self.speaking:
                 notes.interruptions += 1
-                visit.loudspeaker.clear()
+                client_call.loudspeaker.clear()
 
 
 async def get_weather(params: FunctionCallParams, place: str) -> None:
@@ -102,24 +103,24 @@ async def get_weather(params: FunctionCallParams, place: str) -> None:
     Args:
         place: The place.
     """
-    await params.result_callback(json.loads(visit.weather(place)))
+    await params.result_callback(json.loads(client_call.weather(place)))
 
 
 def noting(message: str) -> object:
-    visit.notes.events.append(json.loads(message))
+    client_call.notes.events.append(json.loads(message))
     return parse(message)
 
 
 parse = events.parse_server_event
-events.parse_server_event = noting  # only to see what comes; it is parsed by Pipecat as ever
+events.parse_server_event = noting  # only to record the events: Pipecat parses them as before
 
 
 async def main() -> None:
     service = OpenAIRealtimeLLMService(
-        api_key=visit.key,
-        base_url=f"{visit.url.replace('http', 'ws', 1)}/v1/realtime",
+        api_key=client_call.key,
+        base_url=f"{client_call.url.replace('http', 'ws', 1)}/v1/realtime",
         settings=OpenAIRealtimeLLMService.Settings(
-            model=visit.agent,
+            model=client_call.agent,
             system_instruction="Be kind.",
             session_properties=events.SessionProperties(
                 audio=events.AudioConfiguration(
@@ -133,13 +134,13 @@ async def main() -> None:
         ),
     )
     params = TransportParams(audio_in_enabled=True, audio_out_enabled=True, audio_out_end_silence_secs=0)
-    ear, mouth = Ear(params), Mouth(params)
+    caller_input, caller_output = CallerInput(params), CallerOutput(params)
     context = LLMContext([], tools=[get_weather])
     user, assistant = LLMContextAggregatorPair(context)
-    watch = Watch(service, mouth)
-    visit.quiet = lambda: visit.loudspeaker.silent and not watch.speaking
+    watch = Watch(service, caller_output)
+    client_call.quiet = lambda: client_call.loudspeaker.silent and not watch.speaking
     worker = PipelineWorker(
-        Pipeline([ear, user, service, mouth, assistant]),
+        Pipeline([caller_input, user, service, caller_output, assistant]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         observers=[watch],
         enable_rtvi=False,
@@ -152,10 +153,10 @@ async def main() -> None:
     await runner.add_workers(worker)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(runner.run())
-        await visit.talk(typed)
+        await client_call.talk(typed)
         print("context:", context.get_messages())
         await worker.cancel()
         await running
 
 
-visit.run(main)
+client_call.run(main)

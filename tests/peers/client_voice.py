@@ -1,7 +1,7 @@
-"""What a client's script needs to hold the call: a microphone, a loudspeaker, and notes of what the client saw.
+"""What a client's script needs for the call: a microphone, a loudspeaker, and notes of what the client saw.
 
-Standard library only: the scripts run under an interpreter that has the client's packages, and nothing of Patchbay.
-Sound is PCM16 24 kHz mono.
+It uses only the standard library, because the scripts run under an interpreter with the client's packages but without
+Patchbay. Sound is PCM16, 24 kHz, mono.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ BARGE_IN_AFTER_MS = 1200
 class Notes:
     """What the client itself observed."""
 
-    events: list[Any] = field(default_factory=list)  # server events, as they came
+    events: list[Any] = field(default_factory=list)  # server events, in order
     agent_said: list[str] = field(default_factory=list)
     caller_said: list[str] = field(default_factory=list)
     tools: list[dict[str, Any]] = field(default_factory=list)  # calls of the client's own function
     interruptions: int = 0
-    heard_ms: int = 0  # agent's speech that came out of the loudspeaker
-    got_ms: int = 0  # agent's speech that went into it
+    heard_ms: int = 0  # agent speech that was played
+    got_ms: int = 0  # agent speech that was queued
     errors: list[str] = field(default_factory=list)
-    secret: dict[str, Any] = field(default_factory=dict)  # the client secret that it was given
+    secret: dict[str, Any] = field(default_factory=dict)  # the client secret that it received
 
 
 class Microphone:
-    """A caller who speaks a line when told to and is silent else: 20 ms frames in real time, always."""
+    """A caller who speaks a line when asked and is otherwise silent, always in 20 ms frames in real time."""
 
     def __init__(self, lines: Path) -> None:
         self._lines = lines
         self._left = b""
 
     def say(self, line: str) -> None:
-        """Begin to speak."""
+        """Begin to speak this line."""
         self._left = (self._lines / f"{line}.pcm").read_bytes()
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Frames for ever, each when its time has come."""
+        """Endless frames, each at its time."""
         due = time.monotonic()
         while True:
             due += FRAME_MS / 1000
@@ -61,11 +61,11 @@ class Microphone:
 
 
 class Loudspeaker:
-    """Plays in real time what it is given, one after the other, until it is cleared."""
+    """Plays queued sound in real time, until it is cleared."""
 
     def __init__(self) -> None:
         self.got_ms = 0.0
-        self._heard_ms = 0.0  # of what is not in the queue any more
+        self._heard_ms = 0.0  # of the sound that has left the queue
         self._queue_ms = 0.0
         self._since = time.monotonic()
 
@@ -76,13 +76,13 @@ class Loudspeaker:
         self._queue_ms += len(pcm) / BYTES_PER_MS
 
     def clear(self) -> None:
-        """Stop at once, and forget the rest."""
+        """Stop at once and drop the rest."""
         self._advance()
         self._queue_ms = 0.0
 
     @property
     def heard_ms(self) -> float:
-        """How much has sounded so far, in all."""
+        """How much has been played in all."""
         self._advance()
         return self._heard_ms
 
@@ -94,7 +94,7 @@ class Loudspeaker:
 
     @property
     def silent(self) -> bool:
-        """Nothing is left to play."""
+        """Whether nothing is left to play."""
         return self.queue_ms <= 0
 
     def _advance(self) -> None:
@@ -105,8 +105,8 @@ class Loudspeaker:
         self._heard_ms += played
 
 
-class Visit:
-    """The call that every client holds: a typed line, a greeting, a booking, the weather, an interruption, an end."""
+class ClientCall:
+    """The call that every client makes: a typed line, a greeting, a booking, the weather, an interruption, an end."""
 
     def __init__(self) -> None:
         self.url, folder, self.key, self._out, self.agent = sys.argv[1:6]
@@ -122,7 +122,7 @@ class Visit:
         return json.dumps({"place": place, "weather": "sunny, 24 degrees"})
 
     async def talk(self, typed: Callable[[str], Awaitable[object]]) -> None:
-        """Type a line, then speak each line when the agent has said what it must have said before."""
+        """Type a line, then speak each line once the agent has given the expected answer."""
         await typed(self._typed)
         await self._answered("Harbour Restaurant.")
         await self._line("hello", "How can I help?")
@@ -136,7 +136,7 @@ class Visit:
         self.notes.heard_ms, self.notes.got_ms = int(self.loudspeaker.heard_ms), int(self.loudspeaker.got_ms)
 
     async def until(self, true: Callable[[], object], what: str) -> None:
-        """Wait, but not for ever. Raises TimeoutError that says what was waited for."""
+        """Wait for a limited time. Raises TimeoutError that says what was waited for."""
         limit = time.monotonic() + STEP_LIMIT_S
         while not true():
             if self.notes.errors:
@@ -154,14 +154,14 @@ class Visit:
         await self.until(self.quiet, "silence")
 
     def leave(self, code: int = 0) -> None:
-        """Hand the notes over and end the process, whatever threads the client's packages have."""
+        """Write the notes and end the process, whatever threads the client's packages run."""
         Path(self._out).write_text(json.dumps(asdict(self.notes), default=str))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
     def run(self, main: Callable[[], Any]) -> None:
-        """Run the script's `main` and hand the notes over, with what went wrong."""
+        """Run the script's `main` and write the notes, with the error if there was one."""
         try:
             asyncio.run(main())
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server on loopback that answers with anything, and calls on a brain that asks it."""
+"""A small OpenAI-compatible server on loopback that sends any answer, and calls with a brain that uses it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
-from local_world import LocalCall, front_desk, parts_or_skip
+from support.local.local_world import LocalCall, front_desk, parts_or_skip
 
 from gateway.guard import ForeignTasks
-from gateway.models.local.endpoints import Endpoint, LocalSettings, Outside, client_of
+from gateway.models.local.endpoints import Endpoint, EndpointAccess, LocalSettings, client_of
 from gateway.models.local.engine import local_brain_factory
 
-TONE = (8000 * np.sin(np.arange(24_000) * 0.1)).astype("<i2").tobytes()  # a second at 24 kHz
+TONE = (8000 * np.sin(np.arange(24_000) * 0.1)).astype("<i2").tobytes()  # 1 s at 24 kHz
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Body:
-    """What one request is answered with."""
+    """The answer to one request."""
 
     pieces: Sequence[bytes]
     content_type: str | None = "text/event-stream"
     status: int = 200
-    cut: bool = False  # the connection breaks behind the last piece
-    times: int = 1  # the pieces, over and over
+    cut: bool = False  # whether the connection breaks after the last piece
+    times: int = 1  # how often the pieces are sent
     location: str | None = None
 
     def response(self) -> Response:
-        """It, on its way."""
+        """The answer as an HTTP response."""
 
         async def stream() -> AsyncIterator[bytes]:
             for _ in range(self.times):
@@ -55,33 +55,33 @@ class Body:
 
 
 def events(*chunks: Any) -> list[bytes]:
-    """A stream of these and its end."""
+    """A server-sent event for each chunk, then `[DONE]`."""
     return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
 def deltas(*given: Any) -> Body:
-    """A chat's answer of these deltas."""
+    """A chat answer with these deltas."""
     piece = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
     return Body(events(*({**piece, "choices": [{"index": 0, "delta": delta}]} for delta in given)))
 
 
 @dataclass
 class FakeOpenAI:
-    """Answers as told, and keeps what it was asked."""
+    """Sends the given answers, and records the requests."""
 
-    chats: list[Body] = field(default_factory=list)  # the coming answers; the last one is given again and again
+    chats: list[Body] = field(default_factory=list)  # the next answers; the last one is repeated
     transcript: Body = Body([b'{"text": "where are you"}'], "application/json")
     speech: Body = Body([TONE], "audio/pcm")
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     heard_bytes: int = 0
 
     def app(self) -> FastAPI:
-        """The server."""
+        """The application with the three endpoints."""
         app = FastAPI()
 
         @app.post("/v1/chat/completions")
         async def chat(request: Request) -> Response:
-            self.asked.append(await request.json())
+            self.requests.append(await request.json())
             return (self.chats.pop(0) if len(self.chats) > 1 else self.chats[0]).response()
 
         @app.post("/v1/audio/transcriptions")
@@ -91,26 +91,26 @@ class FakeOpenAI:
 
         @app.post("/v1/audio/speech")
         async def speech(request: Request) -> Response:
-            self.asked.append(await request.json())
+            self.requests.append(await request.json())
             return self.speech.response()
 
         return app
 
 
 class LoopbackServer(uvicorn.Server):
-    """uvicorn without a hand on the process's signals."""
+    """uvicorn without signal handlers."""
 
     def install_signal_handlers(self) -> None:
-        """None."""
+        """Install none."""
 
     def capture_signals(self) -> Any:
-        """None."""
+        """Capture none."""
         return nullcontext()
 
 
 @asynccontextmanager
 async def listening(fake: FakeOpenAI) -> AsyncIterator[int]:
-    """The fake on a port of its own."""
+    """Serve the fake on a free port, and return the port."""
     server = LoopbackServer(uvicorn.Config(fake.app(), port=0, log_level="critical", ws="none", lifespan="off"))
     served = asyncio.create_task(server.serve())
     while not server.started:
@@ -124,7 +124,7 @@ async def listening(fake: FakeOpenAI) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def calling(port: int, parts: frozenset[str], **given: Any) -> AsyncIterator[LocalCall]:
-    """A call on a brain with endpoints for these parts, all at this port."""
+    """A call with a brain whose endpoints for these parts are at this port."""
     endpoint = replace(Endpoint(f"http://127.0.0.1:{port}/v1", "m"), **given)
     foreign = ForeignTasks()
     clients: list[Any] = []
@@ -134,7 +134,9 @@ async def calling(port: int, parts: frozenset[str], **given: Any) -> AsyncIterat
         return clients[-1]
 
     settings = LocalSettings(**dict.fromkeys(parts, endpoint))
-    call = LocalCall(local_brain_factory(front_desk(), parts_or_skip(), Outside(settings, foreign.start, connect)))
+    call = LocalCall(
+        local_brain_factory(front_desk(), parts_or_skip(), EndpointAccess(settings, foreign.start, connect))
+    )
     try:
         yield call
     finally:
@@ -145,14 +147,14 @@ async def calling(port: int, parts: frozenset[str], **given: Any) -> AsyncIterat
 
 
 async def until_in(call: LocalCall, done: Callable[[], bool]) -> None:
-    """Let a call go on until something is so. Its time runs as fast as the machine lets it."""
+    """Advance a call until `done` is true; its time passes as fast as the machine allows."""
     while not done():
         await asyncio.sleep(0.01)
         call.advance(20)
 
 
 def run(fake: FakeOpenAI, parts: frozenset[str], test: Callable[[LocalCall, Until], Awaitable[None]]) -> None:
-    """A call on a brain with endpoints for these parts, all at the fake server."""
+    """Run a test with a call whose endpoints for these parts are at the fake server."""
 
     async def main() -> None:
         async with asyncio.timeout(30), listening(fake) as port, calling(port, parts) as call:
@@ -163,7 +165,7 @@ def run(fake: FakeOpenAI, parts: frozenset[str], test: Callable[[LocalCall, Unti
 
 @contextmanager
 def hostile(body: Body) -> Iterator[int]:
-    """A server in a process of its own that answers every request with this as fast as it is read; its port."""
+    """A server in a separate process that sends this answer to every request as fast as it is read; yields its port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve_hostile, args=(theirs, body), daemon=True)

@@ -1,4 +1,4 @@
-"""The callers of the sweep: each holds one call in which something is provoked, and looks it up in the record."""
+"""The callers of the sweep: each makes one call, provokes a case in it, and reads the call's record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def look_up(world: World, seen: Seen, within_s: float = RECORD_S) -> Seen:
 
 
 def note(seen: Seen, caller: Caller) -> None:
-    """Add what came to the caller."""
+    """Add what the caller received."""
     heard_bytes: dict[str, int] = {}
     for event in caller.events:
         match event["type"]:
@@ -39,7 +39,7 @@ def note(seen: Seen, caller: Caller) -> None:
 
 
 async def finish_turn(caller: Caller, wait_s: float) -> None:
-    """Read on until a response has ended that is not followed by a tool's."""
+    """Read until a response has ended that no tool result follows."""
     async with asyncio.timeout(wait_s):
         while True:
             event: dict[str, Any] = await next_event(caller, wait_s)
@@ -48,14 +48,14 @@ async def finish_turn(caller: Caller, wait_s: float) -> None:
 
 
 async def finish_any(caller: Caller, wait_s: float) -> None:
-    """Read on until a response has ended."""
+    """Read until a response has ended."""
     async with asyncio.timeout(wait_s):
         while (await next_event(caller, wait_s))["type"] != "response.done":
             pass
 
 
 async def next_event(caller: Caller, wait_s: float) -> dict[str, Any]:
-    """The next event; waits longer than the caller itself would."""
+    """The next event. Waits longer than the caller's own limit."""
     until = asyncio.get_running_loop().time() + wait_s
     while True:
         try:
@@ -66,12 +66,12 @@ async def next_event(caller: Caller, wait_s: float) -> dict[str, Any]:
 
 
 def _is_last(response: dict[str, Any]) -> bool:
-    """A response of which the client sees nothing called a tool of the server's: the answer is still to come."""
+    """A response that shows the client nothing called a server-side tool: the answer is still to come."""
     return bool(response["output"]) or response["status"] != "completed"
 
 
 async def converse(caller: Caller, words: str, wait_s: float) -> bool:
-    """Say the words, wait for the answer, and ask once more; whether that was answered too."""
+    """Say the words, wait for the answer, and ask again. Returns whether the second question was answered too."""
     await caller.say(words)
     await finish_turn(caller, wait_s)
     await caller.say(AGAIN)
@@ -80,7 +80,7 @@ async def converse(caller: Caller, words: str, wait_s: float) -> bool:
 
 
 def talk(agent: str, words: str) -> Provoke:
-    """A call to this agent in which these words provoke the case; then one more turn; then its record."""
+    """A call to this agent in which these words provoke the case, then another turn, then the record."""
 
     async def provoke(world: World, case: Case) -> Seen:
         seen = Seen()

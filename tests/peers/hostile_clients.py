@@ -19,12 +19,12 @@ PART = "caller"
 MIB = 1 << 20
 BAD = Says(end=("bad_input",), close=(1002, 1007, 1008, 1009))
 LIVES = Says(said="Pong.")
-# A masked frame, with a mask of zeros: what follows stands as it is.
+# A masked frame whose mask is zeros, so that the payload is unchanged.
 MASK = bytes(4)
 
 
 def frame(first: int, payload: bytes) -> bytes:
-    """A frame of a client's."""
+    """A client's frame."""
     if len(payload) < 126:
         return bytes((first, 0x80 | len(payload))) + MASK + payload
     if len(payload) < 65536:
@@ -33,13 +33,13 @@ def frame(first: int, payload: bytes) -> bytes:
 
 
 def _sends(*messages: str | bytes) -> Provoke:
-    """These messages, then two ordinary turns."""
+    """Send these messages, then two ordinary turns."""
 
     async def provoke(world: World, case: Case) -> Seen:
         seen = Seen()
         async with calling(world.server, "plain") as caller:
             seen.session_id = caller.session_id
-            with suppress(ConnectionClosed, AttributeError):  # asyncio raises the latter when cut in mid-write
+            with suppress(ConnectionClosed, AttributeError):  # asyncio raises the latter when closed while writing
                 for message in messages:
                     await caller.socket.send(message)
                 seen.answered_again = await converse(caller, "ping", case.wait_s)
@@ -53,7 +53,7 @@ def _sends(*messages: str | bytes) -> Provoke:
 
 
 async def _raw_call(world: World) -> tuple[Raw, str]:
-    """A caller of bare bytes, and its session."""
+    """A caller that writes raw bytes, and its session."""
     raw = await Raw.connect(world.server.port)
     status, _ = await raw.ask(upgrade_head("/v1/realtime?model=plain"))
     assert status == 101
@@ -62,7 +62,7 @@ async def _raw_call(world: World) -> tuple[Raw, str]:
 
 
 def _bytes(*pieces: bytes, reads: bool = True, wait_s: float = 0.0) -> Provoke:
-    """Bare bytes after the handshake; then the line is cut, unless the server has closed it."""
+    """Send raw bytes after the handshake, then cut the connection unless the server has closed it."""
 
     async def provoke(world: World, case: Case) -> Seen:
         raw, session_id = await _raw_call(world)
@@ -87,7 +87,7 @@ def _bytes(*pieces: bytes, reads: bool = True, wait_s: float = 0.0) -> Provoke:
 
 
 def _before(payload: bytes, *, hold_s: float = 0.5) -> Provoke:
-    """Bytes instead of a handshake, on many sockets that are left as they are for a while."""
+    """Send bytes instead of a handshake, on many sockets that stay open for a while."""
 
     async def provoke(world: World, case: Case) -> None:
         raws = [await Raw.connect(world.server.port) for _ in range(20)]
@@ -103,7 +103,7 @@ def _before(payload: bytes, *, hold_s: float = 0.5) -> Provoke:
 
 
 def _asks(method: str, path: str, body: bytes = b"", *heads: str) -> Provoke:
-    """A request to the HTTP API; whatever the answer, it is one, and none of the server's own faults."""
+    """A request to the HTTP API. It must get an answer, and not one that reports a fault of the server."""
 
     async def provoke(world: World, case: Case) -> None:
         raw = await Raw.connect(world.server.port)
@@ -142,11 +142,15 @@ def _many(count: int, kind: str, **fields: Any) -> Provoke:
     async def act(caller: Caller) -> None:
         message = json.dumps({"type": kind, **fields})
         sending = asyncio.ensure_future(_send_all(caller, message, count))
-        while not sending.done():  # reads meanwhile: a client that does not is another case
+        while not sending.done():  # it reads meanwhile: a client that does not read is another case
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await caller.next()
         await sending
+        with suppress(TimeoutError):  # what follows would be refused while a response of the flood is in progress
+            while True:
+                async with asyncio.timeout(1.0):
+                    await caller.next()
 
     return _with(act)
 
@@ -157,7 +161,7 @@ async def _send_all(caller: Caller, message: str, count: int) -> None:
 
 
 async def _comes_and_goes(world: World, case: Case) -> None:
-    """A hundred callers that are gone before they have said anything."""
+    """A hundred callers that leave before they have said anything."""
     for _ in range(10):
         raws = [await Raw.connect(world.server.port) for _ in range(10)]
         for raw in raws:
@@ -168,7 +172,7 @@ async def _comes_and_goes(world: World, case: Case) -> None:
 
 
 async def _flood_of_pings(world: World, case: Case) -> Seen:
-    """Millions of pings from a client that reads nothing: it is closed, and costs no memory meanwhile."""
+    """Millions of pings from a client that reads nothing: it is closed, and uses no memory meanwhile."""
     before = world.server.rss_bytes()
     pings = (b"\x89\x80" + MASK) * 100_000
     seen = await _bytes(*[pings] * 30, reads=False, wait_s=1.0)(world, case)
@@ -234,8 +238,8 @@ CASES = [
     Case("half-open socket", "a body that does not come", _before(POST + b"Content-Length: 50\r\n\r\n{")),
     Case("half-open socket", "an endless chunk", _before(POST + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n")),
     *(
-        Case("HTTP API", kind, _asks(*asked))
-        for kind, asked in {
+        Case("HTTP API", kind, _asks(*request))
+        for kind, request in {
             "a body of null": ("POST", SECRETS, b"null", JSON),
             "a body of brackets": ("POST", SECRETS, b"[" * 60_000, JSON),
             "a body that is no UTF-8": ("POST", SECRETS, b"\xff\xfe", JSON),

@@ -1,4 +1,4 @@
-"""What hostile chat, transcription and speech endpoints answer, and what the call must make of it."""
+"""Answers of hostile chat, transcription and speech endpoints, and how the call must react."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE_SECOND = (850, 1_300)
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to answer."""
+    """One kind of answer."""
 
     answer: Callable[[Writer], Awaitable[None]]
     says: Says
@@ -33,7 +33,7 @@ class Kind:
 
 
 def tone(rate_hz: int, ms: int = 1000) -> bytes:
-    """A tone, PCM16."""
+    """A tone, as PCM16."""
     steps = range(rate_hz * ms // 1000)
     return array("h", [int(8000 * math.sin(2 * math.pi * 300 * n / rate_hz)) for n in steps]).tobytes()
 
@@ -42,7 +42,7 @@ PCM = tone(24_000, 400)
 
 
 def wav(rate_hz: int, channels: int = 1) -> bytes:
-    """A second of it as a WAV file."""
+    """A second of it, as a WAV file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as made:
         made.setnchannels(channels)
@@ -54,7 +54,7 @@ def wav(rate_hz: int, channels: int = 1) -> bytes:
 
 
 def piece(delta: Any, **fields: Any) -> str:
-    """A piece of an answer."""
+    """One piece of a streamed answer."""
     choice = {"index": 0, "delta": delta, "finish_reason": None}
     return json.dumps(
         {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice], **fields}
@@ -62,12 +62,12 @@ def piece(delta: Any, **fields: Any) -> str:
 
 
 def chat(text: str) -> str:
-    """An answer of these words."""
+    """An answer with this text."""
     return piece({"role": "assistant", "content": text})
 
 
 def sse(*data: str, done: bool = True) -> bytes:
-    """The pieces as a stream."""
+    """The pieces as a stream of server-sent events."""
     lines = [*data, "[DONE]"] if done else list(data)
     return opened(SSE) + b"".join(b"data: " + line.encode("utf-8", "surrogatepass") + b"\n\n" for line in lines)
 
@@ -150,7 +150,7 @@ def _status(status: str, body: bytes = b"no", kind: str = "text/plain") -> Calla
     return lambda says: Kind(_write(lambda: whole(body, kind, status)), says)
 
 
-# What any of the three can answer. The part says what the call makes of it.
+# Answers that all three endpoints can give. The part decides how the call must react.
 COMMON: dict[str, Callable[[Says], Kind]] = {
     "400": _status("400 Bad", b'{"error": null}', "application/json"),
     "401": _status("401 Unauthorized"),

@@ -1,7 +1,7 @@
-"""Hostile endpoints for the parts of the local model: chat, transcription and speech, all on one fake.
+"""Hostile endpoints for the parts of the local model: chat, transcription and speech, all in one fake.
 
-Chat and speech are told by the words of the request what to do (`chat-7;`, `speech-7;`). A request for a transcription
-has no words, so one call at a time sets what the next one gets.
+The words of a chat or speech request select the case (`chat-7;`, `speech-7;`). A transcription request has no words, so
+one call at a time sets the case of the next one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 from peers.hostile_calls import converse, finish_any, look_up, note, talk
 from peers.hostile_endpoint_kinds import CHATS, PCM, SPEECHES, TRANSCRIPTIONS, chat, sse
 from peers.hostile_table import Case, Provoke, Seen, World
-from peers.hostile_wire import Asked, Wire, Writer, whole
+from peers.hostile_wire import Request, Wire, Writer, whole
 from peers.server_callers import calling
 from websockets.exceptions import ConnectionClosed
 
 PART = "local model's"
 CHAT_NAMES, SPEECH_NAMES, HEAR_NAMES = list(CHATS), list(SPEECHES), list(TRANSCRIPTIONS)
-FIRST_S = 12.0  # how long the gateway waits for the first piece
+# How long the gateway waits for the first piece.
+FIRST_S = 12.0
 SPOKEN_AS = "hello there"
 
 
@@ -31,16 +32,16 @@ class EndpointsFake:
 
     def __init__(self) -> None:
         self.wire = Wire(self._answer)
-        self.hearing = asyncio.Lock()  # who holds it has set `hears`
+        self.transcription_lock = asyncio.Lock()  # held while `hears` is set
         self.hears: str | None = None
         self.heard = asyncio.Event()
 
-    async def _answer(self, asked: Asked, writer: Writer) -> None:
-        if asked.path.endswith("/chat/completions"):
-            await self._chat(asked, writer)
-        elif asked.path.endswith("/audio/speech"):
-            await self._speech(asked, writer)
-        elif asked.path.endswith("/audio/transcriptions"):
+    async def _answer(self, request: Request, writer: Writer) -> None:
+        if request.path.endswith("/chat/completions"):
+            await self._chat(request, writer)
+        elif request.path.endswith("/audio/speech"):
+            await self._speech(request, writer)
+        elif request.path.endswith("/audio/transcriptions"):
             kind, self.hears = self.hears, None
             self.heard.set()
             if kind is None:
@@ -50,8 +51,8 @@ class EndpointsFake:
         else:
             writer.write(whole(b"no", "text/plain", "404 Not Found"))
 
-    async def _chat(self, asked: Asked, writer: Writer) -> None:
-        words = _last_words(asked.json()["messages"])
+    async def _chat(self, request: Request, writer: Writer) -> None:
+        words = _last_words(request.json()["messages"])
         if found := re.search(r"do chat-(\d+);", words):
             await CHATS[CHAT_NAMES[int(found[1])]].answer(writer)
         elif found := re.search(r"do (speech-\d+);", words):
@@ -59,8 +60,8 @@ class EndpointsFake:
         else:
             writer.write(sse(chat("Pong." if "ping" in words else "Well.")))
 
-    async def _speech(self, asked: Asked, writer: Writer) -> None:
-        found = re.search(r"speech-(\d+)", str(asked.json().get("input")))
+    async def _speech(self, request: Request, writer: Writer) -> None:
+        found = re.search(r"speech-(\d+)", str(request.json().get("input")))
         if found is None:
             writer.write(whole(PCM, "audio/pcm"))
         else:
@@ -68,18 +69,18 @@ class EndpointsFake:
 
 
 def _last_words(messages: list[dict[str, Any]]) -> str:
-    """What the caller said last."""
+    """The caller's latest words."""
     return str([message for message in messages if message["role"] == "user"][-1:])
 
 
 def _hear(kind: str) -> Provoke:
-    """A call that is spoken to, in a recording; its transcription is the case."""
+    """A spoken call, from a recording, whose transcription is the case."""
 
     async def provoke(world: World, case: Case) -> Seen:
         seen, fake = Seen(), world.endpoints
         async with calling(world.server, "local") as caller:
             seen.session_id = caller.session_id
-            async with fake.hearing:
+            async with fake.transcription_lock:
                 fake.hears = kind
                 fake.heard.clear()
                 part = {"type": "input_audio", "audio": b64encode(_spoken()).decode()}
@@ -103,7 +104,7 @@ _sound: list[bytes] = []
 def _spoken() -> bytes:
     """A caller's words, PCM16 at 24 kHz."""
     if not _sound:
-        from gateway.models.local.voice import speak_pcm16_24k
+        from gateway.models.local.speech.voice import speak_pcm16_24k
 
         _sound.append(speak_pcm16_24k(SPOKEN_AS) + bytes(48_000))
     return _sound[0]

@@ -1,4 +1,4 @@
-"""Agents' files, scripts and recordings that are spoilt while the server runs: new calls get the last good version."""
+"""Agents' files, scripts and recordings that are damaged while the server runs: new calls use the last good version."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ turns:
   - {when: {text: ping}, repeat: true, say: Pong., audio: NAME.wav}
 otherwise: {say: "Pardon?"}
 """
-# A good script, in which a sign that cannot be sent becomes another.
+# A valid script in which one character, which cannot be sent, becomes another.
 HALF_AN_EMOJI = b'turns: [{when: {text: ping}, repeat: true, say: Pong.}]\notherwise: {say: "\\ud83d"}\n'
-LOOKED_S = 2.5  # the files are looked at once a second
+LOOKED_S = 2.5  # the files are checked once a second
 
 Spoil = Callable[[Path], None]
 
@@ -35,7 +35,7 @@ def _bytes(content: bytes) -> Spoil:
 
 
 def _instead(make: Callable[[Path], None]) -> Spoil:
-    """Something else stands where the file was."""
+    """Put something else in place of the file."""
 
     def spoil(path: Path) -> None:
         path.unlink()
@@ -45,7 +45,7 @@ def _instead(make: Callable[[Path], None]) -> Spoil:
 
 
 def _grow(path: Path) -> None:
-    """As large as 2 GB, of which nothing is on the disk."""
+    """Let the file grow to 2 GB, without using disk space."""
     os.truncate(path, 2 << 30)
 
 
@@ -63,7 +63,7 @@ def _half(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
-# What a file can become. Nothing here may be read without a bound, or waited for.
+# What a file can become. None of it may be read without a bound, or waited for.
 ANY: dict[str, Spoil] = {
     "deleted": _unlink,
     "empty": _bytes(b""),
@@ -93,7 +93,6 @@ YAML: dict[str, Spoil] = {
     ),
     "a Python object": _bytes(b"model: !!python/object/apply:sys.exit [3]\n"),
     "a number of 100000 digits": _bytes(b"model: " + b"9" * 100_000),
-    "a date that is none": _bytes(b"model: 2026-99-99\n"),
     "3 MB in 300000 parts": _bytes(b"model: x\nturns: [" + b"{say: a}, " * 300_000 + b"]\n"),
     "fields that are no text": _bytes(b"model: 7\nturns: 7\nname: []\ntools: {a: [null]}\ninstructions: {}\n"),
 }
@@ -108,11 +107,11 @@ WAV: dict[str, Spoil] = {
 }
 
 TARGETS: dict[str, dict[str, Spoil]] = {
-    "agent's file": {**ANY, **YAML},
+    "agent's file": {**ANY, **YAML, "a date that is none": _bytes(b"model: 2026-99-99\n")},
     "script": {**ANY, **YAML, "half an emoji": _bytes(HALF_AN_EMOJI)},
     "script's sound": {**ANY, **WAV},
 }
-# Name of the agent: which of its files is spoilt, and how.
+# The agent's name: which of its files is damaged, and how.
 FILES = {
     f"file-{number}": (target, kind)
     for number, (target, kind) in enumerate((target, kind) for target, kinds in TARGETS.items() for kind in kinds)
@@ -128,7 +127,7 @@ def _path(folder: Path, name: str, target: str) -> Path:
     }[target]
 
 
-def furnish(folder: Path) -> None:
+def write_agents(folder: Path) -> None:
     """Write all agents, with a script and a recording each."""
     sound = wav(24_000)
     for name in FILES:
@@ -138,14 +137,14 @@ def furnish(folder: Path) -> None:
 
 
 def _spoilt(name: str, target: str, spoil: Spoil) -> Provoke:
-    """A call before, the file spoilt, and then a call as before."""
+    """One call, then the file is damaged, then a call with the same result."""
 
     async def provoke(world: World, case: Case) -> Seen:
         async with calling(world.server, name) as caller:
             assert await converse(caller, "ping", 10)
         path = _path(world.folder, name, target)
         await asyncio.to_thread(spoil, path)
-        if target == "script's sound":  # read again with its script
+        if target == "script's sound":  # read again together with its script
             os.utime(_path(world.folder, name, "script"))
         await asyncio.sleep(LOOKED_S)
         seen = Seen()
@@ -162,7 +161,7 @@ def _spoilt(name: str, target: str, spoil: Spoil) -> Provoke:
 
 
 def _take_away(path: Path) -> None:
-    """So that nobody waits for it, or reads 2 GB of it, in a later test."""
+    """Remove it, so that no later test waits for it or reads 2 GB of it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""Function tools that break, answer nonsense, or do not come back: each as a plain function and as an async one."""
+"""Function tools that fail, return nonsense or do not return, each as a plain function and as an async one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ import sys
 import time
 from typing import Any
 
-from gateway.tools.contract import ToolResult
-from gateway.tools.functions import tool
+from patchbay import ToolResult, tool
 
 
 class Strange(BaseException):
@@ -115,7 +114,7 @@ RETURNED: dict[str, tuple[str, tuple[str | None, ...], str | None]] = {
     "an endless generator": ("return iter(int, 1)", FAILED, None),
     "a module": ("return sys", FAILED, None),
 }
-# Only for one of the two: the kind, the function whole, its end.
+# Cases for one of the two forms only. Kind: the whole function, how the call must end, a part of what the model reads.
 WHOLE: dict[str, tuple[str, tuple[str | None, ...], str | None]] = {
     "swallows its cancellation": ("async def NAME():\n    return await waits_for_ever()", ("timeout",), None),
     "never returns": ("def NAME():\n    time.sleep(90)", ("timeout",), None),
@@ -178,7 +177,7 @@ WHOLE: dict[str, tuple[str, tuple[str | None, ...], str | None]] = {
 
 
 def _functions() -> list[tuple[str, str, str, tuple[str | None, ...], str | None]]:
-    """Of each: the kind, the function's name, its source, how the tool call must end, and with what."""
+    """For each: the kind, the function's name, its source, how the tool call must end, and its output."""
     found = []
     both = {f"raises {kind}": (body, FAILED, None) for kind, body in RAISED.items()}
     both |= {f"returns {kind}": entry for kind, entry in RETURNED.items()}
@@ -206,7 +205,7 @@ CASES = [
         PART,
         kind,
         talk("functions", f"do {name};"),
-        # What a tool gives never stands in the record as half a character, and an unexpected error shows no words.
+        # The record never holds half a character of a tool's output, and an unexpected error shows no words.
         Says(tool=end, output=output, output_not="Traceback", said="Told."),
     )
     for kind, name, _, end, output in FUNCTIONS

@@ -1,17 +1,17 @@
-"""The healthy call of the sweep, a program of its own: how long the agent's speech was silent, and whose fault it was.
+"""The healthy call of the sweep, run as a program: how long the agent's speech was silent, and for what reason.
 
     python hostile_healthy.py echo                    # the control: a server that sends back what it gets
-    python hostile_healthy.py PORT ECHO_PORT PID OUT  # holds the call until SIGTERM, then writes OUT, in JSON
+    python hostile_healthy.py PORT ECHO_PORT PID OUT  # makes the call until SIGTERM, then writes OUT as JSON
 
-The agent speaks in pieces of 20 ms at the pace of speech. What the call heard is a row of gaps: the time between two
-pieces. A gap is the server's only as far as nothing else explains it. Three things are looked at beside it:
+The agent speaks in pieces of 20 ms at the pace of speech. The call observes a series of gaps: the times between two
+pieces. A gap counts against the server only as far as nothing else explains it. Three controls run beside it:
 
 - a ticker of 5 ms in this process: how late this process itself was;
-- the echo: how long a byte was under way to a process that does nothing, and back;
-- how long the server's threads were ready to run and got no processor, as the kernel counts it; but never the time
+- the echo: how long a byte took to a process that does nothing else, and back;
+- how long the server's threads were ready to run but had no processor, as the kernel counts it, without the time
   in which its main thread did run.
 
-What a gap counts is its length without the greatest of the three in the same time.
+A gap counts with its length minus the greatest of the three in the same time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from websockets.exceptions import ConnectionClosed
 
 TICK_S = 0.005
 FRAME_S = 0.02
-TOLD_MS = 60  # gaps from here on are written down
+# Gaps from this length on are written to the report.
+TOLD_MS = 60
 SILENCE = b64encode(bytes(960)).decode()
 
 
@@ -40,16 +41,16 @@ class Lateness:
     """What a control saw: lateness in milliseconds at a time."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[float, float]] = []  # when it was over, how late
+        self._seen: list[tuple[float, float]] = []  # when it was over, and how late it was
         self.pending_since: float | None = None
 
     def add(self, at: float, late_ms: float) -> None:
-        """Note one."""
+        """Record one."""
         if late_ms > 5:
             self._seen.append((at, late_ms))
 
     def most(self, begin: float, end: float) -> float:
-        """The greatest part of one lateness that lies between these times, in ms."""
+        """The greatest part of one lateness between these times, in ms."""
         found = [min(at, end) - max(at - late_ms / 1000, begin) for at, late_ms in self._seen]
         if self.pending_since is not None:
             found.append(end - max(self.pending_since, begin))
@@ -66,10 +67,10 @@ class Controls:
         self._threads = Path(f"/proc/{pid}/task")
 
     def server_ms(self) -> tuple[float, float]:
-        """How long the server's main thread has run, and its threads have waited for a processor, in all.
+        """How long the server's main thread has run, and its threads have waited for a processor, in total.
 
-        All of them: one that has no processor may hold the interpreter that the main thread waits for. 0 where the
-        kernel does not tell.
+        All threads count: one without a processor may hold the interpreter that the main thread waits for. 0 where the
+        kernel gives no figures.
         """
         ran_ns = waited_ns = 0
         with suppress(OSError, ValueError):
@@ -89,7 +90,7 @@ class Controls:
             self.ticker.add(now, 1000 * (now - before - TICK_S))
 
     async def ask_echo(self, port: int) -> None:
-        """Send a byte every 20 ms and wait for it."""
+        """Send a byte every 20 ms and wait for its echo."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while True:
             self.echo.pending_since = before = time.monotonic()
@@ -101,19 +102,19 @@ class Controls:
 
 
 class HealthyCall:
-    """Listens to one long answer, and says silence."""
+    """Listens to one long answer, and sends silence."""
 
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
         self.pieces = 0
         self.gaps: list[dict[str, float]] = []
-        self.longest_ms = 0.0  # of what counts
+        self.longest_ms = 0.0  # the longest that counts
         self.end = ""
-        self._last = 0.0  # when the newest piece came
-        self._server_ms = (0.0, 0.0)  # what the server's main thread had run and waited by then
+        self._last = 0.0  # when the newest piece arrived
+        self._server_ms = (0.0, 0.0)  # the main thread's run and wait times at that moment
 
     async def hold(self, port: int) -> None:
-        """The call, until it is cancelled."""
+        """Make the call, until it is cancelled."""
         address = f"ws://127.0.0.1:{port}/v1/realtime?model=steady"
         async with connect(address, compression=None, max_size=None, ping_interval=None, close_timeout=2) as socket:
             item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "speak"}]}
@@ -145,7 +146,7 @@ class HealthyCall:
             raise
 
     def hung_up(self) -> None:
-        """The silence at the end is a gap too."""
+        """Count the silence at the end as a gap too."""
         if self.pieces:
             self._gap(time.monotonic(), self._controls.server_ms())
 
@@ -171,7 +172,7 @@ class HealthyCall:
 
 
 async def measure(port: int, echo_port: int, pid: int, out: Path) -> None:
-    """Hold the call until SIGTERM, and write down what it heard."""
+    """Make the call until SIGTERM, and write down what was observed."""
     controls = Controls(pid)
     call = HealthyCall(controls)
     stop = asyncio.Event()
@@ -193,7 +194,7 @@ async def measure(port: int, echo_port: int, pid: int, out: Path) -> None:
 
 
 async def serve_echo() -> None:
-    """Send back what comes; prints the port first."""
+    """Send back what arrives. Prints the port first."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -207,7 +208,7 @@ async def serve_echo() -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # no pause of its own
+    gc.disable()  # no garbage-collection pause in this process
     if sys.argv[1] == "echo":
         asyncio.run(serve_echo())
     else:

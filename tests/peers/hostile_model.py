@@ -1,7 +1,7 @@
-"""A fake Realtime model over WebSockets and TLS: it behaves, until a caller says `go`; then it does what its kind says.
+"""A fake Realtime model over WebSockets and TLS. It behaves well until a caller says `go`, then acts as its kind says.
 
-The first connection of a kind is hostile; a later one (the gateway has dialled again) behaves, unless the kind says
-that it never does. `kind-7` is the seventh of the table in hostile_model_cases.py.
+The first connection of a kind is hostile. A later one (the gateway has dialled again) behaves well, unless the kind is
+always hostile. `kind-7` is the seventh of the table in hostile_model_cases.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class ModelKind:
-    """One hostile model. `go` is what it does when it is told to; `opens` what it does instead of opening a session."""
+    """One hostile model. `go` runs when a caller says so; `opens` runs instead of opening a session."""
 
     says: Says
     go: Callable[[Session], Awaitable[None]] | None = None
@@ -51,29 +51,29 @@ class ModelKind:
 
 
 class Session:
-    """One connection of the gateway's."""
+    """One connection from the gateway."""
 
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
-        self.words = ""  # the caller's latest
-        self.made = 0  # responses so far
+        self.words = ""  # the caller's latest words
+        self.made = 0  # the number of responses so far
         self.cancelled = asyncio.Event()
 
     async def send(self, kind: str, **fields: Any) -> None:
-        """One event."""
+        """Send one event."""
         await self.raw(json.dumps({"type": kind, "event_id": "event_1", **fields}))
 
     async def raw(self, message: str | bytes, *, text: bool = True) -> None:
-        """A message as it stands; bytes too go out as text, UTF-8 or not."""
+        """Send a message unchanged. Bytes are sent as text too, valid UTF-8 or not."""
         await self.socket.send(message, text=text)
 
     async def all(self, messages: list[dict[str, Any]]) -> None:
-        """One message after the other."""
+        """Send messages one after the other."""
         for message in messages:
             await self.raw(json.dumps(message))
 
     def response(self, text: str = "Fine.", deltas: int = 3) -> list[dict[str, Any]]:
-        """A whole answer, as its events."""
+        """The events of a whole answer."""
         self.made += 1
         return answer(f"resp_{id(self)}_{self.made}", text, deltas)
 
@@ -109,7 +109,7 @@ def answer(response_id: str, text: str, deltas: int, sound: str = SOUND) -> list
 
 
 class ModelFake:
-    """All the hostile models behind one address."""
+    """All hostile models behind one address."""
 
     def __init__(self, kinds: Sequence[ModelKind], cert: Path, key: Path) -> None:
         self._kinds = kinds
@@ -120,7 +120,7 @@ class ModelFake:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         self._server = await serve(
             self._talk,
             "127.0.0.1",
@@ -171,7 +171,7 @@ class ModelFake:
 
 
 async def serve_well(session: Session, go: Callable[[Session], Awaitable[None]] | None) -> None:
-    """Do what the protocol asks, but for `go`."""
+    """Follow the protocol, except for `go`."""
     async with asyncio.TaskGroup() as tasks:
         async for message in session.socket:
             event = json.loads(message)

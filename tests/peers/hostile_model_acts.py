@@ -27,7 +27,7 @@ def first(*messages: str | bytes, text: bool = True) -> Go:
 
 
 def events(make: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Go:
-    """A good answer's events, changed."""
+    """A good answer with changed events."""
 
     async def go(session: Session) -> None:
         await session.all(make(session.response()))
@@ -41,7 +41,7 @@ def changed(kind: str, **fields: Any) -> Go:
 
 
 def done(**fields: Any) -> Go:
-    """A good answer whose end says something else."""
+    """A good answer with other fields in its end."""
     return events(lambda events: [*events[:-1], {**events[-1], "response": {**events[-1]["response"], **fields}}])
 
 
@@ -59,7 +59,7 @@ async def abort(session: Session) -> None:
 
 
 async def nothing(session: Session) -> None:
-    """Never an answer."""
+    """Never answer."""
 
 
 async def begins_only(session: Session) -> None:
@@ -83,7 +83,7 @@ def frame(head: bytes, payload: bytes = b"") -> Go:
 
 
 async def big_delta_then_silence(session: Session) -> None:
-    """300 KB in one message, then nothing for a while: what has come must go on to the caller at once."""
+    """300 KB in one message, then nothing for a while: what has arrived must reach the caller at once."""
     big = b64encode(bytes(225_000)).decode()
     events = answer("resp_big", "Fine.", 1, big)
     await session.all(events[:6])
@@ -165,7 +165,7 @@ ODD = ({}, None, 7, [], "x", {"id": None, "status": [], "type": {}, "code": 7}, 
 
 
 def of_type(kind: str) -> Go:
-    """The type with every field missing or of an odd type, then a good answer. Fewer than ten in a row are borne."""
+    """A type with each field missing or odd, then a good answer. Fewer than ten faults in a row are tolerated."""
     messages = [{"type": kind}, *({"type": kind, **dict.fromkeys(FIELDS, value)} for value in ODD)]
     return first(*(json.dumps(message) for message in messages))
 

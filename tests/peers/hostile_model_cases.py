@@ -1,4 +1,4 @@
-"""The hostile models of the sweep's table: what each does when a caller says `go now`, and what the call must say."""
+"""The hostile models in the sweep's table: what each does when a caller says `go now`, and what the call must show."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ KINDS: dict[str, ModelKind] = {
     "ten minutes at once": ModelKind(EITHER, acts.flood_of_deltas),
     "a flood of unknown events": ModelKind(EITHER, acts.flood_of_unknown),
     "a flood of pings": ModelKind(EITHER, acts.flood_of_pings),
-    # ---- calls of functions that nobody has
+    # ---- calls of functions that do not exist
     "an unknown function": ModelKind(EITHER, acts.functions(acts.BOOK)),
     "a function without id": ModelKind(EITHER, acts.functions({"name": "book", "arguments": "{}"})),
     "a function with 5 MB of arguments": ModelKind(EITHER, acts.functions({**acts.BOOK, "arguments": "[" * 5_000_000})),
@@ -116,7 +116,7 @@ KINDS: dict[str, ModelKind] = {
     "never an answer": ModelKind(EITHER, acts.nothing, slow=True, wait_s=75),
     "half a frame": ModelKind(EITHER, acts.half_a_frame, slow=True, wait_s=75),
     "an answer that stops": ModelKind(EITHER, acts.begins_only, slow=True, wait_s=75),
-    # ---- never open
+    # ---- sessions that never open
     **{
         f"HTTP {status}": ModelKind(EITHER, refuses=Refused(status, body), always=True)
         for status, body in (

@@ -1,6 +1,6 @@
-"""What can befall the store, the spool and the folder of recordings while calls run: one after the other, then mended.
+"""Faults of the store, the spool and the folder of recordings during calls: one after the other, each then repaired.
 
-Meanwhile calls go on as if nothing were; once the harm is mended the record of each tells how it ended.
+Calls must go on during the fault. Once it is repaired, the record of each call must show how it ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from peers.hostile_table import Case, Provoke, Says, Seen, World
 from peers.server_callers import calling
 
 PART = "store"
-MENDED_S = 25.0  # a store that is back is tried every 5 s
+REPAIRED_S = 25.0  # how long a record may take after the repair; a lost store is tried every 2 s
 LOCK = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
@@ -28,29 +28,29 @@ time.sleep(float(sys.argv[3]))
 connection.execute("ROLLBACK")
 """
 
-Harm = Callable[[Path], AbstractAsyncContextManager[None]]
+Fault = Callable[[Path], AbstractAsyncContextManager[None]]
 
 
-def _locked(how: str, seconds: float) -> Harm:
-    """Another process holds the file."""
+def _locked(how: str, seconds: float) -> Fault:
+    """Another process locks the file."""
 
     @asynccontextmanager
-    async def harm(data: Path) -> AsyncIterator[None]:
+    async def fault(data: Path) -> AsyncIterator[None]:
         command = [sys.executable, "-c", LOCK, str(data / "patchbay.db"), how, str(seconds)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-            assert holder.stdout is not None
-            assert await asyncio.to_thread(holder.stdout.readline) == "locked\n"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as locker:
+            assert locker.stdout is not None
+            assert await asyncio.to_thread(locker.stdout.readline) == "locked\n"
             yield
-            await asyncio.to_thread(holder.wait, seconds + 10)
+            await asyncio.to_thread(locker.wait, seconds + 10)
 
-    return harm
+    return fault
 
 
-def _instead(name: str, make: Callable[[Path], None]) -> Harm:
-    """Something else, or nothing, stands where the file or folder was; afterwards it is back."""
+def _replaced(name: str, make: Callable[[Path], None]) -> Fault:
+    """The file or folder is replaced by something else or by nothing; afterwards it is put back."""
 
     @asynccontextmanager
-    async def harm(data: Path) -> AsyncIterator[None]:
+    async def fault(data: Path) -> AsyncIterator[None]:
         place, aside = data / name, data / f"{name}.aside"
         was = place.exists()
         if was:
@@ -63,19 +63,19 @@ def _instead(name: str, make: Callable[[Path], None]) -> Harm:
             if was:
                 aside.rename(place)
 
-    return harm
+    return fault
 
 
-def _for_good(name: str, harm_it: Callable[[Path], None]) -> Harm:
-    """Harm that nobody mends: the gateway makes anew what it needs."""
+def _permanent(name: str, break_it: Callable[[Path], None]) -> Fault:
+    """A fault that is not repaired: the gateway makes again what it needs."""
 
     @asynccontextmanager
-    async def harm(data: Path) -> AsyncIterator[None]:
+    async def fault(data: Path) -> AsyncIterator[None]:
         if (data / name).exists():
-            harm_it(data / name)
+            break_it(data / name)
         yield
 
-    return harm
+    return fault
 
 
 def _remove(place: Path) -> None:
@@ -86,7 +86,7 @@ def _remove(place: Path) -> None:
 
 
 def _nothing(place: Path) -> None:
-    """It is just gone."""
+    """Put nothing in the place of the file or folder."""
 
 
 def _garbage(place: Path) -> None:
@@ -97,41 +97,41 @@ def _folder(place: Path) -> None:
     place.mkdir()
 
 
-def _during(harm: Harm) -> Provoke:
-    """A call that begins before the harm and one that begins in it; both are in the record once it is mended."""
+def _during(fault: Fault) -> Provoke:
+    """Hold a call that begins before the fault and one that begins during it; both must be in the record later."""
 
     async def provoke(world: World, case: Case) -> Seen:
         data, seen = world.folder / "data", Seen()
         async with calling(world.server, "plain") as before:
             assert await converse(before, "ping", 10)
-            async with harm(data):
+            async with fault(data):
                 async with calling(world.server, "plain") as within:
                     seen.session_id = within.session_id
                     seen.answered_again = await converse(within, "ping", 10)
                     note(seen, within)
                 assert await converse(before, "ping", 10), "the call that ran before did not go on"
                 await asyncio.sleep(1)
-        earlier = await look_up(world, Seen(before.session_id), MENDED_S)
+        earlier = await look_up(world, Seen(before.session_id), REPAIRED_S)
         assert len(earlier.turns) == 4, f"the call from before has {len(earlier.turns)} turns"
-        return await look_up(world, seen, MENDED_S)
+        return await look_up(world, seen, REPAIRED_S)
 
     return provoke
 
 
-KINDS: dict[str, Harm] = {
+KINDS: dict[str, Fault] = {
     "the file locked for 10 s": _locked("EXCLUSIVE", 10),
     "the file locked against writing for 3 s": _locked("IMMEDIATE", 3),
-    "the file gone": _instead("patchbay.db", _nothing),
-    "garbage instead of the file": _instead("patchbay.db", _garbage),
-    "a folder instead of the file": _instead("patchbay.db", _folder),
-    "an empty file instead of it": _instead("patchbay.db", Path.touch),
-    "recordings' folder gone": _instead("blobs", _nothing),
-    "a file instead of recordings' folder": _instead("blobs", _garbage),
-    "spool folder gone for good": _for_good("spool", _remove),
-    "a file instead of the spool folder": _instead("spool", _garbage),
-    "boots folder gone for good": _for_good("boots", _remove),
+    "the file gone": _replaced("patchbay.db", _nothing),
+    "garbage instead of the file": _replaced("patchbay.db", _garbage),
+    "a folder instead of the file": _replaced("patchbay.db", _folder),
+    "an empty file instead of it": _replaced("patchbay.db", Path.touch),
+    "recordings' folder gone": _replaced("blobs", _nothing),
+    "a file instead of recordings' folder": _replaced("blobs", _garbage),
+    "spool folder gone for good": _permanent("spool", _remove),
+    "a file instead of the spool folder": _replaced("spool", _garbage),
+    "boots folder gone for good": _permanent("boots", _remove),
 }
 CASES = [
-    Case(PART, kind, _during(harm), Says(said="Pong.", status=("completed",)), wait_s=60.0)
-    for kind, harm in KINDS.items()
+    Case(PART, kind, _during(fault), Says(said="Pong.", status=("completed",)), wait_s=60.0)
+    for kind, fault in KINDS.items()
 ]

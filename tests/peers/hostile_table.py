@@ -1,6 +1,6 @@
-"""What the sweep's table is made of: a hostile case, what it does to the gateway, and what the call and the record say.
+"""The sweep's table: hostile cases, what each does to the gateway, and what the call and the record must show.
 
-A case goes into the table as one entry: which outside part it plays, which kind of harm, how it is provoked, and what
+A case is one entry of the table: which outside part it plays, which kind of harm it does, how it is provoked, and what
 must be seen afterwards. `judge` compares the two.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from peers.server_house import Server
+from peers.server_process import Server
 
 HUNG_UP = ("caller_hung_up",)
 MODEL_LOST = ("model_lost",)
@@ -29,14 +29,14 @@ class World:
 
 @dataclass
 class Seen:
-    """What a hostile call brought, from its caller's side and from the record's."""
+    """What was seen of a hostile call, by its caller and in the record."""
 
     session_id: str = ""
-    close_code: int = 0  # by the server; 0: the caller hung up
-    statuses: list[str] = field(default_factory=list)  # of the responses that ended, in order
+    close_code: int = 0  # sent by the server; 0: the caller hung up
+    statuses: list[str] = field(default_factory=list)  # of the ended responses, in order
     errors: list[str] = field(default_factory=list)  # codes of error events
-    heard_ms: int = 0  # sound that came with the first response that had some
-    answered_again: bool = False  # the call took one more turn afterwards
+    heard_ms: int = 0  # sound received with the first response that had some
+    answered_again: bool = False  # whether the call took one more turn afterwards
     session: Any = None
     turns: Any = None
 
@@ -58,19 +58,19 @@ class Seen:
 
 @dataclass(frozen=True)
 class Says:
-    """What must be seen. None, or an empty tuple, asks for nothing."""
+    """What must be seen. None, or an empty tuple, requires nothing."""
 
-    end: tuple[str, ...] = HUNG_UP  # the record's reason is one of these
-    close: tuple[int, ...] = ()  # so is the close code
-    status: tuple[str, ...] = ()  # and how the provoked response ended
-    tool: tuple[str | None, ...] = ()  # kinds of error of the provoked tool call; None: it worked
-    output: str | None = None  # stands in what the tool gave the model
-    output_not: str | None = None  # does not
-    said: str | None = None  # stands in what the agent said
+    end: tuple[str, ...] = HUNG_UP  # the record's end reason is one of these
+    close: tuple[int, ...] = ()  # and the close code one of these
+    status: tuple[str, ...] = ()  # and the end of the provoked response one of these
+    tool: tuple[str | None, ...] = ()  # error kinds of the provoked tool call; None: it worked
+    output: str | None = None  # is part of the tool's output for the model
+    output_not: str | None = None  # is not part of it
+    said: str | None = None  # is part of what the agent said
     said_not: str | None = None
-    error: str | None = None  # code of an error event that the caller gets
-    heard_ms: tuple[int, int] | None = None  # so much sound comes with the provoked response
-    goes_on: bool = True  # another turn of the call is answered, where the call is not over
+    error: str | None = None  # code of an error event that the caller receives
+    heard_ms: tuple[int, int] | None = None  # ms of sound with the provoked response, at least and at most
+    goes_on: bool = True  # another turn is answered, where the call is not over
 
 
 Provoke: TypeAlias = Callable[[World, "Case"], Awaitable[Seen | None]]
@@ -78,14 +78,14 @@ Provoke: TypeAlias = Callable[[World, "Case"], Awaitable[Seen | None]]
 
 @dataclass(frozen=True)
 class Case:
-    """One entry of the table. `provoke` gives back what was seen, or None where it has made its own checks."""
+    """One entry of the table. `provoke` returns what was seen, or None where it has made its own checks."""
 
     part: str
     kind: str
     provoke: Provoke
     says: Says = Says()
-    slow: bool = False  # waits for a deadline of the gateway's, so it begins first
-    wait_s: float = 20.0  # what the whole case may take
+    slow: bool = False  # waits for a deadline of the gateway, so it starts first
+    wait_s: float = 20.0  # the longest that the whole case may take
 
     @property
     def name(self) -> str:
@@ -94,7 +94,7 @@ class Case:
 
 
 def judge(seen: Seen, says: Says) -> list[str]:
-    """What is not as it must be, in words."""
+    """What differs from what must be seen, in words."""
     ended = (seen.session or {}).get("end_reason")
     wrong = []
     if ended not in says.end:

@@ -1,4 +1,4 @@
-"""A bare HTTP/1.1 server for hostile answers: who answers writes the bytes itself."""
+"""A bare HTTP/1.1 server for hostile answers: the answering function writes the bytes itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-LATE_S = 30.0  # as long as anything here holds a connection
+# The longest that anything here holds a connection.
+LATE_S = 30.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One request."""
 
     method: str
@@ -22,17 +23,17 @@ class Asked:
     body: bytes
 
     def json(self) -> Any:
-        """The body."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
 Writer: TypeAlias = asyncio.StreamWriter
-Answering: TypeAlias = Callable[[Asked, Writer], Awaitable[None]]
+Answering: TypeAlias = Callable[[Request, Writer], Awaitable[None]]
 Manner: TypeAlias = Callable[[Writer, bytes], Awaitable[None]]
 
 
 def whole(body: bytes, kind: str = "application/json", status: str = "200 OK", *heads: str) -> bytes:
-    """A whole answer."""
+    """A complete answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *heads]
     if kind:
         lines.append(f"Content-Type: {kind}")
@@ -40,7 +41,7 @@ def whole(body: bytes, kind: str = "application/json", status: str = "200 OK", *
 
 
 def opened(kind: str, *heads: str) -> bytes:
-    """The head of an answer whose end is the connection's."""
+    """The head of an answer that ends with its connection."""
     return "\r\n".join(["HTTP/1.1 200 OK", f"Content-Type: {kind}", "Connection: close", *heads, "", ""]).encode()
 
 
@@ -50,7 +51,7 @@ def events(body: bytes) -> bytes:
 
 
 async def drip(writer: Writer, payload: bytes, every_s: float) -> None:
-    """A byte at a time."""
+    """Write one byte at a time."""
     for at in range(len(payload)):
         writer.write(payload[at : at + 1])
         await writer.drain()
@@ -58,7 +59,7 @@ async def drip(writer: Writer, payload: bytes, every_s: float) -> None:
 
 
 async def pour(writer: Writer, piece: bytes, seconds: float = 15.0) -> None:
-    """The same again and again, until the other side has had enough."""
+    """Write the same piece repeatedly, until the other side closes."""
     until = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < until:
         writer.write(piece)
@@ -67,12 +68,12 @@ async def pour(writer: Writer, piece: bytes, seconds: float = 15.0) -> None:
 
 
 def bomb() -> bytes:
-    """100 MB of blanks in 100 kB."""
+    """100 MB of blanks, compressed to 100 kB."""
     return gzip.compress(b" " * 100_000_000, 9)
 
 
 class Wire:
-    """Listens on a port of this machine and hands every request on."""
+    """Listens on a port of this machine and passes every request on."""
 
     def __init__(self, answer: Answering) -> None:
         self._answer = answer
@@ -81,12 +82,12 @@ class Wire:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Drop everything."""
+        """Drop all connections."""
         assert self._server is not None
         self._server.close()
         for task in set(self._open):
@@ -100,8 +101,8 @@ class Wire:
         self._open.add(task)
         try:
             with suppress(OSError, EOFError, asyncio.LimitOverrunError):
-                asked = await _read(reader)
-                await self._answer(asked, writer)
+                request = await _read(reader)
+                await self._answer(request, writer)
                 await writer.drain()
         except asyncio.CancelledError:
             pass  # the sweep is over
@@ -110,13 +111,13 @@ class Wire:
             writer.close()
 
 
-async def _read(reader: asyncio.StreamReader) -> Asked:
+async def _read(reader: asyncio.StreamReader) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     method, path, _ = head.split(" ", 2)
     fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
     if fields.get("transfer-encoding") == "chunked":
-        return Asked(method, path, await _chunks(reader))
-    return Asked(method, path, await reader.readexactly(int(fields.get("content-length", "0"))))
+        return Request(method, path, await _chunks(reader))
+    return Request(method, path, await reader.readexactly(int(fields.get("content-length", "0"))))
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:

@@ -1,11 +1,11 @@
-"""An MCP server that breaks its protocol as it is told to, over standard streams or HTTP, without the SDK.
+"""An MCP server that violates its protocol as its script says, over standard streams or HTTP, without the SDK.
 
     python odd_mcp.py stdio SCRIPT          a JSON file: what to answer, by the name of the tool
     python odd_mcp.py http SCRIPT           the same, at a free port of 127.0.0.1, which is printed first
 
-A tool's entry is the raw text of its answer, in which ID is the id of the call; or an object, for HTTP: `status`,
-`headers`, `body`, and `sse`, for a body that is sent as an event. `times` of such an object says how often it is given
-before `then` is. Every POST of a method is counted; the tool `counts` tells them.
+A tool's entry is the raw text of its answer, in which ID stands for the call's id. For HTTP it may be an object:
+`status`, `headers`, `body`, and `sse` for a body that is sent as an event. `times` says how often such an object is
+used before `then` is. Every POST of a method is counted; the tool `counts` returns the counts.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def answer(request: dict[str, Any]) -> Any:
 
 
 def grown(text: str, request: dict[str, Any]) -> str:
-    """MANY(x,n) in a script stands for n times x: scripts stay short."""
+    """Expand MANY(x,n) in a script into n times x, which keeps scripts short."""
     text = text.replace('"ID"', json.dumps(request.get("id")))
     while "MANY(" in text:
         before, _, rest = text.partition("MANY(")

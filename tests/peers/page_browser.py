@@ -1,7 +1,7 @@
 """The page in a real Chromium, with a recording as the microphone and a tap on what it plays.
 
-All times that the probe notes are seconds of the page's own AudioContext clock, sample positions included, so that a
-moment in a message handler and a sample that sounded can be compared.
+All times of the probe are seconds of the page's AudioContext clock, sample positions included, so that a moment in a
+message handler can be compared with a sample that was played.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ TAKE_TAPPED = """
 
 FLAGS = (
     "--no-sandbox",
-    # A document that went through our hands (`_let_probe_in`) counts as one from the internet.
+    # A document that passed through `_let_probe_in` counts as one from the internet.
     "--disable-features=LocalNetworkAccessChecks",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
@@ -133,7 +133,7 @@ class Tapped:
         return levels >= AUDIBLE
 
     def last_audible_s(self, after_s: float, quiet_s: float) -> float:
-        """Where the first silence of `quiet_s` after a moment begins."""
+        """The beginning of the first silence of `quiet_s` after a moment."""
         need = round(quiet_s / WINDOW_S)
         loud = self.loud()
         first = max(0, int((after_s - self.begin_s) / WINDOW_S))
@@ -153,7 +153,7 @@ class Tapped:
 
 @dataclass
 class Tab:
-    """The page, and all that it did which the tests look at."""
+    """The page, with everything about it that the tests check."""
 
     page: Page
     console: list[str] = field(default_factory=list)
@@ -162,7 +162,7 @@ class Tab:
     received: list[dict[str, Any]] = field(default_factory=list)
 
     def wait(self, text: str, selector: str = "#transcript") -> None:
-        """Until a place of the page shows a text."""
+        """Wait until a part of the page shows a text."""
         self.page.wait_for_function(
             "([where, text]) => document.querySelector(where)?.innerText.includes(text)",
             arg=[selector, text],
@@ -170,11 +170,11 @@ class Tab:
         )
 
     def until(self, true: str) -> None:
-        """Until an expression holds. A function, since the page's policy forbids to evaluate texts."""
+        """Wait until an expression is true. It is a function because the page's policy forbids evaluating text."""
         self.page.wait_for_function(f"() => {true}", timeout=WAIT_MS)
 
     def wait_state(self, *states: str) -> None:
-        """Until the call is in one of these states."""
+        """Wait until the call is in one of these states."""
         self.page.wait_for_function(
             "(states) => states.includes(document.getElementById('stage').dataset.state)",
             arg=list(states),
@@ -182,7 +182,7 @@ class Tab:
         )
 
     def call(self, agent: str, *, microphone: bool = True) -> None:
-        """Pick an agent, and call."""
+        """Choose an agent, and call."""
         self.page.locator(f"#agent-list input[value={agent}]").check(force=True)
         self.page.locator("#microphone").set_checked(microphone)
         self.page.click("#call")
@@ -194,13 +194,13 @@ class Tab:
         self.page.press("#typed", "Enter")
 
     def tapped(self) -> Tapped:
-        """What was played until now."""
+        """What has been played so far."""
         taken = self.page.evaluate(TAKE_TAPPED)
         rate = taken["rate"] or RATE_HZ
         return Tapped(rate, taken["begin"] / rate, np.frombuffer(base64.b64decode(taken["sound"]), "<f4"))
 
     def happened(self, kind: str) -> list[float]:
-        """When the page learned of events of one type, or of clicks."""
+        """When the page received events of one type, or clicks."""
         of_type = "(type) => probe.events.filter((one) => one.type === type).map((one) => one.at)"
         found: list[float] = self.page.evaluate(of_type, kind)
         return found
@@ -220,7 +220,7 @@ class Tab:
         return from_pcm16(b"".join(map(base64.b64decode, frames)))
 
     def check_clean(self, allowed: Sequence[str] = ()) -> None:
-        """No error on the console but those allowed, nothing against the policy, nothing asked of other hosts."""
+        """Check for no console error except those allowed, no policy violation, and no request to another host."""
         left = [line for line in self.console if not any(part in line for part in allowed)]
         assert left == []
         assert self.page.evaluate("probe.violations") == []
@@ -235,7 +235,7 @@ def from_pcm16(sound: bytes) -> NDArray[np.float32]:
 
 
 def chromium_missing() -> str | None:
-    """Why there is no browser to test in; None where there is one."""
+    """Why there is no browser for the tests, or None."""
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
@@ -268,7 +268,7 @@ def say(folder: Path, *parts: float | str) -> Path:
 
 @contextmanager
 def chromium(playwright: Playwright, recording: Path, *, allow: bool = True) -> Iterator[Browser]:
-    """A Chromium whose microphone is a recording; without `allow` it is denied."""
+    """A Chromium whose microphone is a recording; without `allow`, access to it is denied."""
     flags = [*FLAGS, f"--use-file-for-fake-audio-capture={recording}%noloop"]
     if allow:
         flags.append("--use-fake-ui-for-media-stream")
@@ -287,7 +287,7 @@ def open_tab(
     own_rate: int | None = None,
     **context: Any,
 ) -> Tab:
-    """The page with its probe. `own_rate`: as in Firefox, microphones go into contexts of this default rate only."""
+    """The page with its probe. `own_rate`: as in Firefox, a microphone needs a context with the default rate."""
     page = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **context}).new_page()
     tab = Tab(page)
     page.add_init_script(PROBE.replace("OWN_RATE", json.dumps(own_rate)).replace("TAP_SOURCE", json.dumps(TAP)))
@@ -305,7 +305,7 @@ def open_tab(
 
 
 def _let_probe_in(route: Route) -> None:
-    """The page's own policy, but for the one module that the probe makes: worklets cannot be put in its place."""
+    """The page's own policy, extended by the probe's one module: a worklet cannot be loaded otherwise."""
     answer = route.fetch()
     policy = answer.headers["content-security-policy"]
     headers = {**answer.headers, "content-security-policy": f"{policy}; script-src 'self' blob:"}

@@ -1,4 +1,4 @@
-"""Realtime clients for real servers: one that behaves, over the `websockets` package; and one of bare bytes."""
+"""Realtime clients for real servers: one over the `websockets` package, and one that writes raw bytes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from peers.server_house import Server
+from peers.server_process import Server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 WAIT_S = 10.0
-FRAME = bytes(960)  # 20 ms of silence, PCM16 24 kHz
+FRAME = bytes(960)  # 20 ms of silence, PCM16, 24 kHz
 T = TypeVar("T")
 
 
 class Caller:
-    """One call. `events` is all that came; `until` waits for the next event of a type."""
+    """One call. `events` holds all received events; `until` waits for the next event of a type."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -32,26 +32,26 @@ class Caller:
         await self.socket.send(json.dumps({"type": kind, **fields}))
 
     async def next(self) -> dict[str, Any]:
-        """The next event that comes. Raises ConnectionClosed."""
+        """The next event. Raises ConnectionClosed."""
         async with asyncio.timeout(WAIT_S):
             event: dict[str, Any] = json.loads(await self.socket.recv())
         self.events.append(event)
         return event
 
     async def until(self, kind: str) -> dict[str, Any]:
-        """The next event of this type; what comes before it is only kept."""
+        """The next event of this type. Earlier ones are kept in `events`."""
         while (event := await self.next())["type"] != kind:
             pass
         return event
 
     async def say(self, text: str) -> None:
-        """Type a message and ask for an answer."""
+        """Type a message and request an answer."""
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
         await self.send("conversation.item.create", item=item)
         await self.send("response.create")
 
     async def turn(self, text: str) -> dict[str, Any]:
-        """Type a message and wait until it is answered; the response's end."""
+        """Type a message and wait for its answer. Returns the response's end."""
         await self.say(text)
         return await self.until("response.done")
 
@@ -65,7 +65,7 @@ class Caller:
         return problem
 
     async def close_code(self) -> int:
-        """Read on until the server closes."""
+        """Read until the server closes the connection."""
         try:
             while True:
                 await self.next()
@@ -82,7 +82,7 @@ async def calling(
     name: str = "127.0.0.1",
     **query: str,
 ) -> AsyncIterator[Caller]:
-    """A call, from `session.created` on. `name` is what the client takes the server's to be."""
+    """A call, starting at `session.created`. `name` is the host name that the client expects of the server."""
     async with connect(
         f"ws://{name}:{server.port}/v1/realtime?{urlencode({'model': agent, **query})}",
         host="127.0.0.1",
@@ -100,7 +100,7 @@ async def calling(
 
 
 async def refused(server: Server, agent: str = "desk", **given: Any) -> tuple[int, dict[str, Any]]:
-    """Status and error of a call that is not let in."""
+    """Status and error of a call that is refused."""
     try:
         async with calling(server, agent, **given):
             raise AssertionError("the call was let in")
@@ -110,7 +110,7 @@ async def refused(server: Server, agent: str = "desk", **given: Any) -> tuple[in
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], seconds: float = 30.0) -> T:
-    """Run a test's coroutine, within a time."""
+    """Run a test's coroutine within a time limit."""
 
     async def bounded() -> T:
         async with asyncio.timeout(seconds):
@@ -120,7 +120,7 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], seconds: float = 30.0) -> T:
 
 
 async def soon(true: Callable[[], bool], what: str, seconds: float = 5.0) -> None:
-    """Wait until something holds."""
+    """Wait until something is true."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while not await asyncio.to_thread(true):
@@ -129,7 +129,7 @@ async def soon(true: Callable[[], bool], what: str, seconds: float = 5.0) -> Non
 
 
 async def all_of(*jobs: Awaitable[T]) -> list[T]:
-    """Do these side by side; what each brought."""
+    """Run these concurrently and return their results."""
 
     async def one(job: Awaitable[T]) -> T:
         return await job

@@ -1,10 +1,10 @@
-"""What the servers in these tests serve: agents, scripts, a plugin; and words that must never be logged."""
+"""The files of the servers in these tests (agents, scripts, a plugin), and words that must never be logged."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Said, typed, given to tools and shown as keys in these tests. None of them may ever stand in a log line.
+# Said, typed, passed to tools or shown as keys in these tests. None of them may appear in a log line.
 SECRETS = ("xylophone", "marmalade", "+491701234567", "k-quokka-0001", "zanzibar", "sk-narwhal-0001")
 KEY = "k-quokka-0001"
 
@@ -38,7 +38,7 @@ turns:
 otherwise: {pace: fast, say: "Pardon?"}
 """
 
-# Ten minutes of speech in a second or two: what no client takes that does not read.
+# Ten minutes of speech within one or two seconds, more than any client accepts that does not read.
 FLOOD = """
 model: bulk
 pace: 400
@@ -51,7 +51,7 @@ otherwise: {pace: fast, say: "Pardon?"}
 """
 
 PLUGIN = '''
-from gateway.tools.functions import tool
+from patchbay import tool
 
 
 @tool
@@ -61,8 +61,8 @@ def look_up(phone: str) -> str:
 '''
 
 
-def furnish(folder: Path) -> None:
-    """Write all that one server needs."""
+def write_server_files(folder: Path) -> None:
+    """Write all files that one server needs."""
     (folder / "agents" / "scripts").mkdir(parents=True)
     (folder / "plugins").mkdir()
     for name, text in {"desk": AGENT, "locked": LOCKED, "bulk": BULK}.items():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the clients in tests/peers need, beside the gateway's own .venv. What cannot be had is skipped by the tests.
+# Installs what the clients in tests/peers need, apart from the gateway's own .venv. The tests skip what is missing.
 set -u
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -9,4 +9,5 @@ python=${PYTHON:-python3}
 if command -v npm >/dev/null; then
   npm install --silent --no-audit --no-fund --no-package-lock --prefix tests/peers/node || echo "peers: npm clients could not be installed"
 fi
+bash tests/peers/asterisk/build.sh || echo "peers: Asterisk could not be unpacked"
 exit 0

@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, which a test can fill: a tmpfs, for which the machine must let us mount one."""
+"""A disk of a few megabytes that a test can fill. It is a tmpfs, so the test must have the right to mount one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PIECE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Disk:
-    """The small disk, at `folder`."""
+    """A small disk that is mounted at `folder`."""
 
     folder: Path
 
     def fill(self, *, leave_bytes: int = 0) -> None:
-        """Leave so much room and no more."""
+        """Fill the disk until only `leave_bytes` are free."""
         filler = self.folder / FILLER
         with filler.open("ab", buffering=0) as file:
             try:
@@ -34,12 +34,12 @@ class Disk:
             file.truncate(max(0, file.tell() - leave_bytes))
 
     def free(self) -> None:
-        """Room again."""
+        """Remove what `fill` wrote."""
         (self.folder / FILLER).unlink(missing_ok=True)
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Whatever is opened meanwhile is read-only: EROFS. What is open already is not: the kernel refuses that."""
+        """Files opened in the block are read-only (EROFS). Files that are open already stay writable."""
         place = str(self.folder)
         subprocess.run(["mount", "--bind", place, place], check=True, capture_output=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True, capture_output=True)
@@ -51,7 +51,7 @@ class Disk:
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Disk]:
-    """A disk of this size under `folder`; the test is skipped where none can be mounted."""
+    """Mount a disk of this size under `folder`; the test is skipped if that is not possible."""
     place = folder / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]

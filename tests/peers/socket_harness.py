@@ -1,6 +1,6 @@
-"""A server of ours in this process, and a client without a WebSocket library, for the tests of sockets.
+"""A server in this process, and a client without a WebSocket library, for the socket tests.
 
-Each test of sockets runs on every `Wire`: plain TCP and TLS, each on the server's own loop and on asyncio's.
+Each socket test runs on every `Wire`: plain TCP and TLS, each on the server's own loop and on asyncio's.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import uvloop
 from fastapi import FastAPI, Request
 
 from gateway.auth.requests import Refusal, UpgradeRequest
-from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
-from gateway.sockets import Socket
-from gateway.upgrade import Accepted, MediaRoute
+from gateway.net.media_routes import Accepted, MediaRoute
+from gateway.net.server import Drain, DrainHooks, PatchbayServer, ServerOptions
+from gateway.net.sockets import Socket
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 LOOPS = {"uvloop": aiofastnet.loop_factory(uvloop.new_event_loop), "asyncio": asyncio.new_event_loop}
@@ -34,7 +34,7 @@ LOOPS = {"uvloop": aiofastnet.loop_factory(uvloop.new_event_loop), "asyncio": as
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What a test's sockets run on: the loop on both sides, and whether with TLS."""
+    """The transport of a test's sockets: the loop on both sides, and whether it uses TLS."""
 
     loop: str
     tls: bool
@@ -56,7 +56,7 @@ class Wire:
 
 WIRES = {f"{loop}{'-tls' if tls else ''}": Wire(loop, tls) for loop in LOOPS for tls in (False, True)}
 PLAIN = WIRES["uvloop"]
-_wires = [PLAIN]  # the last is the one that the running test has
+_wires = [PLAIN]  # the last one is that of the running test
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def trusting() -> ssl.SSLContext:
 
 @functools.cache
 def showing() -> ssl.SSLContext:
-    """TLS for servers that show this certificate."""
+    """TLS for servers with this certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(*certificate())
     return made
@@ -98,14 +98,14 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], wire: Wire = PLAIN, *, wi
         _wires.pop()
 
 
-class Ear:
-    """A receiver that keeps what it hears; `echo` sends it back, `fail_on` raises for one text."""
+class CapturingReceiver:
+    """A receiver that keeps what it receives. `echo` sends it back; `fail_on` raises for one text."""
 
     def __init__(self, *, echo: bool = False, fail_on: bytes | None = None) -> None:
         self.echo = echo
         self.fail_on = fail_on
         self.socket: Socket | None = None
-        self.heard: list[tuple[str, bytes]] = []
+        self.received: list[tuple[str, bytes]] = []
         self.ends: list[tuple[int, str]] = []
         self.faults: list[BaseException] = []
         self.changed = asyncio.Event()
@@ -116,7 +116,7 @@ class Ear:
 
     def text(self, message: bytes) -> None:
         assert self.socket is not None
-        self.heard.append(("text", message))
+        self.received.append(("text", message))
         self.changed.set()
         if message == self.fail_on:
             raise RuntimeError("the receiver failed")
@@ -125,7 +125,7 @@ class Ear:
 
     def binary(self, message: bytes) -> None:
         assert self.socket is not None
-        self.heard.append(("binary", message))
+        self.received.append(("binary", message))
         self.changed.set()
         if self.echo:
             self.socket.send_binary(message)
@@ -144,22 +144,22 @@ class Ear:
         return self.ends[0]
 
 
-def route_to(ear: Ear, **extra: Any) -> MediaRoute[str]:
+def route_to(receiver: CapturingReceiver, **extra: Any) -> MediaRoute[str]:
     async def admit(request: UpgradeRequest) -> str | Refusal:
         return "admitted"
 
     given: dict[str, Any] = {
         "path": "/media",
         "admit": admit,
-        "accept": lambda admission, request: Accepted(ear, ear.faults.append),
-        "abandon": lambda admission: None,
+        "accept": lambda admission, request: Accepted(receiver, receiver.faults.append),
+        "release": lambda admission: None,
     }
     return MediaRoute(**{**given, **extra})
 
 
 @asynccontextmanager
 async def serving(
-    routes: Sequence[MediaRoute[Any]], *, calls: LiveCalls | None = None, drain: Drain | None = None, **options: Any
+    routes: Sequence[MediaRoute[Any]], *, calls: DrainHooks | None = None, drain: Drain | None = None, **options: Any
 ) -> AsyncIterator[PatchbayServer]:
     app = FastAPI()
 
@@ -169,7 +169,7 @@ async def serving(
 
     @app.post("/size")
     async def size(request: Request) -> dict[str, int]:
-        await asyncio.sleep(0.02)  # so that its body waits, and is read in pieces
+        await asyncio.sleep(0.02)  # so that the body waits, and is read in pieces
         return {"bytes": len(await request.body())}
 
     wire = _wires[-1]
@@ -223,7 +223,7 @@ def upgrade_head(path: str = "/media", **changed: str | None) -> bytes:
     return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
 
 
-_raws: list[Raw] = []  # to be cut when the server goes, as uvloop insists
+_raws: list[Raw] = []  # closed when the server stops, as uvloop requires
 
 
 class Raw:
@@ -247,7 +247,7 @@ class Raw:
         return raw
 
     async def ask(self, head: bytes) -> tuple[int, str]:
-        """Status and the whole head of the answer."""
+        """The status and the whole head of the answer."""
         self.writer.write(head)
         answer = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         return int(answer.split(" ")[1]), answer
@@ -256,7 +256,7 @@ class Raw:
         self.writer.write(b"".join(frames))
 
     async def next_frame(self) -> tuple[int, bytes]:
-        """Opcode and payload of one unmasked, whole frame."""
+        """Opcode and payload of one unmasked, unfragmented frame."""
         first, second = await self.reader.readexactly(2)
         size = second & 0x7F
         if size == 126:

@@ -1,10 +1,8 @@
-"""`patchbay call` with human recordings, against the embedded and a scripted model: heard, answered, kept, deleted."""
+"""`patchbay call` with human recordings, against the embedded and a scripted model."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import signal
 import socket
 import sqlite3
@@ -18,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers.server_house import ROOT, Server, environment, serving
+from peers.demo_desk import ANSWER, ECHO, call, demo_desk, needs_local
+from peers.server_process import ROOT, Server, environment
 
 from audio.formats import PCM16_24K, AudioFrame
 from audio.levels import FrameTime, LevelTrack
@@ -34,57 +33,13 @@ needs_recordings = pytest.mark.skipif(
 needs_asterisk = pytest.mark.skipif(
     not ASTERISK.is_dir(), reason="install Debian's asterisk-core-sounds-en-wav for human telephone prompts"
 )
-needs_local = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("onnxruntime", "pocketsphinx", "espeakng_loader")),
-    reason="install patchbay[local] and silero-vad for the embedded model",
-)
-ECHO = """
-model: scripted/scripts/echo.yaml
-greeting: Hello there.
-instructions: Listen.
-recording: on
-"""
-SCRIPT = """
-pace: real
-ms_per_word: 150
-voice_gate: 300
-turns: []
-otherwise: {hears: Something was said., say: "ANSWER", after_ms: 100}
-"""
-ANSWER = "I have heard you well and shall go on about it for so long that you may want to interrupt me."
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the demo agent, and one that answers anything."""
-    folder = tmp_path_factory.mktemp("recordings")
-    shutil.copytree(ROOT / "agents", folder / "agents")
-    (folder / "agents" / "scripts").mkdir(exist_ok=True)
-    (folder / "agents" / "echo.yaml").write_text(ECHO)
-    (folder / "agents" / "scripts" / "echo.yaml").write_text(SCRIPT.replace("ANSWER", ANSWER))
-    shutil.copy(ROOT / "mcp.json", folder)
-    with serving(folder) as server:
-        until = time.monotonic() + 20
-        while not all(agent["available"] for agent in server.ask("/api/v1/agents")[1]["agents"]):
-            assert time.monotonic() < until, "the embedded model was not loaded in time"
-            time.sleep(0.1)
+    """A server with the demo agent, and with an agent that answers any sound."""
+    with demo_desk(tmp_path_factory.mktemp("recordings"), echo=f"{ECHO}recording: on\n") as server:
         yield server
-
-
-def call(server: Server, agent: str, *arguments: str, save: Path) -> dict[str, Any]:
-    """Be a caller; the report."""
-    command = [sys.executable, "-m", "gateway.cli", "call", agent, *arguments, "--url", server.url, "--json"]
-    done = subprocess.run(
-        [*command, "--save", str(save)],
-        cwd=server.folder,
-        env=environment(server.folder, {}),
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.stdout, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
 
 
 def audible(pcm: bytes) -> bool:
@@ -100,7 +55,9 @@ def audible(pcm: bytes) -> bool:
 
 
 @needs_recordings
-def test_a_human_recording_is_answered_and_its_record_is_kept_and_deleted(desk: Server, tmp_path: Path) -> None:
+def test_a_human_recording_is_answered_and_the_record_of_the_call_is_kept_and_deleted(
+    desk: Server, tmp_path: Path
+) -> None:
     turns = [str(RECORDINGS / f"room-booking-{name}.wav") for name in ("book_a_room", "today", "230pm")]
     report = call(desk, "echo", *turns, save=tmp_path / "call.wav")
     assert [turn["error"] for turn in report["turns"]] == [None, None, None]
@@ -124,7 +81,7 @@ def test_a_human_recording_is_answered_and_its_record_is_kept_and_deleted(desk: 
 
 
 @needs_recordings
-def test_a_recording_can_barge_in(desk: Server, tmp_path: Path) -> None:
+def test_a_recording_can_cause_a_barge_in(desk: Server, tmp_path: Path) -> None:
     turns = [str(RECORDINGS / f"room-booking-{name}.wav") for name in ("book_a_room", "today")]
     report = call(desk, "echo", *turns, "--barge-in", "2:200", save=tmp_path / "call.wav")
     assert report["turns"][0]["interrupted"] is True
@@ -133,10 +90,10 @@ def test_a_recording_can_barge_in(desk: Server, tmp_path: Path) -> None:
     assert interrupted["interrupted"] is True
     spoken = next(entry for entry in interrupted["entries"] if entry["speaker"] == "agent")
     assert spoken["heard"] == "reported"
-    assert spoken["heard_ms"] < 2500  # of the 3 s that the answer lasts
+    assert spoken["heard_ms"] < 2500  # the answer lasts 3 s
 
 
-def test_an_interrupted_call_is_saved_and_told(desk: Server, tmp_path: Path) -> None:
+def test_an_interrupted_call_is_saved_and_reported(desk: Server, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -161,22 +118,22 @@ def test_an_interrupted_call_is_saved_and_told(desk: Server, tmp_path: Path) -> 
         process.send_signal(signal.SIGINT)
         shown, _ = process.communicate(timeout=20)
     assert process.returncode == 1  # two turns were not said
-    assert "the call was over" in " ".join(shown.split())
+    assert "the call had ended" in " ".join(shown.split())
     assert "ended: interrupted" in shown
     _, tracks = read_wav(tmp_path / "c.wav")
     assert all(audible(track) for track in tracks)
 
 
-def test_a_call_that_is_interrupted_before_it_stands_says_so(tmp_path: Path) -> None:
+def test_a_call_that_is_interrupted_before_it_is_open_says_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, "-m", "gateway.cli", "call", "echo", "--url", url, "--text", "one", "--json"]
         caller = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path, {}), stdout=subprocess.PIPE)
         with caller, silent.accept()[0]:
             caller.send_signal(signal.SIGINT)
-            told, _ = caller.communicate(timeout=20)
+            output, _ = caller.communicate(timeout=20)
     assert caller.returncode == 1
-    assert json.loads(told)["error"]["message"] == "interrupted before there was a call"
+    assert json.loads(output)["error"]["message"] == "interrupted before there was a call"
 
 
 @needs_asterisk
@@ -190,7 +147,7 @@ def test_telephone_prompts_are_answered(desk: Server, tmp_path: Path) -> None:
 
 @needs_recordings
 @needs_local
-def test_what_is_no_booking_is_answered_with_a_question_and_books_nothing(desk: Server, tmp_path: Path) -> None:
+def test_a_question_that_is_no_booking_is_answered_and_books_nothing(desk: Server, tmp_path: Path) -> None:
     report = call(desk, "front-desk", str(RECORDINGS / "weather_question.wav"), save=tmp_path / "call.wav")
     [turn] = report["turns"]
     assert turn["error"] is None
@@ -225,7 +182,7 @@ def test_a_call_that_is_refused_says_why(desk: Server, tmp_path: Path) -> None:
 
 
 def wav_of_silence() -> bytes:
-    """A tenth of a second."""
+    """A WAV file with a tenth of a second of silence."""
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 4836, b"WAVE", b"fmt ", 16, 1, 1, 24000, 48000, 2, 16, b"data", 4800
     )
@@ -233,7 +190,7 @@ def wav_of_silence() -> bytes:
 
 
 def kept(server: Server, session_id: str) -> dict[str, Any]:
-    """The session, once its recording is made."""
+    """The document of the session, once its recording is ready."""
     until = time.monotonic() + 15
     while True:
         session: dict[str, Any] = server.ended(session_id)
@@ -244,7 +201,7 @@ def kept(server: Server, session_id: str) -> dict[str, Any]:
 
 
 def said(turn: Any, speaker: str) -> str:
-    """The words of one side in a turn."""
+    """The text of one side in a turn."""
     return " ".join(
         entry["text"] for entry in turn["entries"] if entry["kind"] == "said" and entry["speaker"] == speaker
     )

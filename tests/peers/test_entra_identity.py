@@ -1,4 +1,4 @@
-"""azure-identity against an identity service of this machine, with a proxy in the environment that would break it."""
+"""azure-identity with an identity service on this machine, and with a proxy in the environment that would break it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from peers.server_house import environment
+from peers.server_process import environment
 
 pytestmark = pytest.mark.sockets
 
 ASK = """
 import asyncio
-from gateway.models.endpoints import EntraTokens
+from gateway.models.realtime.endpoints import EntraTokens
 async def main():
     tokens = EntraTokens("https://ai.azure.com/.default")
     for _ in range(2):
@@ -30,7 +30,7 @@ asyncio.run(main())
 
 
 class Identity(BaseHTTPRequestHandler):
-    """Gives everybody a token."""
+    """Gives a token to every request."""
 
     def do_GET(self) -> None:
         until = int(time.time()) + 3600
@@ -50,7 +50,7 @@ class Identity(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def identity() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("service", ["IDENTITY_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"])
-def test_the_identity_service_of_this_machine_is_asked_without_a_proxy(tmp_path: Path, service: str) -> None:
+def test_an_identity_service_on_this_machine_is_asked_without_a_proxy(tmp_path: Path, service: str) -> None:
     pytest.importorskip("azure.identity", reason="pip install 'patchbay[azure]'")
     pytest.importorskip("aiohttp", reason="pip install 'patchbay[azure]'")
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""The program that makes recordings on a disk that is full: the recording waits, and is whole once there is room."""
+"""The program that makes recordings, on a full disk: the recording waits, and is complete once there is space."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import soundfile
 from peers.small_disk import Disk, small_disk
 
 from audio.formats import PCM16_24K, AudioFrame
-from gateway.recording.blobs import FolderBlobs
+from gateway.blobs.folder import FolderBlobs
 from gateway.recording.finish import run_job
-from gateway.recording.finisher import RETRY_S, Finisher, FinishJob
+from gateway.recording.finisher import Finisher
+from gateway.recording.jobs import RETRY_S, FinishJob
 from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import TracksHeader
 from gateway.recording.writer import SpoolWriter
-from sessions.documents import RecordingInfo, RecordingState
 from sessions.stores.contract import SessionKey
+from sessions.stores.documents import RecordingInfo, RecordingState
 
 SECONDS = 20
 
 
 def spooled(folder: Path) -> None:
-    """A call of noise, which no codec makes smaller."""
+    """Spool a call of noise, which no codec can compress."""
     header = TracksHeader("default", "s1", stereo=True, keep_tracks=False)
     spool = CallSpool(SpoolWriter(inline=True), Sink(folder), header, started_ms=0)
     for number in range(SECONDS * 10):
@@ -34,14 +35,14 @@ def spooled(folder: Path) -> None:
     spool.close(SECONDS * 1000)
 
 
-@pytest.mark.parametrize("room_bytes", [0, 64 * 1024, 600 * 1024])
-def test_a_recording_waits_for_room_and_is_whole_then(tmp_path: Path, room_bytes: int) -> None:
+@pytest.mark.parametrize("free_bytes", [0, 64 * 1024, 600 * 1024])
+def test_a_recording_waits_for_space_and_is_complete_then(tmp_path: Path, free_bytes: int) -> None:
     made: list[RecordingInfo] = []
 
     async def main(disk: Disk) -> None:
         finisher = Finisher(FolderBlobs(disk.folder / "blobs"))
         spooled(disk.folder / "s1")
-        disk.fill(leave_bytes=room_bytes)
+        disk.fill(leave_bytes=free_bytes)
         key = SessionKey("default", "s1")
         finisher.submit(FinishJob(key, disk.folder / "s1", True, False, True, (), made.append))
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
@@ -60,14 +61,14 @@ def test_a_recording_waits_for_room_and_is_whole_then(tmp_path: Path, room_bytes
         asyncio.run(main(disk))
 
 
-@pytest.mark.parametrize("room_bytes", [8 * 1024, 600 * 1024])
-def test_half_a_recording_leaves_its_room(tmp_path: Path, room_bytes: int) -> None:
+@pytest.mark.parametrize("free_bytes", [8 * 1024, 600 * 1024])
+def test_half_a_recording_is_removed_from_the_disk(tmp_path: Path, free_bytes: int) -> None:
     with small_disk(tmp_path, "4m") as disk:
         folder = disk.folder / "s1"
         spooled(folder)
         job = {"folder": str(folder), "out": str(folder / "out.flac"), "format": "flac", "played": []}
         (folder / "job.json").write_bytes(orjson.dumps(job))
-        disk.fill(leave_bytes=room_bytes)
+        disk.fill(leave_bytes=free_bytes)
         result = run_job(folder / "job.json")
         assert (result["error"], result["passing"]) == ("OSError: [Errno 28] No space left on device", True)
         assert not (folder / "out.flac").exists()

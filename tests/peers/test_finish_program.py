@@ -1,4 +1,4 @@
-"""Recordings made by the real program beside the server: several at once, one that fails, one that is cut off."""
+"""Recordings made by the real program: several at once, one that fails, and one that is cancelled."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pytest
 import soundfile
 
 from audio.formats import PCMU_8K, AudioFrame
-from gateway.recording.blobs import FolderBlobs
-from gateway.recording.finisher import Finisher, FinishJob
+from gateway.blobs.folder import FolderBlobs, session_folder
+from gateway.recording.finisher import Finisher
+from gateway.recording.jobs import FinishJob
 from gateway.recording.sink import Sink
 from gateway.recording.spool import CallSpool
 from gateway.recording.tracks import TracksHeader
 from gateway.recording.writer import SpoolWriter
-from sessions.documents import RecordingInfo, RecordingState
 from sessions.stores.contract import SessionKey
+from sessions.stores.documents import RecordingInfo, RecordingState
 
 
 def spooled(folder: Path, session_id: str) -> None:
@@ -41,7 +42,7 @@ def job(folder: Path, session_id: str, made: dict[str, RecordingInfo]) -> Finish
     )
 
 
-def test_calls_are_made_into_files_by_one_program_and_a_broken_one_harms_no_other(tmp_path: Path) -> None:
+def test_one_program_makes_several_recordings_and_a_broken_one_affects_no_other(tmp_path: Path) -> None:
     async def main() -> None:
         blobs = FolderBlobs(tmp_path / "blobs")
         finisher = Finisher(blobs)
@@ -55,23 +56,22 @@ def test_calls_are_made_into_files_by_one_program_and_a_broken_one_harms_no_othe
             finisher.submit(job(tmp_path, f"s{number}", made))
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             tasks.create_task(finisher.run())
-            await finisher.work_off()
-            while len(made) < 5:
+            await finisher.run_waiting()
+            while finisher.waiting:
                 await asyncio.sleep(0.01)
             finisher.close()
         assert made.pop("s2").state is RecordingState.FAILED
         assert (tmp_path / "s2").is_dir()
         for session_id, info in made.items():
             assert (info.state, info.duration_ms, info.complete) == (RecordingState.READY, 2000, True)
-            path = blobs.local_path("default", session_id, info.stereo or "")
-            assert path is not None
+            path = session_folder(tmp_path / "blobs", "default", session_id) / (info.stereo or "")
             assert soundfile.info(path).frames == 16_000
             assert not (tmp_path / session_id).exists()
 
     asyncio.run(main())
 
 
-def test_a_finisher_that_is_cut_off_leaves_the_spool_for_the_next(tmp_path: Path) -> None:
+def test_a_finisher_that_is_cancelled_leaves_the_spool_for_the_next_one(tmp_path: Path) -> None:
     async def main() -> None:
         made: dict[str, RecordingInfo] = {}
         spooled(tmp_path / "s1", "s1")
@@ -86,13 +86,13 @@ def test_a_finisher_that_is_cut_off_leaves_the_spool_for_the_next(tmp_path: Path
         again = Finisher(FolderBlobs(tmp_path / "blobs"))
         again.submit(job(tmp_path, "s1", made))
         async with asyncio.timeout(60):
-            await again.work_off()
+            await again.run_waiting()
         assert made["s1"].state is RecordingState.READY
 
     asyncio.run(main())
 
 
-def test_a_program_that_is_killed_costs_no_recording(tmp_path: Path) -> None:
+def test_all_recordings_are_made_though_the_program_is_killed(tmp_path: Path) -> None:
     def programs() -> list[int]:
         found = [pid for thread in Path("/proc/self/task").iterdir() for pid in children_of(thread)]
         return [pid for pid in found if b"gateway.recording.finish" in command_of(pid)]
@@ -114,12 +114,12 @@ def test_a_program_that_is_killed_costs_no_recording(tmp_path: Path) -> None:
         assert [info.state for info in made.values()] == [RecordingState.READY] * 4
 
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        pytest.skip("this system does not tell of a process's children")
+        pytest.skip("this system does not list the children of a process")
     asyncio.run(main())
 
 
 def children_of(thread: Path) -> list[int]:
-    """Programs belong to the thread that has started them."""
+    """The processes that a thread has started; the kernel lists them by thread."""
     try:
         return [int(pid) for pid in (thread / "children").read_text().split()]
     except OSError:

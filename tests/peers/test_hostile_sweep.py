@@ -1,12 +1,12 @@
-"""Every outside part of the gateway breaks in all the ways of one table, beside a call that hears nothing of it.
+"""Every outside part of the gateway fails in all the ways listed in one table, beside a call that must not be affected.
 
-The healthy call (hostile_healthy.py) is a program of its own: it listens to an agent that speaks without a pause, and
-writes down each gap. A gap counts as far as neither that program, nor an echo beside it, nor a server that was ready
-and got no processor explains it; no gap may count for more than 100 ms. Other ordinary calls come and go meanwhile,
-and each must be answered. Of each hostile call the record says what became of it.
+The healthy call (hostile_healthy.py) is a program of its own. It listens to an agent that speaks without a pause, and
+records each gap. A gap counts as far as neither that program, nor an echo beside it, nor a server that was ready but
+got no processor explains it; no gap may count for more than 100 ms. Other ordinary calls run meanwhile, and each must
+be answered. The record says how each hostile call ended.
 
-`PATCHBAY_SWEEP=PATTERN,PATTERN` works off only the cases whose part/kind fits one, and `!PATTERN` leaves out.
-`PATCHBAY_SWEEP_AT_ONCE` says how many of them go on at the same time.
+`TEST_SWEEP=PATTERN,PATTERN` runs only the cases whose part/kind matches one, and `!PATTERN` leaves cases out.
+`TEST_SWEEP_AT_ONCE` sets how many of them run at the same time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_world import parts_or_skip
 from peers import (
     hostile_clients,
     hostile_endpoints,
@@ -34,17 +33,18 @@ from peers import (
     hostile_store,
 )
 from peers.hostile_calls import talk
-from peers.hostile_house import Healthy, hostile_world
+from peers.hostile_gateway import Healthy, hostile_world
 from peers.hostile_table import Case, Says, World, judge
+from support.local.local_world import parts_or_skip
 
 pytest.importorskip("openai", reason="needs openai: pip install 'patchbay[openai]'")
 pytestmark = [pytest.mark.openai_sdk, pytest.mark.sockets, pytest.mark.timed]
 
-AT_ONCE = int(os.environ.get("PATCHBAY_SWEEP_AT_ONCE", "10"))  # hostile calls
+AT_ONCE = int(os.environ.get("TEST_SWEEP_AT_ONCE", "10"))  # the number of hostile calls at the same time
 LONGEST_GAP_MS = 100
 GAPS_TOLD = 12
 SLOWEST_TOLD = 10
-LIMIT_S = 400.0  # some two minutes, where nobody else uses the machine
+LIMIT_S = 400.0  # about two minutes on an otherwise idle machine
 TABLE: list[Case] = [
     *hostile_functions.CASES,
     *hostile_mcp.CASES,
@@ -54,7 +54,7 @@ TABLE: list[Case] = [
     *hostile_clients.CASES,
     *hostile_store.CASES,
 ]
-# Ordinary calls to the same agents, each of which must go as it always does.
+# Ordinary calls to the same agents, which must all go as usual.
 ORDINARY = [
     Case("ordinary call", "plain", talk("plain", "ping"), Says(said="Pong.")),
     Case("ordinary call", "function", talk("functions", "do good;"), Says(said="Told.", tool=(None,))),
@@ -64,23 +64,23 @@ ORDINARY = [
 
 @dataclass
 class Report:
-    """What came of it."""
+    """The result of the sweep."""
 
     cases: int = 0
     ordinary: int = 0
-    wrong: dict[str, list[str]] = field(default_factory=dict)  # by the case
-    harmed: list[str] = field(default_factory=list)  # ordinary calls
+    wrong: dict[str, list[str]] = field(default_factory=dict)  # by case
+    harmed: list[str] = field(default_factory=list)  # the ordinary calls that were affected
     took_s: float = 0.0
     healthy: dict[str, Any] = field(default_factory=dict)
-    ran: list[tuple[float, float, str]] = field(default_factory=list)  # from, to, case; in Unix seconds
+    ran: list[tuple[float, float, str]] = field(default_factory=list)  # begin, end and case; in Unix seconds
 
     def during(self, gap: dict[str, float]) -> list[str]:
-        """The cases that ran in a gap."""
+        """The cases that ran during a gap."""
         begin = gap["at"] - gap["gap_ms"] / 1000
         return [name for since, until, name in self.ran if since < gap["at"] and until > begin]
 
     def print(self, table: list[Case]) -> None:
-        """The summary."""
+        """Print a summary."""
         print()
         for part, kinds in Counter(case.part for case in table).items():
             failed = sum(name.startswith(f"{part}/") for name in self.wrong)
@@ -105,7 +105,7 @@ class Report:
 
 
 def _chosen() -> list[Case]:
-    patterns = [pattern for pattern in os.environ.get("PATCHBAY_SWEEP", "").split(",") if pattern]
+    patterns = [pattern for pattern in os.environ.get("TEST_SWEEP", "").split(",") if pattern]
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
     unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     found = [
@@ -114,26 +114,26 @@ def _chosen() -> list[Case]:
         if any(fnmatch.fnmatchcase(case.name, pattern) for pattern in wanted)
         and not any(fnmatch.fnmatchcase(case.name, pattern) for pattern in unwanted)
     ]
-    random.Random(7).shuffle(found)  # the parts mixed, the same each time
+    random.Random(7).shuffle(found)  # mixes the parts, in the same order each time
     return sorted(found, key=lambda case: not case.slow)
 
 
 async def _one(world: World, case: Case) -> list[str]:
-    """Run one case; what is not as it must be."""
+    """Run one case. Returns what is wrong, in words."""
     try:
         async with asyncio.timeout(case.wait_s + 20):
             seen = await case.provoke(world, case)
-    except Exception as error:  # whatever goes wrong with one case, the others are worked off
+    except Exception as error:  # whatever goes wrong in one case, the others still run
         return [f"{type(error).__name__}: {str(error)[:300]}"]
     return judge(seen, case.says) if seen is not None else []
 
 
 async def _sweep(world: World, table: list[Case], report: Report) -> None:
-    """All cases, several at once; and ordinary calls for as long as that takes."""
+    """Run all cases, several at once, with ordinary calls beside them."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def hostile(case: Case) -> None:
-        async with nullcontext() if case.slow else places:  # a slow one waits most of the time
+        async with nullcontext() if case.slow else places:  # a slow case waits most of the time
             begun = time.time()
             wrong = await _one(world, case)
             report.ran.append((begun, time.time(), case.name))
@@ -156,7 +156,7 @@ async def _sweep(world: World, table: list[Case], report: Report) -> None:
             if case not in of_store:
                 tasks.create_task(hostile(case))
     beside.cancel()
-    for case in of_store:  # one at a time, and without the others: all records are in the one store
+    for case in of_store:  # one at a time and after the others, because all records are in the one store
         await hostile(case)
 
 
@@ -177,12 +177,12 @@ async def _main(folder: Path, report: Report) -> World:
         return world
 
 
-def test_nothing_outside_can_harm_more_than_its_own_call(tmp_path: Path) -> None:
+def test_an_outside_fault_affects_only_its_own_call(tmp_path: Path) -> None:
     parts_or_skip()
     report = Report()
     world = asyncio.run(_main(tmp_path, report))
-    told = "\n".join(f"{name}: {'; '.join(wrong)}" for name, wrong in sorted(report.wrong.items()))
-    assert not report.wrong, f"{len(report.wrong)} cases are not as they must be:\n{told}"
+    listed = "\n".join(f"{name}: {'; '.join(wrong)}" for name, wrong in sorted(report.wrong.items()))
+    assert not report.wrong, f"{len(report.wrong)} cases are not as they must be:\n{listed}"
     assert not report.harmed, report.harmed
     assert report.healthy["broke"] == []
     assert report.healthy["longest_ms"] <= LONGEST_GAP_MS

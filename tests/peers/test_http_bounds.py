@@ -1,4 +1,4 @@
-"""HTTP bodies on a real socket: none is taken from strangers, none without an end, and each client hears why."""
+"""HTTP bodies on a real socket: none is read without a key or without a bound, and each client is told why."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 from peers.server_files import KEY
-from peers.server_house import Server, serving
+from peers.server_process import Server, serving
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 PATH = "/v1/realtime/client_secrets"
 PIECE = b"1," * 32_768  # 64 KiB
-MANY = 900  # pieces: some 60 MB
+MANY = 900  # 64-KiB pieces, about 60 MB
 WAIT_S = 20.0
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that asks for a key."""
+    """A server that requires a key."""
     settings = {"PATCHBAY_API_KEYS": KEY, "PATCHBAY_ALLOWED_ORIGINS": "https://shop.example"}
     with serving(tmp_path_factory.mktemp("bounds"), **settings) as server:
         yield server
@@ -38,7 +38,7 @@ def head(*lines: str) -> bytes:
 
 
 def exchange(server: Server, first: bytes, piece: bytes = b"", pieces: int = 0) -> tuple[int, dict[str, str], Any]:
-    """Send, for as long as it is taken; then read until the server closes. Status, headers and error."""
+    """Send as long as the server accepts it, then read until the server closes. Returns status, headers and error."""
     answer = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as line:
         line.sendall(first)
@@ -46,7 +46,7 @@ def exchange(server: Server, first: bytes, piece: bytes = b"", pieces: int = 0) 
             for _ in range(pieces):
                 line.sendall(piece)
         except ConnectionError:
-            pass  # cut off in mid-sending: what was answered before may still be read
+            pass  # The server closed while the client was sending; an earlier answer may still be read.
         while received := line.recv(65536):
             answer += received
     top, _, body = answer.partition(b"\r\n\r\n")
@@ -75,7 +75,7 @@ CHUNK = b"%x\r\n%s\r\n" % (len(PIECE), PIECE)
         ((LENGTH, bearer(KEY), "Origin: https://evil.example"), PIECE, (403, "origin_not_allowed")),
     ],
 )
-def test_a_flood_costs_neither_memory_nor_time(
+def test_a_flood_takes_neither_memory_nor_time(
     keyed: Server, lines: tuple[str, ...], piece: bytes, expected: tuple[int, str]
 ) -> None:
     before_bytes, started_s = keyed.rss_bytes(), time.monotonic()
@@ -87,26 +87,26 @@ def test_a_flood_costs_neither_memory_nor_time(
     assert keyed.ask("/healthz")[0] == 200
 
 
-def test_a_client_that_asks_first_is_not_told_to_go_on(keyed: Server) -> None:
+def test_a_client_that_expects_100_continue_does_not_get_it(keyed: Server) -> None:
     status, _, error = exchange(keyed, head(LENGTH, "Expect: 100-continue"))
     assert (status, error["code"]) == (401, "missing_api_key")
     status, _, error = exchange(keyed, head(LENGTH, "Expect: 100-continue", bearer(KEY)))
     assert (status, error["code"]) == (413, "body_too_large")
 
 
-def test_what_is_no_json_is_not_looked_at_without_a_key(keyed: Server) -> None:
+def test_a_body_that_is_not_json_is_not_read_without_a_key(keyed: Server) -> None:
     assert exchange(keyed, head("Content-Length: 4"), b"{bad", 1)[0] == 401
     bad = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     status, answer = keyed.ask(PATH, method="POST", body="no object", headers=bad)
     assert (status, answer["error"]["code"]) == (400, "invalid_event")
 
 
-def test_a_body_that_never_comes_is_given_up(keyed: Server) -> None:
+def test_a_body_that_never_arrives_is_given_up(keyed: Server) -> None:
     status, headers, error = exchange(keyed, head("Content-Length: 10", bearer(KEY)))
     assert (status, headers["connection"], error["code"]) == (408, "close", "body_timeout")
 
 
-def test_a_body_that_trickles_in_is_given_up_as_soon_as_one_that_never_comes(keyed: Server) -> None:
+def test_a_body_that_trickles_in_is_given_up_as_soon_as_one_that_never_arrives(keyed: Server) -> None:
     started_s = time.monotonic()
     answer = b""
     with socket.create_connection(("127.0.0.1", keyed.port), timeout=0.2) as line:
@@ -132,7 +132,7 @@ def test_requests_on_one_kept_connection_do_not_wait_for_acknowledgements(keyed:
     assert statistics.median(took_s) < 0.03
 
 
-def test_an_allowed_page_mints_a_secret_by_fetch(keyed: Server) -> None:
+def test_an_allowed_page_creates_a_secret_with_fetch(keyed: Server) -> None:
     page = {"Origin": "https://shop.example"}
     wish = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     assert keyed.ask(PATH, method="OPTIONS", headers={**page, **wish})[0] == 200

@@ -1,4 +1,4 @@
-"""The embedded model against a small OpenAI-compatible server on loopback, asked through the real SDK"""
+"""The embedded model with a small OpenAI-compatible server on loopback, through the real SDK"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from local_world import LocalCall, front_desk_brains, spoken
+from support.local.local_world import LocalCall, front_desk_brains, spoken
 
 from audio.formats import PCM16_24K
 from sessions.ports import JsonObject
@@ -46,12 +46,12 @@ FAILED = "local model endpoint failed"
 
 
 def is_own_voice(sound: bytes) -> bool:
-    """Whether the agent's own voice has spoken all of "We are at twelve Quay Street, right by the old harbour." """
+    """Whether espeak-ng has spoken all of "We are at twelve Quay Street, right by the old harbour." """
     return len(sound) > PCM16_24K.bytes_for_ms(2500) and len(set(sound)) > 200
 
 
 def is_tone(sound: bytes) -> bool:
-    """Whether this is a tone of 382 Hz for each of two sentences, and no noise."""
+    """Whether the sound is a tone of 382 Hz for each of two sentences, and not noise."""
     samples = np.frombuffer(sound, dtype="<i2").astype(np.float64)
     spectrum = np.abs(np.fft.rfft(samples)) ** 2
     frequencies = np.fft.rfftfreq(len(samples), 1 / 24_000)
@@ -84,7 +84,7 @@ def test_a_chat_endpoint_answers_sentence_by_sentence_and_calls_tools() -> None:
         assert answer.text == "Found it."
 
     run(fake, CHAT, test)
-    first, second = fake.asked
+    first, second = fake.requests
     assert first["messages"] == [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Look it up"},
@@ -103,7 +103,7 @@ def test_a_chat_endpoint_that_fails_costs_an_apology() -> None:
     run(FakeOpenAI([Body([b"{}"], "application/json", 500)]), CHAT, test)
 
 
-def test_an_interrupted_answer_is_no_longer_read() -> None:
+def test_an_interrupted_answer_is_not_read_further() -> None:
     fake = FakeOpenAI([deltas(*[{"content": "One. Two. Three. "}] * 50)])
 
     async def test(call: LocalCall, until: Until) -> None:
@@ -117,24 +117,24 @@ def test_an_interrupted_answer_is_no_longer_read() -> None:
     run(fake, CHAT, test)
 
 
-def test_a_transcription_endpoint_hears_what_no_grammar_holds() -> None:
+def test_a_transcription_endpoint_transcribes_speech_outside_the_grammar() -> None:
     fake = FakeOpenAI(transcript=Body([b'{"text": " Oh, and where are you exactly? "}'], "application/json"))
 
     async def test(call: LocalCall, until: Until) -> None:
         call.hear(spoken("the quick brown fox jumps over the lazy dog"))
-        await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
-        assert call.ear.said == ["Oh, and where are you exactly?"]
-        assert "Quay Street" in call.ear.responses[0].text
+        await until(lambda: bool(call.turns.said) and call.turns.responses[0].finished)
+        assert call.turns.said == ["Oh, and where are you exactly?"]
+        assert "Quay Street" in call.turns.responses[0].text
 
     run(fake, TRANSCRIPTION, test)
     assert fake.heard_bytes > 40_000
 
 
-def test_a_transcription_endpoint_that_fails_is_not_understood() -> None:
+def test_speech_is_not_understood_where_the_transcription_endpoint_fails() -> None:
     async def test(call: LocalCall, until: Until) -> None:
         call.hear(spoken("hello"))
-        await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
-        assert call.ear.said == [""]
+        await until(lambda: bool(call.turns.said) and call.turns.responses[0].finished)
+        assert call.turns.said == [""]
 
     run(FakeOpenAI(transcript=Body([b"{}"], "application/json", 503)), TRANSCRIPTION, test)
 
@@ -145,13 +145,13 @@ def test_a_speech_endpoint_speaks() -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = call.type("Where are you?")
         await until(lambda: answer.finished)
-        assert len(answer.sound) == 2 * 48_000  # a second for each sentence
+        assert len(answer.sound) == 2 * 48_000  # 1 s for each sentence
 
     run(fake, SPEECH, test)
-    assert fake.asked[0]["input"] == "We are at twelve Quay Street, right by the old harbour."
+    assert fake.requests[0]["input"] == "We are at twelve Quay Street, right by the old harbour."
 
 
-def test_a_speech_endpoint_that_fails_is_stood_in_for() -> None:
+def test_the_fallback_speaks_where_the_speech_endpoint_fails() -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = call.type("Where are you?")
         await until(lambda: answer.finished)
@@ -160,11 +160,11 @@ def test_a_speech_endpoint_that_fails_is_stood_in_for() -> None:
     run(FakeOpenAI(speech=Body([b"{}"], "application/json", 500)), SPEECH, test)
 
 
-# ---- what services send instead
+# ---- deviations of compatible services
 
 
 async def said(call: LocalCall, until: Until) -> Any:
-    """The answer to a question that is typed."""
+    """The answer to a typed question."""
     call.brain.configured({"instructions": "Be kind.", "tools": [LOOKUP]})
     answer = call.type("Where are you?")
     await until(lambda: answer.finished)
@@ -197,7 +197,7 @@ TWO = ['{"a": 1}', '{"a": 2}']
         (deltas({"tool_calls": [part(TWO[0]), part(TWO[1], index=None)]}), "", TWO),
     ],
 )
-def test_what_compatible_services_send_is_read(body: Body, text: str, calls: list[str]) -> None:
+def test_deviations_of_compatible_services_are_read(body: Body, text: str, calls: list[str]) -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = await said(call, until)
         assert (answer.text, [arguments for _, _, arguments in answer.calls]) == (text, calls)
@@ -226,18 +226,18 @@ ODD = [
 
 
 @pytest.mark.parametrize("body", ODD)
-def test_anything_else_costs_the_answer_and_the_apology_is_spoken(body: Body) -> None:
+def test_any_other_answer_becomes_the_apology(body: Body) -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = await said(call, until)
         assert (answer.text, answer.calls) == (APOLOGY, [])
         assert len(answer.sound) > PCM16_24K.bytes_for_ms(2000)
-        again = await said(call, until)  # the call goes on
+        again = await said(call, until)  # the call continues
         assert again.text == APOLOGY
 
     run(FakeOpenAI([body]), CHAT, test)
 
 
-def test_a_stream_that_is_cut_says_so_behind_what_was_said() -> None:
+def test_a_stream_that_breaks_off_is_followed_by_the_apology() -> None:
     delta = {"content": "Let me see. I am", "tool_calls": [part("{}", index=0)]}
 
     async def test(call: LocalCall, until: Until) -> None:
@@ -263,15 +263,15 @@ def test_a_stream_that_is_cut_says_so_behind_what_was_said() -> None:
 def test_any_other_transcript_is_not_understood(body: Body) -> None:
     async def test(call: LocalCall, until: Until) -> None:
         call.hear(spoken("hello"))
-        await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
-        assert call.ear.said == [""]
-        assert call.ear.responses[0].text
+        await until(lambda: bool(call.turns.said) and call.turns.responses[0].finished)
+        assert call.turns.said == [""]
+        assert call.turns.responses[0].text
 
     run(FakeOpenAI(transcript=body), TRANSCRIPTION, test)
 
 
 def wav(rate_hz: int, bits: int, channels: int = 1, tag: int = 1) -> bytes:
-    """A second of a tone of 382 Hz, in a file that does not say how long it is."""
+    """1 s of a tone of 382 Hz, in a file with an unknown length."""
     wave = np.repeat(0.3 * np.sin(np.arange(rate_hz) * 2 * np.pi * 382 / rate_hz), channels)
     samples: Any = {8: (wave * 127 + 128).astype("u1"), 16: (wave * 32767).astype("<i2"), 32: wave.astype("<f4")}[bits]
     frame_bytes = channels * bits // 8
@@ -292,7 +292,7 @@ def wav(rate_hz: int, bits: int, channels: int = 1, tag: int = 1) -> bytes:
         Body([TONE], None),
     ],
 )
-def test_a_speech_endpoint_s_sound_is_played_as_its_header_says(body: Body) -> None:
+def test_a_speech_endpoint_s_sound_is_decoded_as_its_header_says(body: Body) -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = call.type("Where are you?")
         await until(lambda: answer.finished)
@@ -307,21 +307,23 @@ NOISE = np.random.default_rng(3).bytes(4096)
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (Body([b"ID3\x04", NOISE], "audio/mpeg"), "MP3 came"),
-        (Body([NOISE] * 4, "audio/mpeg"), "the content type names another encoding than PCM"),
-        (Body([b"OggS", NOISE], "audio/pcm"), "Ogg came"),
-        (Body([b'{"error": "no key"}'], "application/json"), "text came"),
-        (Body([b"<html>busy</html>"], "text/html"), "text came"),
-        (Body([], "audio/pcm"), "nothing came"),
-        (Body([b"\0"], "audio/pcm"), "bytes came that are no PCM"),
-        (Body([NOISE] * 4, "audio/pcm"), "bytes came that are no PCM"),
-        (Body([bytes(96_000)], "audio/pcm"), "no sound came"),
-        (Body([wav(44_100, 16)[:44]], "audio/wav"), "no sound came"),
-        (Body([wav(100, 16)], "audio/wav"), "a WAV file at 100 Hz came"),
-        (Body([], None, 204), "nothing came"),
+        (Body([b"ID3\x04", NOISE], "audio/mpeg"), "the endpoint sent MP3"),
+        (Body([NOISE] * 4, "audio/mpeg"), "the content type names an encoding other than PCM"),
+        (Body([b"OggS", NOISE], "audio/pcm"), "the endpoint sent Ogg"),
+        (Body([b'{"error": "no key"}'], "application/json"), "the endpoint sent text"),
+        (Body([b"<html>busy</html>"], "text/html"), "the endpoint sent text"),
+        (Body([], "audio/pcm"), "the endpoint sent nothing"),
+        (Body([b"\0"], "audio/pcm"), "the endpoint sent bytes that are not PCM"),
+        (Body([NOISE] * 4, "audio/pcm"), "the endpoint sent bytes that are not PCM"),
+        (Body([bytes(96_000)], "audio/pcm"), "the endpoint sent no sound"),
+        (Body([wav(44_100, 16)[:44]], "audio/wav"), "the endpoint sent no sound"),
+        (Body([wav(100, 16)], "audio/wav"), "the endpoint sent a WAV file at 100 Hz"),
+        (Body([], None, 204), "the endpoint sent nothing"),
     ],
 )
-def test_what_is_no_sound_is_spoken_by_the_own_voice(body: Body, why: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_fallback_speaks_where_the_endpoint_sends_no_sound(
+    body: Body, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test(call: LocalCall, until: Until) -> None:
         answer = call.type("Where are you?")
         await until(lambda: answer.finished)
@@ -334,7 +336,7 @@ def test_what_is_no_sound_is_spoken_by_the_own_voice(body: Body, why: str, caplo
 
 # ---- a proxy
 
-PROXY = "http://127.0.0.1:9"  # nobody listens there
+PROXY = "http://127.0.0.1:9"  # no server listens on this port
 
 
 @pytest.fixture
@@ -348,19 +350,19 @@ def _proxied(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_proxied")
-def test_an_endpoint_on_this_machine_is_not_asked_through_a_proxy() -> None:
+def test_a_request_to_this_machine_uses_no_proxy() -> None:
     async def test(call: LocalCall, until: Until) -> None:
         call.hear(spoken("hello"))
-        await until(lambda: bool(call.ear.said) and call.ear.responses[0].finished)
-        assert call.ear.said == ["where are you"]
-        assert call.ear.responses[0].text == "Here."
-        assert len(call.ear.responses[0].sound) == len(TONE)
+        await until(lambda: bool(call.turns.said) and call.turns.responses[0].finished)
+        assert call.turns.said == ["where are you"]
+        assert call.turns.responses[0].text == "Here."
+        assert len(call.turns.responses[0].sound) == len(TONE)
 
     run(FakeOpenAI([deltas({"content": "Here."})]), CHAT | SPEECH | TRANSCRIPTION, test)
 
 
 @pytest.mark.usefixtures("_proxied")
-def test_a_proxy_that_stands_in_the_way_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_proxy_of_a_failed_request_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with calling(1, CHAT, base_url="http://192.0.2.7/v1") as call, asyncio.timeout(20):
             answer = call.type("Where are you?")
@@ -373,7 +375,7 @@ def test_a_proxy_that_stands_in_the_way_is_named_in_the_log(caplog: pytest.LogCa
     assert "secret" not in str(line)
 
 
-# ---- another call beside it
+# ---- another call in the same process
 
 HEAVY = {
     "deep": ("chat", Body([b"data: " + b"[" * 100_000 + b"\n\n"], times=100)),
@@ -388,28 +390,28 @@ HEAVY = {
     "a file": ("speech", Body([wav(44_100, 32, 2, tag=3)], "audio/wav", times=100)),
     "a transcript": ("transcription", Body([b'{"text": "' + b"a" * 60_000], "application/json", times=1000)),
 }
-MOST_HELD_MS = 60
+MOST_BLOCKED_MS = 60
 
 
 @pytest.mark.parametrize("name", HEAVY)
 def test_a_call_beside_one_with_a_hostile_endpoint_hears_no_gap(name: str) -> None:
     kind, body = HEAVY[name]
-    held_ms: list[float] = []  # work of this thread between two moments of the call; what others do counts for nothing
+    blocked_ms: list[float] = []  # CPU time of this thread between two steps of the call; other threads do not count
 
     async def beside(calm: LocalCall) -> None:
-        """A call on the rules, in real time."""
+        """A call that is answered by the rules, in real time."""
         answer = calm.type("Where are you?")
-        while not answer.finished or calm.ear.now_ms < 2500:
+        while not answer.finished or calm.turns.now_ms < 2500:
             calm.advance(20)
             began_s = time.thread_time()
             await asyncio.sleep(0.02)
-            held_ms.append((time.thread_time() - began_s) * 1000)
+            blocked_ms.append((time.thread_time() - began_s) * 1000)
         assert is_own_voice(answer.sound)
 
     async def main() -> None:
         with hostile(body) as port:
             async with asyncio.timeout(30), calling(port, frozenset({kind})) as bad:
-                if kind == "transcription":  # which takes its time, of which no endpoint knows
+                if kind == "transcription":  # its speech must be finished before the measurement begins
                     bad.hear(spoken("hello"))
                 calm = LocalCall(front_desk_brains())
                 running = asyncio.create_task(beside(calm))
@@ -423,4 +425,4 @@ def test_a_call_beside_one_with_a_hostile_endpoint_hears_no_gap(name: str) -> No
                 calm.brain.close()
 
     asyncio.run(main())
-    assert max(held_ms) < MOST_HELD_MS
+    assert max(blocked_ms) < MOST_BLOCKED_MS

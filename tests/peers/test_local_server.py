@@ -1,4 +1,4 @@
-"""A whole server whose local model asks hostile endpoints: every call on it, and the process, lives on"""
+"""A whole server whose local model uses hostile endpoints: its calls and the process survive"""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from local_world import parts_or_skip
 from peers.server_callers import calling, run
-from peers.server_files import furnish
-from peers.server_house import serving
+from peers.server_files import write_server_files
+from peers.server_process import serving
+from support.local.local_world import parts_or_skip
 
 pytest.importorskip("openai", reason="needs openai: pip install 'patchbay[openai]'")
 pytest.importorskip("uvicorn")
@@ -38,9 +38,9 @@ offline:
         Body([b"[" * 200_000], "application/json"),
     ],
 )
-def test_a_hostile_endpoint_costs_its_answers_and_nothing_else(body: Body, tmp_path: Path) -> None:
+def test_a_hostile_endpoint_costs_only_its_answers(body: Body, tmp_path: Path) -> None:
     parts_or_skip()
-    furnish(tmp_path)
+    write_server_files(tmp_path)
     (tmp_path / "agents" / "near.yaml").write_text(AGENT)
 
     async def main() -> None:

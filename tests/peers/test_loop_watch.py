@@ -1,4 +1,4 @@
-"""A loop that is held is noticed, with the line that held it."""
+"""A held loop is noticed, and the line that held it is logged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway import loop_watch
-from gateway.loop_watch import LoopWatch
+from gateway.runtime import loop_watch
+from gateway.runtime.loop_watch import LoopWatch
 
 pytestmark = pytest.mark.timed
 
@@ -40,10 +40,11 @@ def watched(step: Callable[[], None]) -> LoopWatch:
     return watch
 
 
-def test_what_holds_the_loop_is_logged_by_its_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_step_that_holds_the_loop_is_logged_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, loop_watch.__name__):
         watch = watched(block)
-    (line,) = [one for one in caplog.records if " block" in one.__dict__["by"]]  # a busy machine holds it too
+    # A busy machine may hold the loop, too.
+    (line,) = [one for one in caplog.records if " block" in one.__dict__["by"]]
     assert "test_loop_watch.py:" in line.__dict__["by"]
     assert line.__dict__["held_ms"] >= 300
     assert line.__dict__["cpu_ms"] < 200
@@ -51,14 +52,14 @@ def test_what_holds_the_loop_is_logged_by_its_line(caplog: pytest.LogCaptureFixt
     assert watch.longest_ms >= line.__dict__["held_ms"]
 
 
-def test_a_computation_is_told_from_a_block_by_its_cpu_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_computation_differs_from_a_block_by_its_cpu_time(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, loop_watch.__name__):
         watched(compute)
     (line,) = [one for one in caplog.records if " compute" in one.__dict__["by"]]
     assert line.__dict__["cpu_ms"] > 250
 
 
-def test_a_loop_that_goes_on_is_not_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_that_runs_freely_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     watch = LoopWatch(held_ms=2_000)
 
     async def main() -> None:

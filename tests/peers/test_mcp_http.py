@@ -1,4 +1,4 @@
-"""The pool against real MCP servers over streamable HTTP: killed, restarted, frozen, locked, or not MCP at all."""
+"""The pool with real MCP servers over streamable HTTP: killed, restarted, frozen, with a key, or not MCP at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pytest
 from gateway.tools.config import HttpServer
 from gateway.tools.link import LinkTimes
 from gateway.tools.mcp_http import McpHttp, tls_for
-from gateway.tools.messages import Mailbox
+from gateway.tools.messages import MessageReader
 from gateway.tools.pool import McpPool
 from sessions.errors import ToolFailed
 from sessions.ports import JsonObject
@@ -46,7 +46,7 @@ server.run("streamable-http", port=int(sys.argv[1]))
 
 
 class Process:
-    """A server process on a port of its own, started again on the same one."""
+    """A server process on a port of its own, which can be started again on the same port."""
 
     def __init__(self, *command: str) -> None:
         with socket.socket() as probe:
@@ -142,12 +142,12 @@ def test_many_calls_share_one_connection(bookings: Process) -> None:
     with_pool(to(bookings), body)
 
 
-def test_a_restarted_server_is_found_again(bookings: Process) -> None:
+def test_a_restarted_server_is_connected_again(bookings: Process) -> None:
     async def body(pool: McpPool) -> None:
         await connected(pool)
         bookings.kill()
         bookings.start()
-        # Read only, so the pool may ask again once the new process answers.
+        # The tool is read-only, so the pool may call it again once the new process answers.
         found = await pool.call("http", "find_tables", EVENING, 10_000)
         assert json.loads(found.text)["free"] is True
         bookings.kill()
@@ -162,7 +162,7 @@ def test_a_restarted_server_is_found_again(bookings: Process) -> None:
     with_pool(to(bookings), body)
 
 
-def test_a_server_killed_in_mid_call_fails_that_call_at_once(tmp_path: Path) -> None:
+def test_a_server_killed_during_a_call_fails_that_call_at_once(tmp_path: Path) -> None:
     script, called = tmp_path / "slow.py", tmp_path / "called"
     script.write_text(SLOW)
     slow = Process(sys.executable, str(script), "PORT", str(called))
@@ -199,7 +199,7 @@ def test_a_frozen_server_costs_each_call_its_deadline(bookings: Process) -> None
     with_pool(to(bookings), body)
 
 
-def test_a_dead_address_fails_soon() -> None:
+def test_a_dead_address_fails_quickly() -> None:
     nobody = Process("unused")
 
     async def body(pool: McpPool) -> None:
@@ -208,7 +208,7 @@ def test_a_dead_address_fails_soon() -> None:
         await asyncio.sleep(1)  # several attempts
         kind, took_s = await failure(pool, "find_tables", EVENING, 8000)
         assert kind == "http_error"
-        assert took_s < 5  # of the 8 that it had
+        assert took_s < 5  # of its 8 s
 
     with_pool(to(nobody), body)
 
@@ -233,7 +233,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, he
         ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc": "2.0", "id": 999, "result": {}}', "ValidationError"),
     ],
 )
-def test_an_address_that_does_not_speak_mcp_is_named(head: str, body: bytes, problem: str) -> None:
+def test_an_address_without_mcp_is_named(head: str, body: bytes, problem: str) -> None:
     async def main() -> str:
         server = await asyncio.start_server(lambda r, w: _answer(r, w, head, body), "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
@@ -253,7 +253,7 @@ CODINGS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "gzip": ("gzip", gzip.compress, "Yes"),
     "deflate": ("deflate", zlib.compress, "Yes"),
     "none": ("gzip", bytes, "it cannot be decompressed"),
-    "unknown": ("br", bytes, "it is compressed, though that was not asked for"),
+    "unknown": ("br", bytes, "it is compressed, although that was not requested"),
     "bomb": ("gzip", lambda answer: gzip.compress(b"data: " + b"x" * (64 << 20)), "has more than 1000000 bytes"),
 }
 
@@ -261,7 +261,7 @@ CODINGS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize(("kind", "event"), [("application/json", YES), ("text/event-stream", b"data: %b\n\n" % YES)])
 def test_a_compressed_answer_is_read_within_the_bound(kind: str, event: bytes, coding: str) -> None:
-    encoding, compressed, told = CODINGS[coding]
+    encoding, compressed, expected = CODINGS[coding]
 
     async def main() -> str:
         body = compressed(event)
@@ -269,11 +269,11 @@ def test_a_compressed_answer_is_read_within_the_bound(kind: str, event: bytes, c
         server = await asyncio.start_server(lambda r, w: _answer(r, w, head, body), "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "book"}}
-        client = McpHttp(HttpServer("odd", url, {}), Mailbox("odd", 1000), 1_000_000, await tls_for(url))
+        client = McpHttp(HttpServer("odd", url, {}), MessageReader("odd", 1000), 1_000_000, await tls_for(url))
         async with asyncio.timeout(20), server, client, client.stream("POST", url, json=call) as response:
             return (await response.aread()).decode()
 
-    assert told in asyncio.run(main())
+    assert expected in asyncio.run(main())
 
 
 def test_servers_share_one_tls_context_and_plain_http_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +284,7 @@ def test_servers_share_one_tls_context_and_plain_http_needs_none(monkeypatch: py
         one, *others = await asyncio.gather(*(tls_for(f"https://{number}.example/mcp") for number in range(20)))
         assert all(other is one for other in others)
         assert one.verify_mode is ssl.CERT_REQUIRED
-        assert await tls_for("http://a.example/mcp") is one  # it may send its clients on to https
+        assert await tls_for("http://a.example/mcp") is one  # the server may redirect its clients to https
         bare = await tls_for("http://127.0.0.1:8091/mcp")
         assert (bare.get_ca_certs(), bare.verify_mode) == ([], ssl.CERT_REQUIRED)
         assert await tls_for("http://a.example:8091/mcp") is bare
@@ -294,13 +294,13 @@ def test_servers_share_one_tls_context_and_plain_http_needs_none(monkeypatch: py
     asyncio.run(main())
 
 
-def test_a_hundred_clients_are_made_without_a_pause_that_can_be_heard() -> None:
+def test_a_hundred_clients_are_made_without_an_audible_pause() -> None:
     async def main() -> float:
         await tls_for("https://a.example/mcp")
         begun = time.thread_time()
         for number in range(100):
             server = HttpServer("one", f"https://{number}.example/mcp", {})
-            McpHttp(server, Mailbox("one", 1000), 1_000_000, await tls_for(server.url))
+            McpHttp(server, MessageReader("one", 1000), 1_000_000, await tls_for(server.url))
         return time.thread_time() - begun
 
-    assert asyncio.run(main()) < 0.5  # a context of its own for each takes 2 s
+    assert asyncio.run(main()) < 0.5  # a context for each one would take 2 s

@@ -1,4 +1,4 @@
-"""The pool against servers that break their protocol: what is known goes to the model, and nobody else hears of it."""
+"""The pool with servers that violate their protocol: what is known goes to the model, and nothing else is affected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Body = Callable[[McpPool], Coroutine[Any, Any, Any]]
 
 
 def result(text: str) -> str:
-    """The raw answer to a call: this is its result."""
+    """The raw answer to a call with this text as its result."""
     return '{"jsonrpc":"2.0","id":"ID","result":' + text + "}"
 
 
@@ -57,7 +57,7 @@ async def odd_server(folder: Path, script: dict[str, Any], transport: str) -> As
 
 
 def beside(folder: Path, script: dict[str, Any], transport: str, body: Body, max_answer_bytes: int = 1 << 20) -> Any:
-    """What `body` gives back beside a running pool of the odd server."""
+    """What `body` returns, run beside a running pool of the odd server."""
 
     async def main() -> Any:
         async with asyncio.timeout(60), odd_server(folder, script, transport) as server:
@@ -74,7 +74,7 @@ def beside(folder: Path, script: dict[str, Any], transport: str, body: Body, max
     return asyncio.run(main())
 
 
-async def told(pool: McpPool, tool: str, deadline_ms: int = 10_000) -> str:
+async def read_by_model(pool: McpPool, tool: str, deadline_ms: int = 10_000) -> str:
     """What the model reads, or how the call failed."""
     try:
         return (await pool.call("odd", tool, {}, deadline_ms)).text
@@ -90,7 +90,7 @@ LOST = f"protocol_error: The connection was lost before there was an answer. {UN
 
 
 def text(words: str, more: str = "") -> str:
-    """The raw answer to a call: words, and more fields of its result."""
+    """The raw answer to a call: its text, and more fields of its result."""
     return result('{"content":[{"type":"text","text":"' + words + '"}]' + more + "}")
 
 
@@ -123,12 +123,12 @@ ODD_ANSWERS = {
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_an_odd_answer_is_read_as_far_as_it_can_be_and_at_once(tmp_path: Path, transport: str) -> None:
+def test_an_odd_answer_is_read_as_far_as_possible_and_at_once(tmp_path: Path, transport: str) -> None:
     async def body(pool: McpPool) -> dict[str, str]:
         begin = time.monotonic()
-        found = {name: await told(pool, name) for name in ODD_ANSWERS}
+        found = {name: await read_by_model(pool, name) for name in ODD_ANSWERS}
         assert time.monotonic() - begin < 10  # no call waited for its deadline
-        assert json.loads(await told(pool, "counts"))["initialize"] == 1
+        assert json.loads(await read_by_model(pool, "counts"))["initialize"] == 1
         return found
 
     script = {name: raw for name, (raw, _) in ODD_ANSWERS.items()}
@@ -136,26 +136,26 @@ def test_an_odd_answer_is_read_as_far_as_it_can_be_and_at_once(tmp_path: Path, t
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_facts_against_the_servers_own_schema_are_told_and_logged(
+def test_content_against_the_servers_own_schema_is_passed_on_and_logged(
     tmp_path: Path, transport: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     booked = result('{"content":[{"type":"text","text":"Booked as number 7."}],"structuredContent":{"note":null}}')
     schema = {"outputSchema": {"type": "object", "properties": {"note": {"type": "string"}}, "required": ["note"]}}
 
     async def body(pool: McpPool) -> str:
-        return await told(pool, "book")
+        return await read_by_model(pool, "book")
 
     assert beside(tmp_path, {"book": booked, "/tool": schema}, transport, body) == (
         '{"sentence": "Booked as number 7.", "note": null}'
     )
-    assert "structuredContent.note is null, and its outputSchema says string" in str(
+    assert "structuredContent.note is null, but its outputSchema says string" in str(
         [record.__dict__ for record in caplog.records]
     )
     assert "jsonschema" not in {name.partition(".")[0] for name in _loaded_by_calls()}
 
 
 def _loaded_by_calls() -> set[str]:
-    """What a fresh process has loaded after a call whose tool has an output schema."""
+    """What a fresh process has loaded after a call to a tool with an output schema."""
     program = """
 import asyncio, sys
 from typing import Any
@@ -199,7 +199,7 @@ LARGE = {
 
 @pytest.mark.parametrize("transport", ["stdio", "json", "sse"])
 @pytest.mark.parametrize("large", LARGE)
-def test_what_is_large_or_comes_in_crowds_lets_the_loop_run(tmp_path: Path, transport: str, large: str) -> None:
+def test_large_or_numerous_messages_do_not_hold_the_loop(tmp_path: Path, transport: str, large: str) -> None:
     async def worst_gap_s(pool: McpPool) -> float:
         gaps: list[float] = []
 
@@ -211,40 +211,40 @@ def test_what_is_large_or_comes_in_crowds_lets_the_loop_run(tmp_path: Path, tran
                 last = time.perf_counter()
 
         ticking = asyncio.create_task(tick())
-        await told(pool, "large")
+        await read_by_model(pool, "large")
         ticking.cancel()
         return max(gaps)
 
     async def body(pool: McpPool) -> float:
-        await told(pool, "counts")
-        return min([await worst_gap_s(pool) for _ in range(3)])  # others use this machine, too
+        await read_by_model(pool, "counts")
+        return min([await worst_gap_s(pool) for _ in range(3)])  # other programs use this machine, too
 
     assert beside(tmp_path, {"large": LARGE[large]}, transport, body) < 0.1
 
 
-def test_the_bound_of_an_answer_can_be_set(tmp_path: Path) -> None:
+def test_the_bound_of_an_answer_can_be_configured(tmp_path: Path) -> None:
     script = {"large": result('{"content":[{"type":"text","text":"MANY(x;5000)"}]}')}
 
     async def body(pool: McpPool) -> str:
-        return await told(pool, "large")
+        return await read_by_model(pool, "large")
 
     for transport in TRANSPORTS:
         assert beside(tmp_path, script, transport, body, max_answer_bytes=4000) == UNREADABLE
         assert beside(tmp_path, script, transport, body, max_answer_bytes=6000) == "x" * 5000
 
 
-def test_a_line_without_end_costs_only_its_connection(tmp_path: Path) -> None:
+def test_an_endless_line_ends_only_its_connection(tmp_path: Path) -> None:
     async def body(pool: McpPool) -> None:
         begin = time.monotonic()
-        assert await told(pool, "endless") == (LOST)
+        assert await read_by_model(pool, "endless") == (LOST)
         assert time.monotonic() - begin < 5
-        assert json.loads(await told(pool, "counts"))["initialize"] == 1  # of a new process
+        assert json.loads(await read_by_model(pool, "counts"))["initialize"] == 1  # of a new process
 
     beside(tmp_path, {"endless": "ENDLESS"}, "stdio", body)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_one_odd_tool_in_a_list_costs_no_other(tmp_path: Path, transport: str) -> None:
+def test_one_odd_tool_in_a_list_affects_no_other(tmp_path: Path, transport: str) -> None:
     listed = result(
         '{"tools":[null,{"name":"bad","inputSchema":null},{"name":"good","inputSchema":{"type":"object"}}]}'
     )
@@ -266,17 +266,17 @@ NO_SESSION = {"status": 400, "body": '{"jsonrpc":"2.0","id":null,"error":{"code"
 
 
 @pytest.mark.parametrize("refusal", [FORGOTTEN, NO_SESSION, {"status": 404, "body": "gone"}])
-def test_nobody_hears_of_a_session_that_the_server_forgot(
+def test_a_call_goes_on_when_the_server_forgot_its_session(
     tmp_path: Path, refusal: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(pool: McpPool) -> None:
         begin = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            calls = [tasks.create_task(told(pool, "book")) for _ in range(4)]
+            calls = [tasks.create_task(read_by_model(pool, "book")) for _ in range(4)]
         assert [call.result() for call in calls] == ["Yes"] * 4
         assert time.monotonic() - begin < 3
         assert pool.problem("odd") is None
-        counts = json.loads(await told(pool, "counts"))
+        counts = json.loads(await read_by_model(pool, "counts"))
         assert counts["initialize"] == 2
         assert counts["book"] == 8
 
@@ -286,15 +286,18 @@ def test_nobody_hears_of_a_session_that_the_server_forgot(
 
 def test_a_server_that_never_knows_its_session_is_asked_twice(tmp_path: Path) -> None:
     async def body(pool: McpPool) -> None:
-        assert await told(pool, "book") == "http_error: The service cannot be reached at the moment. It was not done."
-        counts = json.loads(await told(pool, "counts"))
+        assert (
+            await read_by_model(pool, "book")
+            == "http_error: The service cannot be reached at the moment. It was not done."
+        )
+        counts = json.loads(await read_by_model(pool, "counts"))
         assert (counts["book"], counts["initialize"]) == (2, 3)
 
     beside(tmp_path, {"book": FORGOTTEN}, "json", body)
 
 
 @pytest.mark.parametrize(
-    ("given", "told_as"),
+    ("given", "expected"),
     [
         ({"status": 401}, f"http_error: The service turned the request away (HTTP 401). {NOT_DONE}"),
         ({"status": 403}, f"http_error: The service turned the request away (HTTP 403). {NOT_DONE}"),
@@ -329,18 +332,18 @@ def test_a_server_that_never_knows_its_session_is_asked_twice(tmp_path: Path) ->
         ({"headers": {"Content-Encoding": "br"}, "body": "x"}, UNREADABLE),
     ],
 )
-def test_a_status_says_what_is_known_and_costs_no_other_call(
-    tmp_path: Path, given: dict[str, Any], told_as: str
+def test_a_status_says_what_is_known_and_affects_no_other_call(
+    tmp_path: Path, given: dict[str, Any], expected: str
 ) -> None:
     async def body(pool: McpPool) -> None:
-        assert await told(pool, "book") == told_as
-        assert await told(pool, "fine") == "Yes"
+        assert await read_by_model(pool, "book") == expected
+        assert await read_by_model(pool, "fine") == "Yes"
         assert pool.problem("odd") is None
 
     beside(tmp_path, {"book": given, "fine": YES}, "json", body)
 
 
-def test_a_server_that_knows_no_session_from_the_start_is_named_by_its_status(tmp_path: Path) -> None:
+def test_a_server_that_refuses_its_session_from_the_start_is_named_by_its_status(tmp_path: Path) -> None:
     async def main() -> dict[str, str]:
         async with asyncio.timeout(30), odd_server(tmp_path, {"tools/list": FORGOTTEN}, "json") as server:
             pool = McpPool({"odd": server}, times=TIMES)
@@ -354,7 +357,7 @@ def test_a_server_that_knows_no_session_from_the_start_is_named_by_its_status(tm
 
 
 @pytest.mark.parametrize("transport", ["stdio", "json"])
-def test_no_secret_of_a_server_is_logged_at_the_level_debug(
+def test_no_secret_of_a_server_is_logged_at_debug_level(
     tmp_path: Path, transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = logging.getLogger()
@@ -362,9 +365,9 @@ def test_no_secret_of_a_server_is_logged_at_the_level_debug(
 
     async def body(pool: McpPool) -> None:
         for name in ("httpx2", "httpcore", "mcp", "client", "anyio", "asyncio"):
-            logging.getLogger(name).setLevel(logging.DEBUG)  # as a library, or a plugin, may do
-        assert await told(pool, "book") == "Yes"
-        await told(pool, "cut")
+            logging.getLogger(name).setLevel(logging.DEBUG)  # as a library or a plugin may do
+        assert await read_by_model(pool, "book") == "Yes"
+        await read_by_model(pool, "cut")
 
     script = {"book": {**FORGOTTEN, "times": 1, "then": YES} if transport == "json" else YES, "cut": "{marmalade"}
     set_up_logging("debug")

@@ -1,4 +1,4 @@
-"""MCP servers over HTTP where the environment names a proxy: this machine is never asked there, and errors name it."""
+"""MCP servers over HTTP where the environment names a proxy: never used for this machine, and named in errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from peers.test_mcp_odd_answers import YES, odd_server, told
+from peers.test_mcp_odd_answers import YES, odd_server, read_by_model
 
 from gateway.tools.config import HttpServer
 from gateway.tools.link import LinkTimes
@@ -22,7 +22,7 @@ VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 @asynccontextmanager
 async def a_proxy(answer: bytes) -> AsyncIterator[tuple[int, list[str]]]:
-    """A proxy that says the same to all; its port, and the first lines that it was sent."""
+    """A proxy that answers every request alike. Yields its port and the request lines it received."""
     asked: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_server_on_this_machine_is_never_asked_through_a_proxy(
+def test_a_server_on_this_machine_is_never_reached_through_a_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
 ) -> None:
     async def main() -> None:
@@ -57,7 +57,7 @@ def test_a_server_on_this_machine_is_never_asked_through_a_proxy(
                 pool = McpPool({"odd": at_host}, times=TIMES)
                 tasks.create_task(pool.run())
                 assert await pool.settled(10_000) == {}
-                assert await told(pool, "book") == "Yes"
+                assert await read_by_model(pool, "book") == "Yes"
                 pool.close()
             assert asked == []
 
@@ -72,7 +72,7 @@ def test_a_server_on_this_machine_is_never_asked_through_a_proxy(
         ("https", b"", "RemoteProtocolError"),
     ],
 )
-def test_an_error_on_the_way_names_the_proxy_and_not_its_password(
+def test_an_error_through_a_proxy_names_the_proxy_but_not_its_password(
     monkeypatch: pytest.MonkeyPatch, scheme: str, answer: bytes, why: str
 ) -> None:
     async def main() -> str:
@@ -105,7 +105,7 @@ def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(main()).endswith(", through the proxy of HTTP_PROXY (127.0.0.1:1)")
 
 
-def test_the_way_to_an_address_is_told_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_for_an_address_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_of("https://crm.example.com/mcp") is None
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
     assert proxy_of("https://crm.example.com/mcp") == "ALL_PROXY (proxy.example:1080)"
@@ -132,5 +132,5 @@ def test_the_way_to_an_address_is_told_as_the_environment_says(monkeypatch: pyte
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_a_loopback_address_is_known_in_all_its_forms(host: str, own: bool) -> None:
+def test_every_form_of_a_loopback_address_is_recognised(host: str, own: bool) -> None:
     assert is_loopback(host) is own

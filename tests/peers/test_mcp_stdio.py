@@ -1,4 +1,4 @@
-"""The pool against real child processes: killed, frozen, slow to start, talking nonsense."""
+"""The pool with real child processes: killed, frozen, slow to start, writing garbage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 ROOT = Path(__file__).parents[2]
 TIMES = LinkTimes(connect_ms=8000, wait_ms=5000, first_retry_ms=50, settle_ms=20)
 
-# A server with bad manners. Its first argument is a folder in which it notes its process id and its calls.
+# A misbehaving server. Its first argument is the folder where it writes down its process id and its calls.
 RUDE = """
 import asyncio, os, pathlib, sys, time
 folder = pathlib.Path(sys.argv[1])
@@ -81,7 +81,7 @@ server.run("stdio")
 
 
 class Rude:
-    """A rude server and where it keeps its notes."""
+    """A misbehaving server, and the folder with its notes."""
 
     def __init__(self, folder: Path, *manners: str) -> None:
         self._folder = folder
@@ -152,7 +152,7 @@ def test_a_booking_is_made_by_the_demonstration_configuration(tmp_path: Path) ->
     assert (tmp_path / "bookings.db").exists()
 
 
-def test_a_server_killed_in_mid_call_costs_that_call_and_comes_back(tmp_path: Path) -> None:
+def test_a_server_killed_during_a_call_fails_that_call_and_is_started_again(tmp_path: Path) -> None:
     rude = Rude(tmp_path)
 
     async def body(pool: McpPool) -> None:
@@ -184,7 +184,7 @@ def test_a_server_whose_child_keeps_its_pipes_open_ends_with_its_own_process(tmp
     with_pool(rude, body)
 
 
-def test_a_read_only_call_that_kills_its_server_is_made_once_more(tmp_path: Path) -> None:
+def test_a_read_only_call_that_kills_its_server_is_repeated_once(tmp_path: Path) -> None:
     rude = Rude(tmp_path)
 
     async def body(pool: McpPool) -> None:
@@ -211,7 +211,7 @@ def test_an_idle_server_that_dies_is_started_again_without_a_call(tmp_path: Path
 
 
 @pytest.mark.parametrize("tool", ["hang", "block"])
-def test_a_call_that_hangs_is_left_at_its_deadline(tmp_path: Path, tool: str) -> None:
+def test_a_call_that_hangs_is_abandoned_at_its_deadline(tmp_path: Path, tool: str) -> None:
     rude = Rude(tmp_path)
 
     async def body(pool: McpPool) -> None:
@@ -223,7 +223,7 @@ def test_a_call_that_hangs_is_left_at_its_deadline(tmp_path: Path, tool: str) ->
     with_pool(rude, body)
 
 
-def test_a_frozen_server_costs_each_call_its_deadline_and_no_more(tmp_path: Path) -> None:
+def test_a_frozen_server_delays_each_call_to_its_deadline_and_no_longer(tmp_path: Path) -> None:
     rude = Rude(tmp_path)
 
     async def body(pool: McpPool) -> None:
@@ -239,7 +239,7 @@ def test_a_frozen_server_costs_each_call_its_deadline_and_no_more(tmp_path: Path
     with_pool(rude, body)
 
 
-def test_a_slow_start_is_waited_for(tmp_path: Path) -> None:
+def test_a_call_waits_for_a_slow_start(tmp_path: Path) -> None:
     rude = Rude(tmp_path, "slow")
 
     async def body(pool: McpPool) -> None:
@@ -252,7 +252,7 @@ def test_a_slow_start_is_waited_for(tmp_path: Path) -> None:
     with_pool(rude, body, LinkTimes(connect_ms=15_000, wait_ms=15_000, first_retry_ms=50, settle_ms=20))
 
 
-def test_a_server_says_itself_how_long_it_takes_to_start(tmp_path: Path) -> None:
+def test_a_servers_own_start_timeout_is_used(tmp_path: Path) -> None:
     rude = Rude(tmp_path, "slow")
     rude.config = replace(rude.config, startup_ms=20_000)
 
@@ -277,9 +277,11 @@ def test_a_server_that_dies_at_once_is_named_with_its_exit_code(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("manner", "problem"), [("silent", "it did not answer in time"), ("flood", "it writes a line without an end")]
+    ("manner", "problem"), [("silent", "it did not answer in time"), ("flood", "it writes a line that does not end")]
 )
-def test_a_server_that_never_greets_is_stopped_and_named(tmp_path: Path, manner: str, problem: str) -> None:
+def test_a_server_that_never_completes_the_handshake_is_stopped_and_named(
+    tmp_path: Path, manner: str, problem: str
+) -> None:
     rude = Rude(tmp_path, manner)
 
     async def body(pool: McpPool) -> None:
@@ -288,7 +290,7 @@ def test_a_server_that_never_greets_is_stopped_and_named(tmp_path: Path, manner:
     with_pool(rude, body, LinkTimes(connect_ms=2000, last_retry_ms=60_000, first_retry_ms=60_000))
 
 
-def test_garbage_on_stdout_harms_no_call(tmp_path: Path) -> None:
+def test_garbage_on_stdout_affects_no_call(tmp_path: Path) -> None:
     rude = Rude(tmp_path, "garbage")
 
     async def body(pool: McpPool) -> None:
@@ -311,7 +313,7 @@ def test_stderr_is_logged_until_callers_words_may_be_in_it(tmp_path: Path, caplo
     assert "4711" not in str(logged)
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
+def test_a_program_that_does_not_exist_is_named() -> None:
     async def main() -> dict[str, str]:
         pool = McpPool({"none": StdioServer("none", "/no/such/program", (), {}, ROOT)}, times=TIMES)
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""The page at `/` in a real Chromium, a recording as its microphone, what it plays captured and measured."""
+"""The page at `/` in a real Chromium, with a recording as its microphone; what it plays is captured and measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from peers.page_browser import RATE_HZ, Tab, Tapped, chromium, chromium_missing, from_pcm16, open_tab, say
-from peers.page_house import PageHouse
+from peers.page_gateway import PageGateway
 
 from audio.formats import PCM16_24K
 from audio.resampling import resample_in_place
@@ -29,27 +29,28 @@ pytestmark = [
 ]
 
 KEY = "page-key-of-no-worth"
-STOP_S = 0.1  # from the page's learning of an interruption to the last audible sample
-# The page counts what the record cannot see: a frame of the microphone (20 ms), the stock of sound that is laid in
-# before playing (60 ms), the browser's own way to the loudspeaker (30 ms here), both sockets, and a busy machine.
+# From the moment when the page learns of an interruption to the last audible sample.
+STOP_S = 0.1
+# The page measures what the record cannot see: a frame of the microphone (20 ms), the sound buffered before playing (60
+# ms), the browser's own delay to the loudspeaker (30 ms here), both sockets, and a busy machine.
 OVER_RECORD_MS = 250
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageHouse]:
-    """A gateway that asks for no key."""
-    yield from _open(PageHouse(tmp_path_factory.mktemp("page-house")))
+def page_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageGateway]:
+    """A gateway that requires no key."""
+    yield from _open(PageGateway(tmp_path_factory.mktemp("page-house")))
 
 
 @pytest.fixture(scope="module")
-def locked_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageHouse]:
-    """A gateway that asks for a key."""
-    yield from _open(PageHouse(tmp_path_factory.mktemp("locked-house"), KEY))
+def locked_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageGateway]:
+    """A gateway that requires a key."""
+    yield from _open(PageGateway(tmp_path_factory.mktemp("locked-house"), KEY))
 
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Playwright, running."""
+    """A running Playwright."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
@@ -58,20 +59,20 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A microphone that nobody speaks into."""
+    """A silent microphone."""
     return say(tmp_path_factory.mktemp("quiet"), 3.0)
 
 
-def _open(house: PageHouse) -> Iterator[PageHouse]:
+def _open(page_gateway: PageGateway) -> Iterator[PageGateway]:
     try:
-        house.start()
-        yield house
+        page_gateway.start()
+        yield page_gateway
     finally:
-        house.stop()
+        page_gateway.stop()
 
 
 def heard_of(played: Tapped, sent: NDArray[np.float32]) -> tuple[int, float]:
-    """How many of the samples sent were played, one after the other without a gap; and where they begin, in s."""
+    """How many of the sent samples were played in one run without a gap, and where they begin, in s."""
     lead = int(np.argmax(sent != 0))
     begin = int(np.argmax(played.samples != 0)) - lead
     line = played.samples[begin : begin + len(sent)]
@@ -85,11 +86,13 @@ def latencies(tab: Tab) -> list[int]:
     return [int(text.removesuffix(" ms")) for text in tab.page.locator("#transcript .latency").all_inner_texts()]
 
 
-def test_a_spoken_turn_with_a_tool_and_a_barge_in(house: PageHouse, playwright: Playwright, tmp_path: Path) -> None:
+def test_a_spoken_turn_with_a_tool_and_a_barge_in(
+    page_gateway: PageGateway, playwright: Playwright, tmp_path: Path
+) -> None:
     lines = ("A table for two tomorrow at seven please.", "Thank you, that is enough.")
     recording = say(tmp_path, 1.2, lines[0], 4.5, lines[1], 4.0)
     with chromium(playwright, recording) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.call("desk")
         tab.wait("A table for two tomorrow at seven, please.")
         tab.wait("One moment, I am looking.")
@@ -109,25 +112,25 @@ def test_a_spoken_turn_with_a_tool_and_a_barge_in(house: PageHouse, playwright: 
     assert played.last_audible_s(interrupted, quiet_s=0.3) - interrupted <= STOP_S
     assert [row.split()[0] for row in rows] == ["A", "One", "find_tables", "There", "Thank", "All"]
     assert "interrupted" in rows[3]
-    recorded = house.get(f"/api/v1/sessions/{session_id}")["latencies_ms"]
+    recorded = page_gateway.get(f"/api/v1/sessions/{session_id}")["latencies_ms"]
     assert len(shown) == len(recorded) == 2
     for page_ms, record_ms in zip(shown, recorded, strict=True):
         assert 0 <= page_ms - record_ms <= OVER_RECORD_MS
-    first = house.get(f"/api/v1/sessions/{session_id}/transcript")["turns"][0]
+    first = page_gateway.get(f"/api/v1/sessions/{session_id}/transcript")["turns"][0]
     said = [entry for entry in first["entries"] if entry["speaker"] == "agent"][-1]
     truncated = [event for event in tab.sent if event["type"] == "conversation.item.truncate"]
     assert [event["audio_end_ms"] for event in truncated] == [said["heard_ms"]]
     assert said["heard"] == "reported"
-    # What the page says was heard is what sounded: from the answer's first sample to the fade.
+    # What the page reports as heard is what was played, from the answer's first sample to the fade.
     begins = played.first_audible_s(answered)
     assert abs((interrupted - begins) * 1000 - said["heard_ms"]) < 100
 
 
-def test_what_is_heard_is_what_was_sent_until_the_button_or_a_word_stops_it(
-    house: PageHouse, playwright: Playwright, quiet: Path
+def test_what_is_played_is_what_was_sent_until_the_button_or_a_word_stops_it(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.call("reader")
         tab.wait("Hello there.")
         tab.wait_state("listening")
@@ -169,10 +172,10 @@ def test_what_is_heard_is_what_was_sent_until_the_button_or_a_word_stops_it(
 
 
 def test_late_sound_of_an_interrupted_answer_is_not_played(
-    house: PageHouse, playwright: Playwright, quiet: Path
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.call("reader", microphone=False)
         tab.type("cut me short")
         tab.until("patchbay.call.state === 'speaking'")
@@ -181,9 +184,8 @@ def test_late_sound_of_an_interrupted_answer_is_not_played(
         tab.wait_state("listening")
         tab.page.wait_for_timeout(500)
         pressed = tab.happened("click interrupt")[0]
-        done = max(  # of the answer that was cut: the greeting, cut by what was typed, is over before
-            index for index, event in enumerate(tab.received) if event["type"] == "response.done"
-        )
+        # Of the answer that was cut: the greeting, which the typed message cut, has ended before.
+        done = max(index for index, event in enumerate(tab.received) if event["type"] == "response.done")
         assert tab.received[done]["response"]["status"] == "cancelled"
         assert "response.output_audio.delta" not in [event["type"] for event in tab.received[done:]]
         played = tab.tapped()
@@ -193,10 +195,12 @@ def test_late_sound_of_an_interrupted_answer_is_not_played(
         tab.check_clean()
 
 
-def test_the_last_words_sound_when_the_agent_hangs_up(house: PageHouse, playwright: Playwright, quiet: Path) -> None:
+def test_the_last_words_are_played_when_the_agent_hangs_up(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
+) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url)
-        for call in (1, 2):  # the second one shows that the page is ready again
+        tab = open_tab(browser, page_gateway.url)
+        for call in (1, 2):  # the second call shows that the page is ready again
             tab.call("porter")
             tab.received.clear()
             tab.type("bye")
@@ -210,9 +214,11 @@ def test_the_last_words_sound_when_the_agent_hangs_up(house: PageHouse, playwrig
         tab.check_clean()
 
 
-def test_without_a_microphone_one_types(house: PageHouse, playwright: Playwright, quiet: Path) -> None:
+def test_without_a_microphone_the_caller_can_type(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
+) -> None:
     with chromium(playwright, quiet, allow=False) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.call("reader")
         tab.wait("The microphone is not allowed. You can type.")
         assert not tab.page.is_checked("#microphone")
@@ -223,9 +229,11 @@ def test_without_a_microphone_one_types(house: PageHouse, playwright: Playwright
         tab.check_clean()
 
 
-def test_an_agent_that_cannot_be_called_says_why(house: PageHouse, playwright: Playwright, quiet: Path) -> None:
+def test_an_agent_that_cannot_be_called_says_why(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
+) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         card = tab.page.locator("#agent-list label", has_text="away")
         assert "OPENAI_API_KEY is not set" in card.inner_text()
         assert card.locator("input").is_disabled()
@@ -233,8 +241,8 @@ def test_an_agent_that_cannot_be_called_says_why(house: PageHouse, playwright: P
         tab.check_clean()
 
 
-def test_an_agent_that_is_being_loaded_can_be_called_once_it_is(
-    house: PageHouse, playwright: Playwright, quiet: Path
+def test_an_agent_that_is_loading_can_be_called_once_it_is_loaded(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
     loading = [{"name": "reader", "description": "", "model": "m", "available": False, "reason": "being loaded"}]
 
@@ -242,23 +250,23 @@ def test_an_agent_that_is_being_loaded_can_be_called_once_it_is(
         page.route("**/api/v1/agents", lambda route: route.fulfill(json={"agents": loading}), times=1)
 
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url, prepare=keep_loading)
-        tab.wait("No agent can be called just now.", "#status")
+        tab = open_tab(browser, page_gateway.url, prepare=keep_loading)
+        tab.wait("No agent can be called at the moment.", "#status")
         tab.until("!document.getElementById('call').disabled")
         tab.call("reader", microphone=False)
         tab.check_clean()
 
 
-def test_a_key_is_asked_for_and_goes_nowhere_but_into_headers(
-    locked_house: PageHouse, playwright: Playwright, quiet: Path
+def test_a_key_is_requested_and_sent_only_in_headers(
+    locked_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, locked_house.url)
-        assert tab.page.inner_text("#status") == "This gateway asks for an API key."
+        tab = open_tab(browser, locked_gateway.url)
+        assert tab.page.inner_text("#status") == "This gateway requires an API key."
         assert tab.page.is_disabled("#call")
         tab.page.keyboard.type("wrong-key")  # the field has the focus
         tab.page.keyboard.press("Enter")
-        tab.wait("The API key is not known here.", "#status")
+        tab.wait("This server does not know the API key.", "#status")
         assert tab.page.input_value("#key") == ""
         tab.page.fill("#key", KEY)
         tab.page.click("#key-form button")
@@ -266,7 +274,7 @@ def test_a_key_is_asked_for_and_goes_nowhere_but_into_headers(
         assert tab.page.is_hidden("#key-form")
         tab.call("reader")
         tab.wait("Hello there.")
-        assert locked_house.live_calls() == 1
+        assert locked_gateway.live_calls() == 1
         (opened,) = tab.page.evaluate("probe.sockets")
         assert opened["protocols"][0] == "realtime"
         assert opened["protocols"][1].startswith("openai-insecure-api-key.ek_")
@@ -274,50 +282,52 @@ def test_a_key_is_asked_for_and_goes_nowhere_but_into_headers(
         kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, history.state])"
         assert tab.page.evaluate(kept) == '[{},{},"",null]'
         tab.page.click("#change-key")
-        tab.wait("This gateway asks for an API key.", "#status")
+        tab.wait("This gateway requires an API key.", "#status")
         assert tab.page.is_visible("#key-form")
-        tab.check_clean(allowed=["status of 401"])  # Chromium itself notes these
+        tab.check_clean(allowed=["status of 401"])  # Chromium itself logs these
 
 
-def test_after_the_server_was_gone_one_calls_again(tmp_path: Path, playwright: Playwright, quiet: Path) -> None:
-    house = PageHouse(tmp_path)
+def test_the_caller_can_call_again_after_the_server_was_down(
+    tmp_path: Path, playwright: Playwright, quiet: Path
+) -> None:
+    page_gateway = PageGateway(tmp_path)
     try:
-        house.start()
+        page_gateway.start()
         with chromium(playwright, quiet) as browser:
-            tab = open_tab(browser, house.url)
+            tab = open_tab(browser, page_gateway.url)
             tab.call("reader")
-            house.stop()
+            page_gateway.stop()
             tab.wait("the server is going down", "#status")
             tab.page.click("#call")
             tab.wait("The gateway cannot be reached.", "#status")
-            house.start()
+            page_gateway.start()
             tab.call("reader")
             tab.wait("Hello there.")
             tab.check_clean(allowed=["ERR_CONNECTION_REFUSED"])
     finally:
-        house.stop()
+        page_gateway.stop()
 
 
-def test_one_click_too_many_does_no_harm_and_leaving_hangs_up(
-    house: PageHouse, playwright: Playwright, quiet: Path
+def test_an_extra_click_does_no_harm_and_leaving_the_page_hangs_up(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.page.locator("#agent-list input[value=reader]").check(force=True)
         tab.page.dblclick("#call")
         tab.wait("Connected", "#status")
         assert len(tab.page.evaluate("probe.sockets")) == 1
-        assert house.live_calls() == 1
+        assert page_gateway.live_calls() == 1
         tab.page.goto("about:blank")
         tab.page.wait_for_timeout(300)
-        assert house.live_calls() == 0
+        assert page_gateway.live_calls() == 0
         assert tab.console == []
 
 
-def test_sound_that_the_browser_holds_back_starts_with_a_touch(
-    house: PageHouse, playwright: Playwright, quiet: Path
+def test_sound_that_the_browser_blocks_starts_with_a_touch(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
-    # As browsers do to pages that nobody has touched; but the means to look at a page count as a touch.
+    # Browsers do this on pages without a user gesture, but the test's own access to the page counts as one.
     held = """
     let touched = false;
     addEventListener("pointerdown", () => { touched = true; }, true);
@@ -332,19 +342,21 @@ def test_sound_that_the_browser_holds_back_starts_with_a_touch(
     };
     """
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url, prepare=lambda page: page.add_init_script(held))
+        tab = open_tab(browser, page_gateway.url, prepare=lambda page: page.add_init_script(held))
         tab.page.evaluate("document.getElementById('call').click()")
-        tab.wait("Your browser holds the sound back: click anywhere.", "#status")
+        tab.wait("Your browser blocks the sound: click anywhere.", "#status")
         tab.page.mouse.click(700, 300)
         tab.wait("Connected.", "#status")
         tab.wait_state("listening")
         tab.check_clean()
 
 
-def test_a_slow_network_drops_speech_and_says_so(house: PageHouse, playwright: Playwright, quiet: Path) -> None:
+def test_a_slow_network_drops_speech_and_the_page_says_so(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
+) -> None:
     slow = "Object.defineProperty(WebSocket.prototype, 'bufferedAmount', { get: () => globalThis.unsent ?? 0 });"
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url, prepare=lambda page: page.add_init_script(slow))
+        tab = open_tab(browser, page_gateway.url, prepare=lambda page: page.add_init_script(slow))
         tab.call("desk")
         tab.page.evaluate("globalThis.unsent = 300000")
         tab.wait("Your connection is slow")
@@ -358,8 +370,8 @@ def test_a_slow_network_drops_speech_and_says_so(house: PageHouse, playwright: P
         tab.check_clean()
 
 
-def test_a_browser_with_a_rate_of_its_own_is_resampled_for(
-    house: PageHouse, playwright: Playwright, tmp_path: Path
+def test_sound_is_resampled_for_a_browser_with_its_own_rate(
+    page_gateway: PageGateway, playwright: Playwright, tmp_path: Path
 ) -> None:
     raw = """
     const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -368,23 +380,25 @@ def test_a_browser_with_a_rate_of_its_own_is_resampled_for(
     """
     recording = say(tmp_path, 1.2, "A table for two please.", 3.0)
     with chromium(playwright, recording) as browser:
-        tab = open_tab(browser, house.url, own_rate=44_100, prepare=lambda page: page.add_init_script(raw))
+        tab = open_tab(browser, page_gateway.url, own_rate=44_100, prepare=lambda page: page.add_init_script(raw))
         tab.call("steady")
         tab.wait("I go on.")
         tab.wait_state("listening")
         played, sent, spoken = tab.tapped(), tab.agent_sound(), tab.caller_sound()
         tab.check_clean()
     assert played.rate_hz == 44_100
-    # Playing may begin between two samples: half of one costs 0.0064 here, while a wrong rate leaves 0.03.
+    # Playing may begin between two samples: half a sample costs 0.0064 here, while a wrong rate leaves 0.03.
     assert correlation(to_wire(played.samples, 44_100), sent) > 0.99
     microphone = from_pcm16(recording.read_bytes()[44:])
     assert correlation(to_wire(microphone, 48_000), spoken[: RATE_HZ * 5 // 2]) > 0.99
 
 
-def test_the_microphone_can_be_switched_in_a_call(house: PageHouse, playwright: Playwright, tmp_path: Path) -> None:
+def test_the_microphone_can_be_switched_in_a_call(
+    page_gateway: PageGateway, playwright: Playwright, tmp_path: Path
+) -> None:
     recording = say(tmp_path, 0.1, "One two three four five six seven eight nine ten. " * 2)
     with chromium(playwright, recording) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.call("steady", microphone=False)
         assert not len(tab.caller_sound())
         tab.page.check("#microphone")
@@ -394,17 +408,17 @@ def test_the_microphone_can_be_switched_in_a_call(house: PageHouse, playwright: 
         tab.page.wait_for_timeout(200)
         tab.sent.clear()
         tab.page.wait_for_timeout(300)
-        assert len(tab.caller_sound()) > 0.2 * RATE_HZ  # silence, so that an open turn is seen to end
+        assert len(tab.caller_sound()) > 0.2 * RATE_HZ  # silence, so that the end of an open turn is detected
         assert not tab.caller_sound().any()
         tab.check_clean()
 
 
-def test_an_agent_that_is_not_to_be_interrupted_speaks_on(
-    house: PageHouse, playwright: Playwright, tmp_path: Path
+def test_an_agent_that_must_not_be_interrupted_continues_to_speak(
+    page_gateway: PageGateway, playwright: Playwright, tmp_path: Path
 ) -> None:
     recording = say(tmp_path, 1.5, "Excuse me, please, hello.", 3.0)
     with chromium(playwright, recording) as browser:
-        tab = open_tab(browser, house.url)
+        tab = open_tab(browser, page_gateway.url)
         tab.call("steady")
         tab.type("read to me")
         tab.until("probe.events.some(({ type }) => type.endsWith('speech_stopped'))")
@@ -415,8 +429,8 @@ def test_an_agent_that_is_not_to_be_interrupted_speaks_on(
         tab.check_clean()
 
 
-def test_events_in_an_odd_order_and_sound_in_fits_and_starts(
-    house: PageHouse, playwright: Playwright, quiet: Path
+def test_events_in_an_odd_order_and_sound_in_bursts(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
 ) -> None:
     def mock(page: Page) -> None:
         page.route_web_socket("**/v1/realtime*", serve)
@@ -437,9 +451,9 @@ def test_events_in_an_odd_order_and_sound_in_fits_and_starts(
         return {"type": "response.output_audio.delta", "response_id": "resp_a", "item_id": item, "delta": delta}
 
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url, prepare=mock)
+        tab = open_tab(browser, page_gateway.url, prepare=mock)
         tab.call("reader", microphone=False)
-        # The words before their item, the transcription before its item, and what nobody knows.
+        # The words before their item, the transcription before its item, and an unknown event.
         tell(
             {"type": "conversation.item.input_audio_transcription.completed", "item_id": "item_u", "transcript": "Hi."}
         )
@@ -467,9 +481,11 @@ def test_events_in_an_odd_order_and_sound_in_fits_and_starts(
         tab.check_clean()
 
 
-def test_long_talks_scroll_and_narrow_windows_do(house: PageHouse, playwright: Playwright, quiet: Path) -> None:
+def test_long_conversations_scroll_and_narrow_windows_work(
+    page_gateway: PageGateway, playwright: Playwright, quiet: Path
+) -> None:
     with chromium(playwright, quiet) as browser:
-        tab = open_tab(browser, house.url, viewport={"width": 360, "height": 640})
+        tab = open_tab(browser, page_gateway.url, viewport={"width": 360, "height": 640})
         tab.call("reader", microphone=False)
         fill = """
         for (let i = 0; i < 60; i += 1) {
@@ -480,10 +496,11 @@ def test_long_talks_scroll_and_narrow_windows_do(house: PageHouse, playwright: P
         tab.page.evaluate(fill)
         place = "[transcript.scrollHeight - transcript.scrollTop - transcript.clientHeight, transcript.scrollTop]"
         assert tab.page.evaluate(place)[0] < 2
-        tab.page.evaluate("transcript.scrollTop = 0")
+        # Text that comes before the event of the scroll must not undo it.
+        tab.page.evaluate("transcript.scrollTop = 0;" + fill.replace("`x$", "`z$"))
         tab.page.wait_for_selector("#latest")
         tab.page.evaluate(fill.replace("`x$", "`y$"))
-        assert tab.page.evaluate(place)[1] == 0  # who reads is not moved
+        assert tab.page.evaluate(place)[1] == 0  # the reading position does not move
         tab.page.click("#latest")
         assert tab.page.evaluate(place)[0] < 2
         assert tab.page.evaluate("document.documentElement.scrollWidth <= 360 && document.body.scrollHeight <= 640")
@@ -496,21 +513,21 @@ def test_long_talks_scroll_and_narrow_windows_do(house: PageHouse, playwright: P
         tab.check_clean()
 
 
-def test_the_page_may_load_nothing_from_elsewhere(house: PageHouse) -> None:
-    with urllib.request.urlopen(house.url, timeout=5) as answer:
+def test_the_page_may_load_nothing_from_other_hosts(page_gateway: PageGateway) -> None:
+    with urllib.request.urlopen(page_gateway.url, timeout=5) as answer:
         policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'self';")
     assert "unsafe" not in policy
 
 
 def to_wire(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-    """At the wire's rate."""
+    """Resample to the wire's rate."""
     pcm = np.clip(samples * 32768, -32768, 32767).astype("<i2").tobytes()
     return from_pcm16(b"".join(resample_in_place([pcm], rate_hz, PCM16_24K.rate_hz)))
 
 
 def correlation(long: NDArray[np.float32], part: NDArray[np.float32]) -> float:
-    """The best match of the one within the other, wherever it begins: 1 is the same sound."""
+    """The best match of `part` within `long` at any position; 1 means the same sound."""
     size = 1 << (len(long) + len(part)).bit_length()
     products = np.fft.irfft(np.fft.rfft(long, size) * np.conj(np.fft.rfft(part, size)), size)
     shift = int(np.argmax(products))

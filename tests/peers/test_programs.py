@@ -1,4 +1,4 @@
-"""Programs are started beside the loop, and followed on it."""
+"""Programs are started in a thread, and followed on the loop."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.programs import Running, start
-from gateway.recording.making import make_apart
+from gateway.recording.making import make_in_program
+from gateway.runtime.programs import Running, start
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 ECHO = "import sys\nfor line in sys.stdin: print(line.strip()[::-1], flush=True)\nsys.exit(3)"
@@ -38,12 +38,12 @@ async def ended(program: Running) -> int | None:
 
 
 def children_of_this_thread() -> list[int]:
-    """Those that this thread itself has forked."""
+    """The processes that this thread itself has forked."""
     return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_program_is_spoken_with_and_its_code_is_known(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_a_program_exchanges_data_and_its_exit_code_is_known(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def main() -> None:
         program = await start(sys.executable, "-c", ECHO, stdin=PIPE, stdout=PIPE, env=ENV)
         assert program.stdin is not None
@@ -57,7 +57,7 @@ def test_a_program_is_spoken_with_and_its_code_is_known(loop: Callable[[], async
         program.stdin.close()
         assert await program.stdout.read() == b""
         assert await ended(program) == 3
-        program.kill()  # does nothing any more
+        program.kill()  # has no effect any more
         program.close()
 
     run(loop, main())
@@ -78,7 +78,7 @@ def test_no_program_is_forked_in_the_thread_of_the_loop(
         program.kill()
         assert await ended(program) == -signal.SIGKILL
         program.close()
-        making = asyncio.get_running_loop().create_task(make_apart(["none.json"], 20.0))
+        making = asyncio.get_running_loop().create_task(make_in_program(["none.json"], 20.0))
         while not making.done():
             assert children_of_this_thread() == before
             await asyncio.sleep(0.005)
@@ -88,7 +88,9 @@ def test_no_program_is_forked_in_the_thread_of_the_loop(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_what_cannot_be_started_is_said(loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
+def test_a_program_that_cannot_be_started_is_reported(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
     async def main() -> None:
         with pytest.raises(FileNotFoundError):
             await start(str(tmp_path / "nothing"), env=ENV)
@@ -99,7 +101,7 @@ def test_what_cannot_be_started_is_said(loop: Callable[[], asyncio.AbstractEvent
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_who_is_cancelled_while_a_program_starts_leaves_none_behind(
+def test_a_cancelled_start_leaves_no_program_behind(
     loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
 ) -> None:
     seconds = f"6{os.getpid()}"

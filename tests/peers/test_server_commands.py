@@ -1,4 +1,4 @@
-"""The other commands as programs: checking files, making keys, a model alone, and calls that are refused."""
+"""The other commands as programs: checking files, creating keys, serving a model by itself, and refused calls."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from peers.client_house import certificate
+from peers.client_gateway import certificate
 from peers.server_callers import Caller, run
-from peers.server_files import AGENT, KEY, furnish
-from peers.server_house import environment, serving
+from peers.server_files import AGENT, KEY, write_server_files
+from peers.server_process import environment, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from audio.formats import PCM16_24K
 from audio.wav import write_wav
-from gateway.models.scripted_sound import word
+from gateway.models.scripted.sound import word
 
 pytestmark = pytest.mark.sockets
 
@@ -48,14 +48,14 @@ def patchbay(folder: Path, *arguments: str, **settings: str) -> tuple[int, str, 
 
 
 def as_json(done: tuple[int, str, str]) -> tuple[int, Any]:
-    """Exit code and the one object on standard output of a command that says nothing else."""
+    """Exit code and the single JSON object on standard output of a command."""
     code, out, err = done
     assert err == ""
     return code, json.loads(out)
 
 
 def test_agents_are_checked(tmp_path: Path) -> None:
-    furnish(tmp_path)
+    write_server_files(tmp_path)
     code, out, _ = patchbay(tmp_path, "agents", "check", "--json")
     assert (code, [agent["name"] for agent in json.loads(out)]) == (0, ["bulk", "desk", "locked"])
     (tmp_path / "agents" / "desk.yaml").write_text("model: scripted/scripts/desk.yaml\nlimits:\n  minutes: many\n")
@@ -66,8 +66,8 @@ def test_agents_are_checked(tmp_path: Path) -> None:
     assert as_json(patchbay(tmp_path, "agents", "check", "--json")) == (1, {"error": {"message": fault}})
 
 
-def test_agents_are_checked_against_the_tools_that_there_are(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_agents_are_checked_against_the_existing_tools(tmp_path: Path) -> None:
+    write_server_files(tmp_path)
     (tmp_path / "agents" / "desk.yaml").write_text(AGENT.replace("  - function: hang_up\n", "  - mcp: nope\n"))
     code, _, err = patchbay(tmp_path, "agents", "check")
     assert code == 1
@@ -76,8 +76,8 @@ def test_agents_are_checked_against_the_tools_that_there_are(tmp_path: Path) -> 
     assert (code, err.startswith("patchbay: PATCHBAY_PLUGINS_DIR: there is no folder nowhere")) == (1, True)
 
 
-def test_a_made_key_opens_the_door_by_its_digest(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_a_created_key_is_accepted_by_its_digest(tmp_path: Path) -> None:
+    write_server_files(tmp_path)
     code, out, _ = patchbay(tmp_path, "keys", "create", "--tenant", "shop")
     key, entry = re.findall(r": +(\S+)\n", out)
     assert (code, entry.startswith("shop:sha256:")) == (0, True)
@@ -97,7 +97,7 @@ def test_a_call_that_is_refused_says_why(tmp_path: Path) -> None:
 
         assert call("desk") == (
             1,
-            "patchbay: the gateway refused the call: This server asks for an API key. (missing_api_key)\n",
+            "patchbay: the gateway refused the call: This server requires an API key. (missing_api_key)\n",
         )
         assert call("desk", "--key", "other")[1].endswith("(invalid_api_key)\n")
         assert call("nobody", "--key", KEY)[1].endswith("(model_not_found)\n")
@@ -108,13 +108,13 @@ def test_a_call_that_is_refused_says_why(tmp_path: Path) -> None:
     code, _, err = patchbay(tmp_path, "call", "desk", "--url", server.url, "--text", "hello")
     assert (code, f"the gateway at {server.url} cannot be reached" in err) == (1, True)
     assert patchbay(tmp_path, "call", "desk", "--url", server.url)[0] == 2
-    code, told = as_json(patchbay(tmp_path, "call", "desk", "--url", server.url, "--text", "hello", "--json"))
-    assert (code, "cannot be reached" in told["error"]["message"]) == (1, True)
+    code, printed = as_json(patchbay(tmp_path, "call", "desk", "--url", server.url, "--text", "hello", "--json"))
+    assert (code, "cannot be reached" in printed["error"]["message"]) == (1, True)
 
 
 @contextmanager
 def proxy(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that gives everybody this answer: its address, and the first lines of what it was asked."""
+    """A proxy that answers every request alike. Yields its address and the request lines it received."""
     asked: list[bytes] = []
 
     def serve() -> None:
@@ -148,8 +148,8 @@ def test_a_gateway_on_this_machine_is_called_without_the_environments_proxy(tmp_
         assert "hush" not in err
         assert err == (
             f"patchbay: the gateway at http://voice.invalid cannot be reached through the proxy http://{place}: "
-            "proxy rejected connection: HTTP 403; the environment names that proxy (HTTPS_PROXY or the like): "
-            "to go straight, put the host in NO_PROXY\n"
+            "proxy rejected connection: HTTP 403; the environment names this proxy (HTTPS_PROXY or similar); "
+            "NO_PROXY can exempt the host\n"
         )
     for gone in (f"http://{place}", f"socks5h://{place}"):
         code, _, err = patchbay(tmp_path, *call, **dict.fromkeys(names, gone), NO_PROXY="", no_proxy="")
@@ -158,20 +158,20 @@ def test_a_gateway_on_this_machine_is_called_without_the_environments_proxy(tmp_
     assert (code, "cannot be used: scheme proxy isn't supported" in err) == (2, True)
 
 
-def test_the_channel_of_a_recording_that_is_played_is_told(tmp_path: Path) -> None:
+def test_the_played_channel_of_a_recording_is_named(tmp_path: Path) -> None:
     speech = word(300, PCM16_24K)
     write_wav(tmp_path / "right.wav", PCM16_24K, [bytes(len(speech)), speech])
-    told = "right.wav: has sound on channel 2 of 2 (right) only, which is used"
+    printed = "right.wav: has sound only on channel 2 of 2 (right); that channel is used"
     with serving(tmp_path) as server:
         call = ("call", "desk", "right.wav", "--url", server.url)
         code, out, err = patchbay(tmp_path, *call)
-        assert (code, out.splitlines()[0], err) == (0, told, "")
+        assert (code, out.splitlines()[0], err) == (0, printed, "")
         code, report = as_json(patchbay(tmp_path, *call, "--json"))
-        assert (code, report["remarks"], report["turns"][0]["answer"]) == (0, [told], "The marmalade is.")
+        assert (code, report["remarks"], report["turns"][0]["answer"]) == (0, [printed], "The marmalade is.")
 
 
-def test_a_command_that_is_used_wrongly_says_so_to_a_program(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_wrong_usage_is_reported_to_a_program_as_json(tmp_path: Path) -> None:
+    write_server_files(tmp_path)
     for arguments in (
         ["call"],
         ["call", "desk"],
@@ -184,15 +184,15 @@ def test_a_command_that_is_used_wrongly_says_so_to_a_program(tmp_path: Path) -> 
         ["serve", "--port", "x"],
         ["serve", "--port", "70000"],
     ):
-        code, told = as_json(patchbay(tmp_path, *arguments, "--json"))
-        assert (code, list(told), bool(told["error"]["message"])) == (2, ["error"], True)
-        assert "ключ" not in told["error"]["message"]
-    code, told = as_json(patchbay(tmp_path, "serve", "--json", PATCHBAY_MAX_CALLS="0"))
-    assert (code, told) == (1, {"error": {"message": "PATCHBAY_MAX_CALLS: must be greater than or equal to 1"}})
+        code, printed = as_json(patchbay(tmp_path, *arguments, "--json"))
+        assert (code, list(printed), bool(printed["error"]["message"])) == (2, ["error"], True)
+        assert "ключ" not in printed["error"]["message"]
+    code, printed = as_json(patchbay(tmp_path, "serve", "--json", PATCHBAY_MAX_CALLS="0"))
+    assert (code, printed) == (1, {"error": {"message": "PATCHBAY_MAX_CALLS: must be greater than or equal to 1"}})
 
 
-def test_a_recording_that_cannot_be_saved_costs_no_table(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_a_recording_that_cannot_be_saved_does_not_lose_the_table(tmp_path: Path) -> None:
+    write_server_files(tmp_path)
     with serving(tmp_path) as server:
         call = ("call", "desk", "--url", server.url, "--text", "hello")
         code, out, err = patchbay(tmp_path, *call, "--save", "nowhere/call.wav")
@@ -208,7 +208,7 @@ def test_a_recording_that_cannot_be_saved_costs_no_table(tmp_path: Path) -> None
 
 
 def test_the_command_that_a_server_prints_works_with_its_keys_and_its_certificate(tmp_path: Path) -> None:
-    furnish(tmp_path)
+    write_server_files(tmp_path)
     cert, key = certificate(tmp_path)
     settings = {"PATCHBAY_API_KEYS": KEY, "PATCHBAY_TLS_CERT": str(cert), "PATCHBAY_TLS_KEY": str(key)}
     with started(tmp_path, "serve", **settings, PATCHBAY_HOST="0.0.0.0") as lines:
@@ -226,8 +226,8 @@ def test_the_command_that_a_server_prints_works_with_its_keys_and_its_certificat
         assert patchbay(tmp_path, *words, "--ca", str(cert), PATCHBAY_API_KEY=KEY)[0] == 0
 
 
-def test_a_server_tells_a_program_where_it_is(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_a_server_prints_its_address_for_a_program(tmp_path: Path) -> None:
+    write_server_files(tmp_path)
     with started(tmp_path, "serve", "--json") as lines:
         ready = json.loads(next(lines))
         place = urlsplit(ready["url"]).netloc
@@ -242,7 +242,7 @@ def test_a_server_tells_a_program_where_it_is(tmp_path: Path) -> None:
 
 @contextmanager
 def started(folder: Path, *arguments: str, **settings: str) -> Iterator[Iterator[str]]:
-    """A command that serves until it is told to stop, which it does well; the lines that it prints."""
+    """A command that serves until it is stopped, and then exits with 0. Yields the lines that it prints."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway.cli", *arguments],
         cwd=folder,
@@ -270,8 +270,8 @@ SCRIPTED = ("model", "--script", "agents/scripts/desk.yaml", "--port", "0")
 
 @contextmanager
 def model_alone(folder: Path, *arguments: str) -> Iterator[str]:
-    """`patchbay model --script F`; its address, without a path."""
-    furnish(folder)
+    """`patchbay model --script F`; yields its address, without a path."""
+    write_server_files(folder)
     with started(folder, *SCRIPTED, *arguments) as lines:
         found = re.search(r"ws://127.0.0.1:\d+", next(lines))
         assert found is not None
@@ -319,7 +319,7 @@ def test_a_model_alone_answers_the_openai_sdk(tmp_path: Path) -> None:
         run(lambda: main(url))
 
 
-def test_a_model_alone_takes_no_foreign_page_and_with_keys_nobody_without_one(tmp_path: Path) -> None:
+def test_a_model_alone_refuses_foreign_pages_and_with_keys_clients_without_one(tmp_path: Path) -> None:
     async def status(url: str, **headers: str) -> int:
         try:
             async with connect(f"{url}/v1/realtime?model=desk", compression=None, additional_headers=headers) as socket:
@@ -345,12 +345,12 @@ def test_a_model_alone_takes_no_foreign_page_and_with_keys_nobody_without_one(tm
 
 
 def test_a_model_alone_that_cannot_start_says_so(tmp_path: Path) -> None:
-    furnish(tmp_path)
+    write_server_files(tmp_path)
     assert patchbay(tmp_path, "model")[0] == 2
     assert patchbay(tmp_path, "model", "--script", "no.yaml") == (
         1,
         "",
         "patchbay: no.yaml: No such file or directory\n",
     )
-    code, told = as_json(patchbay(tmp_path, *SCRIPTED, "--host", "0.0.0.0", "--json"))
-    assert (code, told["error"]["message"].startswith("--host: without API keys")) == (1, True)
+    code, printed = as_json(patchbay(tmp_path, *SCRIPTED, "--host", "0.0.0.0", "--json"))
+    assert (code, printed["error"]["message"].startswith("--host: without API keys")) == (1, True)

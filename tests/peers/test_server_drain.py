@@ -1,4 +1,4 @@
-"""SIGTERM to a server with calls in mid-turn: they finish, nobody new comes in, and health answers throughout."""
+"""SIGTERM to a server with calls in the middle of a turn: they finish, new calls are refused, and health answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from peers.server_callers import Caller, all_of, calling, refused, run, soon
-from peers.server_house import Server, serving
+from peers.server_process import Server, serving
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
@@ -17,11 +17,11 @@ STORY = "Once upon a time a xylophone lived by the sea and played all day."
 
 
 async def _is_draining(server: Server) -> None:
-    await soon(lambda: server.ask("/readyz") == (503, {"status": "draining", "problems": []}), "not draining")
+    await soon(lambda: server.ask("/readyz")[1]["status"] == "draining", "not draining")
 
 
 def await_recording(server: Server, session_id: str) -> None:
-    """One that waited when the server went down is made by the next."""
+    """A recording that was waiting when the server stopped is finished by the next server."""
     run(lambda: soon(lambda: server.session(session_id)["recording"]["state"] == "ready", "not made", 10))
 
 
@@ -29,20 +29,20 @@ def test_three_calls_finish_their_turn_and_their_record(tmp_path: Path) -> None:
     calls: list[str] = []
     began: list[float] = []
 
-    async def live(server: Server, told: asyncio.Barrier) -> None:
+    async def live(server: Server, ready: asyncio.Barrier) -> None:
         async with calling(server) as caller:
             calls.append(caller.session_id)
             await caller.turn("ping")
             await caller.say("story")
             await caller.until("response.output_audio.delta")
-            await told.wait()
+            await ready.wait()
             done = await caller.until("response.done")
             assert done["response"]["status"] == "completed"
             assert await caller.close_code() == 1001
             assert caller.socket.close_reason == "the server is going down"
 
-    async def watch(server: Server, told: asyncio.Barrier) -> None:
-        await told.wait()
+    async def watch(server: Server, ready: asyncio.Barrier) -> None:
+        await ready.wait()
         began.append(time.monotonic())
         server.signal(signal.SIGTERM)
         await _is_draining(server)
@@ -55,8 +55,8 @@ def test_three_calls_finish_their_turn_and_their_record(tmp_path: Path) -> None:
             await asyncio.sleep(0.3)
 
     async def main(server: Server) -> None:
-        told = asyncio.Barrier(4)
-        await all_of(watch(server, told), *(live(server, told) for _ in range(3)))
+        ready = asyncio.Barrier(4)
+        await all_of(watch(server, ready), *(live(server, ready) for _ in range(3)))
 
     with serving(tmp_path, PATCHBAY_DRAIN_S="4") as server:
         run(lambda: main(server))
@@ -74,7 +74,7 @@ def test_three_calls_finish_their_turn_and_their_record(tmp_path: Path) -> None:
         assert "Traceback" not in again.log()
 
 
-def test_a_server_whose_calls_end_does_not_wait_any_longer(tmp_path: Path) -> None:
+def test_a_server_whose_calls_have_ended_waits_no_longer(tmp_path: Path) -> None:
     async def main(server: Server) -> None:
         async with calling(server) as caller:
             await caller.say("story")
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_at_once_and_keeps_the_record(tmp_path: Path) -> No
 
     with serving(tmp_path, PATCHBAY_DRAIN_S="60") as server:
         caller = run(lambda: main(server))
-        assert server.wait() == 3  # calls were cut: not what a drain ends with
+        assert server.wait() == 3  # calls were cut off, so the code is not that of a drain
     with serving(tmp_path) as again:
         session = again.session(caller.session_id)
         assert (session["state"], session["end_reason"]) == ("ended", "shutting_down")

@@ -1,4 +1,4 @@
-"""Every event that our server half can write is one that the `openai` package's own types accept, strictly."""
+"""Every event that the protocol's server half can write is accepted by the `openai` package's own types, strictly."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ EVENTS = [
 
 
 def parse(text: bytes) -> Any:
-    """Read an event as the package's types do when they are made to check."""
+    """Read an event as the package's types do in strict mode."""
     from pydantic import TypeAdapter
 
     global _adapter
@@ -147,7 +147,7 @@ _adapter: Any = None
 
 
 @pytest.mark.parametrize("text", EVENTS, ids=lambda text: orjson.loads(text)["type"])
-def test_the_sdk_takes_every_event_that_can_be_built(text: bytes) -> None:
+def test_the_sdk_accepts_every_event_that_can_be_built(text: bytes) -> None:
     written = orjson.loads(text)
     assert type(parse(text)).__name__ != "RealtimeErrorEvent" or written["type"] == "error"
     assert written["event_id"]
@@ -166,21 +166,21 @@ turns:
 """
 
 
-def test_the_sdk_takes_a_whole_conversation() -> None:
+def test_the_sdk_accepts_a_whole_conversation() -> None:
     from gateway.ids import CountingIds
-    from gateway.models.scripted import scripted_server
-    from gateway.models.scripted_file import read_script
-    from gateway.models.scripted_sound import word
+    from gateway.models.scripted.brain import scripted_server
+    from gateway.models.scripted.file import read_script
+    from gateway.models.scripted.sound import word
 
-    told: list[bytes] = []
+    written: list[bytes] = []
     server = scripted_server(
-        read_script(SCRIPT, "s.yaml", Path()), CountingIds(), told.append, lambda: None, now_ms=0, wall_s=0.0
+        read_script(SCRIPT, "s.yaml", Path()), CountingIds(), written.append, lambda: None, now_ms=0, wall_s=0.0
     )
 
     def send(type: str, **fields: Any) -> list[Any]:
-        before = len(told)
+        before = len(written)
         server.receive(orjson.dumps({"type": type, **fields}), 0)
-        return [orjson.loads(text) for text in told[before:]]
+        return [orjson.loads(text) for text in written[before:]]
 
     def speak() -> list[Any]:
         sound = pybase64.b64encode_as_string(word(300, PCM16_24K) + bytes(48 * 600))
@@ -205,7 +205,7 @@ def test_the_sdk_takes_a_whole_conversation() -> None:
     send("response.create", response={"output_modalities": ["text"], "conversation": "none"})
     send("input_audio_buffer.clear")
     send("nonsense", event_id="mine")
-    seen = {orjson.loads(text)["type"] for text in told}
+    seen = {orjson.loads(text)["type"] for text in written}
     assert len(seen) >= 28, sorted(seen)
-    for text in told:
+    for text in written:
         assert parse(text).type == orjson.loads(text)["type"]

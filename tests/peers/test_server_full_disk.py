@@ -1,6 +1,6 @@
-"""A server whose disk is full, read-only or gone for a while under running calls: no document is lost, nothing hangs.
+"""A server whose disk is full, read-only or gone for a while during calls: no document is lost, and nothing hangs.
 
-The outage is short by default. `PATCHBAY_OUTAGE_S=30` makes it as long as it is in earnest.
+The outage is short by default. `TEST_OUTAGE_S=30` makes it as long as a real one.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any
 
 import pytest
 from peers.server_callers import Caller, calling, run
-from peers.server_house import Server, serving
+from peers.server_process import Server, serving
 from peers.small_disk import Disk, small_disk
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
-OUTAGE_S = float(os.environ.get("PATCHBAY_OUTAGE_S", "6"))
+OUTAGE_S = float(os.environ.get("TEST_OUTAGE_S", "6"))
 CALLS = 20
-BACK_S = 10.0  # how soon after the disk's return all must be well
+BACK_S = 10.0  # how soon after the end of an outage everything must be settled
 PCMU = {"type": "audio/pcmu"}
 FRAME = b"\x55" * 160  # 20 ms
 
 
 @dataclass
 class Talk:
-    """One call that sends sound all the time and takes a turn every second."""
+    """A call that sends sound all the time and takes a turn every second."""
 
     number: int
     session_id: str = ""
@@ -41,7 +41,7 @@ class Talk:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hold(self, server: Server) -> None:
-        """Talk until it is over."""
+        """Talk until `over` is set."""
         async with calling(server) as caller:
             self.session_id = caller.session_id
             format = {"input": {"format": PCMU, "turn_detection": None}, "output": {"format": PCMU}}
@@ -64,13 +64,13 @@ class Talk:
 
 
 def recording(server: Server, talk: Talk) -> Any:
-    """The recording of a call, or nothing while its session is not ended."""
+    """The facts of a call's recording; None while its session has not ended."""
     status, session = server.ask(f"/api/v1/sessions/{talk.session_id}")
     return session["recording"] if status == 200 and session["state"] == "ended" else None
 
 
 async def settled(server: Server, talks: list[Talk], since: float, *, within_s: float = BACK_S) -> float:
-    """Wait until all these calls have ended and no recording is running any more; how long it took, from `since`."""
+    """Wait until all these calls have ended and no recording is running; returns how long it took, from `since`."""
     waiting = list(talks)
     while waiting:
         found = [(talk, await asyncio.to_thread(recording, server, talk)) for talk in waiting]
@@ -83,7 +83,7 @@ async def settled(server: Server, talks: list[Talk], since: float, *, within_s: 
 
 @asynccontextmanager
 async def filled(disk: Disk) -> AsyncIterator[None]:
-    """Keep the disk full: what the server removes must not be room for anybody else."""
+    """Keep the disk full, also when the server removes files."""
 
     async def fill() -> None:
         while True:
@@ -98,9 +98,9 @@ async def filled(disk: Disk) -> AsyncIterator[None]:
     disk.free()
 
 
-def test_a_full_disk_under_twenty_calls_costs_no_document_and_only_the_sound_that_it_refused(tmp_path: Path) -> None:
+def test_a_full_disk_during_twenty_calls_loses_no_document_and_only_the_sound_that_it_refused(tmp_path: Path) -> None:
     before = [Talk(number) for number in range(CALLS)]
-    during = [Talk(number) for number in range(CALLS, CALLS + 4)]  # they begin when no folder can be made
+    during = [Talk(number) for number in range(CALLS, CALLS + 4)]  # they begin while no folder can be made
     figures: dict[str, Any] = {}
 
     async def main(server: Server, disk: Disk) -> None:
@@ -141,7 +141,7 @@ def test_a_full_disk_under_twenty_calls_costs_no_document_and_only_the_sound_tha
             assert len(server.turns(talk.session_id)) >= talk.turns > 0, talk
         states = {talk.number: recording(server, talk) for talk in (*before, *during)}
         for number, info in states.items():
-            # Of those that began and ended in the outage not one block was written.
+            # Of calls that began and ended in the outage, no block was written.
             expected = "failed" if number in (CALLS, CALLS + 1) else "ready"
             assert (info["state"], info["complete"]) == (expected, False), (number, info)
         for number in range(CALLS - 1, CALLS - 4, -1):  # the disk took sound before the outage and after it
@@ -151,7 +151,7 @@ def test_a_full_disk_under_twenty_calls_costs_no_document_and_only_the_sound_tha
         print(figures)
 
 
-def test_a_server_that_is_told_to_stop_with_a_full_disk_ends_and_says_what_is_lost(tmp_path: Path) -> None:
+def test_a_server_that_is_stopped_with_a_full_disk_ends_and_logs_what_is_lost(tmp_path: Path) -> None:
     talks = [Talk(number) for number in range(5)]
 
     async def main(server: Server, disk: Disk) -> None:
@@ -174,19 +174,19 @@ def test_a_server_that_is_told_to_stop_with_a_full_disk_ends_and_says_what_is_lo
         run(lambda: main(server, disk), seconds=60)
 
 
-async def outage(server: Server, talks: list[Talk], breaks: Callable[[], None], mends: Callable[[], None]) -> float:
-    """Hold calls while something is broken, and on; how long it takes until all is well."""
+async def outage(server: Server, talks: list[Talk], begin: Callable[[], None], end: Callable[[], None]) -> float:
+    """Hold calls before, during and after an outage; returns how long it takes until everything is settled."""
     async with asyncio.TaskGroup() as calls:
         for talk in talks:
             calls.create_task(talk.hold(server))
         await asyncio.sleep(4.5)
-        breaks()
+        begin()
         try:
             await asyncio.sleep(3)
             talks[0].over.set()
             await asyncio.sleep(2)
         finally:
-            mends()
+            end()
         back = time.monotonic()
         took_s = await settled(server, talks[:1], back)
         for talk in talks:
@@ -196,7 +196,7 @@ async def outage(server: Server, talks: list[Talk], breaks: Callable[[], None], 
 
 
 def assert_all_kept(server: Server, talks: list[Talk], *, complete: bool) -> None:
-    """Each turn is in the record, and each recording is there."""
+    """Assert that each turn is in the record, and that each recording is ready."""
     assert server.figure("documents_lost_total") == 0
     assert server.figure("store_healthy") == 1
     for talk in talks:
@@ -205,8 +205,8 @@ def assert_all_kept(server: Server, talks: list[Talk], *, complete: bool) -> Non
         assert (info["state"], info["complete"]) == ("ready", complete), info
 
 
-def test_a_disk_that_is_read_only_for_a_while_costs_no_document(tmp_path: Path) -> None:
-    """As a file system becomes that has met an error; calls begin and end meanwhile."""
+def test_a_disk_that_is_read_only_for_a_while_loses_no_document(tmp_path: Path) -> None:
+    """A file system becomes read-only after an error. Calls begin and end meanwhile."""
     talks = [Talk(number) for number in range(6)]
 
     async def main(server: Server, disk: Disk) -> None:
@@ -236,20 +236,20 @@ def test_a_disk_that_is_read_only_for_a_while_costs_no_document(tmp_path: Path) 
             assert recording(server, talk)["state"] == ("failed" if talk.number == 3 else "ready")
 
 
-def test_a_store_that_another_process_holds_for_long_costs_no_document(tmp_path: Path) -> None:
+def test_a_store_that_another_process_locks_for_long_loses_no_document(tmp_path: Path) -> None:
     talks = [Talk(number) for number in range(4)]
     with serving(tmp_path) as server:
-        holder = sqlite3.connect(tmp_path / "data" / "patchbay.db", isolation_level=None, check_same_thread=False)
+        locker = sqlite3.connect(tmp_path / "data" / "patchbay.db", isolation_level=None, check_same_thread=False)
 
-        def hold() -> None:
-            holder.execute("BEGIN IMMEDIATE")
+        def lock() -> None:
+            locker.execute("BEGIN IMMEDIATE")
 
-        run(lambda: outage(server, talks, hold, lambda: holder.execute("ROLLBACK") and None), seconds=60)
-        holder.close()
+        run(lambda: outage(server, talks, lock, lambda: locker.execute("ROLLBACK") and None), seconds=60)
+        locker.close()
         assert_all_kept(server, talks, complete=True)
 
 
-def test_a_store_alone_on_a_full_disk_costs_no_document(tmp_path: Path) -> None:
+def test_a_store_on_its_own_full_disk_loses_no_document(tmp_path: Path) -> None:
     talks = [Talk(number) for number in range(4)]
     with (
         small_disk(tmp_path, "1m") as disk,
@@ -259,7 +259,7 @@ def test_a_store_alone_on_a_full_disk_costs_no_document(tmp_path: Path) -> None:
         assert_all_kept(server, talks, complete=True)
 
 
-def test_a_data_folder_that_is_deleted_is_made_anew_and_written_on(tmp_path: Path) -> None:
+def test_a_data_folder_that_is_deleted_is_made_again_and_used(tmp_path: Path) -> None:
     talks = [Talk(number) for number in range(4)]
     with serving(tmp_path) as server:
         run(lambda: outage(server, talks, lambda: shutil.rmtree(tmp_path / "data"), lambda: None), seconds=60)

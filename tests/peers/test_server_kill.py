@@ -1,4 +1,4 @@
-"""kill -9 of the server in mid-call: what was said until a quarter of a second before is in the record."""
+"""kill -9 of the server during calls: everything said until a quarter of a second before is in the record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from peers.server_callers import Caller, all_of, calling, run, soon
-from peers.server_house import Server, serving, start, stop
+from peers.server_process import Server, serving, start, stop
 from websockets.exceptions import ConnectionClosed
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
@@ -21,11 +21,12 @@ CALLS = 6
 
 
 class Talker:
-    """Takes one quick turn after another until the server is gone; notes when each was over."""
+    """Takes one quick turn after another until the server has ended, and notes when each turn ended."""
 
     def __init__(self) -> None:
         self.session_id = ""
-        self.over: list[tuple[str, float]] = []  # what the caller typed, and when its answer had ended
+        # What the caller typed, and when its answer had ended.
+        self.over: list[tuple[str, float]] = []
 
     async def talk(self, server: Server, number: int) -> None:
         try:
@@ -72,7 +73,7 @@ def test_every_turn_that_ended_250_ms_before_is_in_the_record(tmp_path: Path) ->
         stop(again)
 
 
-def test_the_recording_of_what_was_spooled_is_finished_and_readable(tmp_path: Path) -> None:
+def test_the_recording_of_the_spooled_sound_is_finished_and_readable(tmp_path: Path) -> None:
     session_id = ""
 
     async def main(server: Server) -> str:
@@ -100,8 +101,8 @@ def test_the_recording_of_what_was_spooled_is_finished_and_readable(tmp_path: Pa
         assert status == 200
         sound, rate_hz = soundfile.read(io.BytesIO(_bytes(again, f"/api/v1/sessions/{session_id}/recording")))
         assert sound.shape[1] == 2
-        assert sound.shape[0] / rate_hz >= 1.9  # a block is handed to the disk every two seconds
-        assert float(abs(sound[:, 1]).max()) > 0.01  # the agent is heard
+        assert sound.shape[0] / rate_hz >= 1.9  # a block is written to disk every two seconds
+        assert float(abs(sound[:, 1]).max()) > 0.01  # the agent can be heard
         deleted, _ = again.ask(f"/api/v1/sessions/{session_id}", method="DELETE")
         assert deleted == 200
     finally:

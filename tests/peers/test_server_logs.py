@@ -1,4 +1,4 @@
-"""A talk with tools, numbers and secrets, with all that can go wrong on the way: no word of it stands in the logs."""
+"""A conversation with tools, numbers, secrets and all kinds of faults: none of its words appear in the logs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from peers.server_callers import calling, refused, run
 from peers.server_files import KEY, SECRETS
-from peers.server_house import Server, serving, start, stop
+from peers.server_process import Server, serving, start, stop
 
 from audio.formats import PCM16_24K
-from gateway.models.scripted_sound import word
+from gateway.models.scripted.sound import word
 
 pytestmark = pytest.mark.sockets
 
 BOOM = '''
-from gateway.tools.functions import tool
+from patchbay import tool
 
 
 @tool
@@ -33,7 +33,7 @@ async def _talk(server: Server) -> str:
         await caller.turn("ping xylophone")
         done = await caller.turn("number +491701234567 xylophone")
         assert done["response"]["output"][0]["name"] == "look_up"
-        await caller.until("response.done")  # the answer that the tool's result brings
+        await caller.until("response.done")  # the answer that follows the tool's result
         for _ in range(12):
             await caller.sound(word(100, PCM16_24K)[:4800])
         for _ in range(40):
@@ -61,16 +61,16 @@ def test_no_word_is_logged(tmp_path: Path, broken: bool) -> None:
             server = start(tmp_path, **settings)
         session_id = run(lambda: _talk(server))
         server.ended(session_id)
-        told = json.dumps(server.turns(session_id))
-        assert "xylophone" in told
-        assert "+491701234567" in told  # the record knows it all
+        stored = json.dumps(server.turns(session_id))
+        assert "xylophone" in stored
+        assert "+491701234567" in stored  # the record holds them
         server.signal(signal.SIGKILL)
         server.wait()
         stop(server)
         again = start(tmp_path, **settings)
         stop(again)
         log = again.log()
-        assert session_id in log  # when the call ended, and why
+        assert session_id in log  # the end of the call, with its reason
         for line in log.splitlines():
             assert isinstance(json.loads(line)["message"], str)
         for secret in (*SECRETS, "Once upon", "instructions"):

@@ -1,4 +1,4 @@
-"""Who is not let in: refused with a reason and nothing internal, before any model's leg is opened."""
+"""Callers that are refused get a reason and nothing internal, before any connection to a model is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from peers.server_callers import calling, refused, run
 from peers.server_files import KEY, SECRETS
-from peers.server_house import ROOT, Server, serving
+from peers.server_process import ROOT, Server, serving
 
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 
@@ -28,7 +28,7 @@ KEYED = {
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that asks for a key."""
+    """A server that requires a key."""
     with serving(tmp_path_factory.mktemp("keyed"), **KEYED) as server:
         yield server
 
@@ -41,20 +41,20 @@ def open_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def check(server: Server, expected: tuple[int, str], agent: str = "desk", **given: Any) -> dict[str, Any]:
-    """The call is refused like this, tells nothing internal, and no leg was opened."""
+    """The call is refused with this status and code, shows nothing internal, and no model leg was opened."""
     status, problem = run(lambda: refused(server, agent, **given))
     assert (status, problem["code"]) == expected
     assert set(problem) == {"type", "code", "message", "param"}
-    told = json.dumps(problem)
+    shown = json.dumps(problem)
     for inner in (str(ROOT), str(server.folder), "Traceback", ".py", "scripted", *SECRETS):
-        assert inner not in told
+        assert inner not in shown
     assert server.figure("model_legs_opened_total") == 0
     assert server.figure("live_calls") == 0
     return problem
 
 
 def minted(*, agent: str | None, age_s: float = 0.0) -> dict[str, str]:
-    """A header with a client secret, made so long ago."""
+    """A header with a client secret that was created `age_s` ago."""
     secrets = ClientSecrets(derive_signing_key(SIGNING.encode()))
     value, _ = secrets.mint(tenant="default", agent=agent, session=None, now_s=time.time() - age_s, life_s=60)
     return {"Authorization": f"Bearer {value}"}
@@ -83,7 +83,7 @@ def test_a_bad_key_and_none(keyed: Server) -> None:
     assert keyed.ask("/api/v1/agents", headers=bearer("sk-narwhal-0001"))[0] == 401
 
 
-def test_client_secrets_that_do_not_open_it(keyed: Server) -> None:
+def test_client_secrets_that_are_not_valid_here(keyed: Server) -> None:
     check(keyed, (401, "client_secret_expired"), headers=minted(agent="desk", age_s=61))
     check(keyed, (401, "invalid_client_secret"), headers=bearer("ek_AAAA"))
     forged = ClientSecrets(b"another key").mint(tenant="default", agent=None, session=None, now_s=time.time())[0]
@@ -103,19 +103,19 @@ def test_an_agent_that_is_unknown_or_cannot_be_called(keyed: Server) -> None:
     assert shown["desk"] == (True, None)
 
 
-def test_the_beta_and_other_kinds_of_session(keyed: Server) -> None:
+def test_the_beta_protocol_and_other_kinds_of_session(keyed: Server) -> None:
     check(keyed, (400, "beta_api_shape_disabled"), headers={"OpenAI-Beta": "realtime=v1", **bearer(KEY)})
     check(keyed, (400, "unsupported_parameter"), intent="transcription")
     check(keyed, (400, "unsupported_parameter"), call_id="rtc_1")
 
 
-def test_too_many_calls_at_last(keyed: Server) -> None:
+def test_too_many_calls(keyed: Server) -> None:
     async def main() -> None:
         async with calling(keyed) as caller:
             await caller.turn("ping")
             status, problem = await refused(keyed)
             assert (status, problem["code"], problem["type"]) == (429, "too_many_calls", "rate_limit_error")
-        # The secret's own way in is good, once the line is free again.
+        # The secret itself is valid once a call may be made again.
         while keyed.figure("live_calls"):
             pass
         async with calling(keyed, headers=minted(agent="desk")) as caller:
@@ -125,7 +125,7 @@ def test_too_many_calls_at_last(keyed: Server) -> None:
     assert keyed.figure("model_legs_opened_total") == 2
 
 
-def test_a_server_that_is_full(tmp_path: Path) -> None:
+def test_a_full_server(tmp_path: Path) -> None:
     async def main(server: Server) -> None:
         async with calling(server):
             status, problem = await refused(server)
@@ -136,7 +136,7 @@ def test_a_server_that_is_full(tmp_path: Path) -> None:
         assert server.figure("model_legs_opened_total") == 1
 
 
-def test_nothing_of_it_is_in_the_logs(keyed: Server, open_door: Server) -> None:
+def test_no_secret_of_these_calls_is_logged(keyed: Server, open_door: Server) -> None:
     for server in (keyed, open_door):
         for word in (*SECRETS, "ek_", "evil.example"):
             assert word not in server.log()

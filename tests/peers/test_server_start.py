@@ -1,4 +1,4 @@
-"""A server that cannot have its port ends and says so; one whose parts break goes on and says so."""
+"""A server without its port ends and says so; a server of which a part fails continues and says so."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from peers.server_files import furnish
-from peers.server_house import environment
+from peers.server_files import write_server_files
+from peers.server_process import environment
 
 from gateway.app import Gateway, Overrides
-from gateway.binding import bound
 from gateway.clock import SystemClock
+from gateway.config.settings import Settings
 from gateway.guard import AGAIN_S
 from gateway.ids import CountingIds
-from gateway.settings import Settings
+from gateway.net.bind import bound
 
 pytestmark = pytest.mark.sockets
 
 
-def test_a_port_that_is_taken_stops_the_start_before_anything_is_opened(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_a_port_in_use_stops_the_start_before_anything_is_opened(tmp_path: Path) -> None:
+    write_server_files(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -39,7 +39,7 @@ def test_a_port_that_is_taken_stops_the_start_before_anything_is_opened(tmp_path
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"patchbay: PATCHBAY_HOST, PATCHBAY_PORT: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "another program has it, so choose another port\n"
+        "another program uses this port, so choose another\n"
     )
     assert not (tmp_path / "data").exists()
 
@@ -57,10 +57,10 @@ def test_a_port_is_held_from_the_moment_it_is_bound() -> None:
         one.close()
 
 
-def test_a_part_that_breaks_begins_anew_and_the_server_goes_on(
+def test_a_part_that_fails_is_restarted_and_the_server_continues(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    furnish(tmp_path)
+    write_server_files(tmp_path)
     settings = Settings(
         data_dir=tmp_path / "data",
         agents_dir=tmp_path / "agents",
@@ -91,5 +91,5 @@ def test_a_part_that_breaks_begins_anew_and_the_server_goes_on(
 
     assert asyncio.run(main()).fault is None
     assert all(later - earlier >= AGAIN_S for earlier, later in pairwise(began))
-    told = [line for line in caplog.records if line.message == "a job beside the calls broke and begins anew"]
-    assert [(line.__dict__["job"], line.__dict__["kind"]) for line in told][:2] == [("recordings", "SystemExit")] * 2
+    logged = [line for line in caplog.records if line.message == "a background job broke and is started again"]
+    assert [(line.__dict__["job"], line.__dict__["kind"]) for line in logged][:2] == [("recordings", "SystemExit")] * 2

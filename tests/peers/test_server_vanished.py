@@ -1,4 +1,4 @@
-"""Clients that fall silent, stop reading, or come and go in crowds: noticed, bounded, and nothing of them is left."""
+"""Clients that fall silent, stop reading, or connect and leave in crowds are noticed and bounded, and leave nothing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from peers.server_callers import all_of, calling, run
 from peers.server_files import SECRETS
-from peers.server_house import Server, serving
+from peers.server_process import Server, serving
 from peers.server_within import QUICK, gateway_within, nothing_left
 from peers.socket_harness import LOOPS, Raw, frame, upgrade_head
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.app import Gateway
-from gateway.sockets import SocketLimits
-from sessions.documents import SESSION_ID
+from gateway.net.sockets import SocketLimits
+from sessions.stores.documents import SESSION_ID
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
@@ -43,14 +43,14 @@ def within(main: Callable[[], Coroutine[Any, Any, None]], seconds: float = 20.0)
 
 
 def typed(text: str) -> bytes:
-    """A typed message and the wish for an answer, as frames."""
+    """A typed message and a request for a response, as frames."""
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
     created = frame(1, json.dumps({"type": "conversation.item.create", "item": item}).encode())
     return created + frame(1, b'{"type":"response.create"}')
 
 
 async def raw_call(port: int, agent: str = "desk") -> tuple[Raw, str]:
-    """A client of bare bytes, which answers no ping, and its session."""
+    """A client that writes raw bytes and answers no ping, and its session."""
     raw = await Raw.connect(port)
     status, _ = await raw.ask(upgrade_head(f"/v1/realtime?model={agent}", host=f"127.0.0.1:{port}"))
     assert status == 101
@@ -60,28 +60,28 @@ async def raw_call(port: int, agent: str = "desk") -> tuple[Raw, str]:
 
 async def record(gateway: Gateway, session_id: str) -> Any:
     """The session's document, once it is written."""
-    await gateway.keeper.flush("default", session_id)
+    await gateway.write_behind.flush("default", session_id)
     return await gateway.store.get("default", session_id, SESSION_ID)
 
 
 async def next_event(raw: Raw, kind: str) -> Any:
-    """Read on to the next event of this type."""
+    """Read until the next event of this type."""
     while True:
         opcode, payload = await raw.next_frame()
         if opcode == 1 and (event := json.loads(payload))["type"] == kind:
             return event
 
 
-def test_a_client_that_answers_nothing_any_more_is_noticed(tmp_path: Path) -> None:
+def test_a_client_that_stops_answering_is_noticed(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway_within(tmp_path) as (gateway, server):
             await asyncio.sleep(0.3)
             tasks = len(asyncio.all_tasks())
             silent, first = await raw_call(server.bound_port)  # between turns
-            speaking, second = await raw_call(server.bound_port)  # while the agent speaks, and unread
+            speaking, second = await raw_call(server.bound_port)  # while the agent speaks, and without reading
             speaking.send(typed("epic"))
             speaking.reader._transport.pause_reading()  # type: ignore[attr-defined]
-            assert len(gateway.board) == 2
+            assert len(gateway.live_calls) == 2
             assert await nothing_left(gateway, tasks, NOTICED_S) > QUICK.ping_idle_s
             for session_id in (first, second):
                 ended = await record(gateway, session_id)
@@ -107,7 +107,7 @@ asyncio.run(main())
 """
 
 
-def test_a_stopped_process_is_noticed_and_one_that_lives_is_kept(tmp_path: Path) -> None:
+def test_a_stopped_process_is_noticed_and_a_live_one_is_kept(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway_within(tmp_path) as (gateway, server):
             tasks = len(asyncio.all_tasks())
@@ -118,7 +118,7 @@ def test_a_stopped_process_is_noticed_and_one_that_lives_is_kept(tmp_path: Path)
             assert client.stdout is not None
             session_id = json.loads(await client.stdout.readline())["session"]["id"]
             await asyncio.sleep(2 * (QUICK.ping_idle_s + QUICK.ping_reply_s))
-            assert len(gateway.board) == 1  # it answers, so it is not taken for dead
+            assert len(gateway.live_calls) == 1  # it answers pings, so it counts as alive
             client.send_signal(signal.SIGSTOP)
             await nothing_left(gateway, tasks, NOTICED_S)
             assert (await record(gateway, session_id))["end_reason"] == "caller_hung_up"
@@ -128,19 +128,19 @@ def test_a_stopped_process_is_noticed_and_one_that_lives_is_kept(tmp_path: Path)
     within(main)
 
 
-def test_a_client_that_does_not_read_costs_the_response_and_then_goes_on(tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_loses_the_response_and_then_continues(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway_within(tmp_path, SocketLimits()) as (gateway, server):
             raw, session_id = await raw_call(server.bound_port, "bulk")
             raw.send(typed("flood"))
             raw.reader._transport.pause_reading()  # type: ignore[attr-defined]
-            live = gateway.board.find("default", session_id)
+            live = gateway.live_calls.find("default", session_id)
             assert live is not None
             while not live.running.call.turns or live.running.call.turns[0].outcome is None:
                 await asyncio.sleep(0.05)
             assert live.running.call.turns[0].outcome == "cancelled"
             sent = live.running.call.summary(0).agent_audio_ms * 48 * 4 // 3
-            assert 8 * MIB < sent < 24 * MIB  # what the kernel takes comes on top
+            assert 8 * MIB < sent < 24 * MIB  # the kernel's buffers come on top
             raw.reader._transport.resume_reading()  # type: ignore[attr-defined]
             assert (await next_event(raw, "response.done"))["response"]["status"] == "cancelled"
             raw.send(typed("ping"))
@@ -156,9 +156,9 @@ def test_past_16_mib_the_socket_is_closed(tmp_path: Path) -> None:
             tasks = len(asyncio.all_tasks())
             raw, session_id = await raw_call(server.bound_port, "bulk")
             raw.send(typed("flood"))
-            raw.send(typed("x" * 250_000) * 40)  # each comes back twice
+            raw.send(typed("x" * 250_000) * 40)  # each one is sent back twice
             raw.reader._transport.pause_reading()  # type: ignore[attr-defined]
-            while len(gateway.board):
+            while len(gateway.live_calls):
                 await asyncio.sleep(0.02)
             await nothing_left(gateway, tasks, 5)
             ended = await record(gateway, session_id)
@@ -168,8 +168,8 @@ def test_past_16_mib_the_socket_is_closed(tmp_path: Path) -> None:
     within(main)
 
 
-def test_a_call_that_is_over_is_freed_without_a_collection_of_garbage(tmp_path: Path) -> None:
-    # Collections are rare, as each one stops every call; and a call holds megabytes.
+def test_a_call_that_has_ended_is_freed_without_garbage_collection(tmp_path: Path) -> None:
+    # Collections are rare, because each one stops every call, and a call holds megabytes.
     kinds = ("RunningCall", "Call", "RealtimeServer", "Conversation", "PicowsSocket", "PicowsProtocol", "CallRecord")
 
     async def main() -> None:
@@ -186,7 +186,7 @@ def test_a_call_that_is_over_is_freed_without_a_collection_of_garbage(tmp_path: 
                     raw.send(frame(8, b"\x03\xe8") if ending == "close" else frame(1, b"\xff"))
                     await raw.close_code()
                     raw.writer.transport.abort()
-            while len(gateway.board):
+            while len(gateway.live_calls):
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.3)
             left = [type(thing).__name__ for thing in gc.get_objects()]
@@ -204,7 +204,7 @@ def test_a_call_that_is_over_is_freed_without_a_collection_of_garbage(tmp_path: 
 
 
 async def _visit(port: int, dice: random.Random) -> str:
-    """Come in, do a little, and leave in one of many ways at some moment; what became of it."""
+    """Connect, do a little, and leave in one of many ways at some moment. Returns what happened."""
     server = Server(Path(), None, f"http://127.0.0.1:{port}")  # type: ignore[arg-type]
     try:
         async with asyncio.timeout(dice.uniform(0.001, 0.8)):
@@ -222,7 +222,7 @@ async def _visit(port: int, dice: random.Random) -> str:
                                 await asyncio.sleep(dice.uniform(0, 0.1))
                 finally:
                     if dice.random() < 0.5:
-                        caller.socket.transport.abort()  # no goodbye
+                        caller.socket.transport.abort()  # no close frame
     except TimeoutError:
         return "left"
     except (ConnectionClosed, InvalidStatus, OSError, EOFError) as gone:
@@ -230,7 +230,7 @@ async def _visit(port: int, dice: random.Random) -> str:
     return "over"
 
 
-def test_sixty_that_come_at_once_and_leave_anyhow_leave_no_task(tmp_path: Path) -> None:
+def test_sixty_clients_that_connect_at_once_and_leave_leave_no_task(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway_within(tmp_path, SocketLimits()) as (gateway, server):
             await asyncio.sleep(0.5)
@@ -238,10 +238,10 @@ def test_sixty_that_come_at_once_and_leave_anyhow_leave_no_task(tmp_path: Path) 
             dice = random.Random(7)
             await all_of(*(_visit(server.bound_port, random.Random(dice.random())) for _ in range(60)))
             await nothing_left(gateway, tasks, 10)
-            assert gateway.board.served >= 20
-            assert gateway.board.broken == 0
-            assert gateway.board.count_of("default") == 0
-            assert gateway.keeper.counts.lost == gateway.keeper.counts.spooled == 0
+            assert gateway.live_calls.served >= 20
+            assert gateway.live_calls.broken == 0
+            assert gateway.live_calls.count_of("default") == 0
+            assert gateway.write_behind.counts.lost == gateway.write_behind.counts.spooled == 0
 
     within(main, 30)
 
@@ -260,7 +260,7 @@ def test_crowd_after_crowd_leaves_no_file_and_no_memory(tmp_path: Path) -> None:
         files_before = server.open_files()
         after = [run(lambda number=number: crowd(number), 60) for number in range(4)]  # type: ignore[misc]
         print(files_before, [(files, rss // MIB) for files, rss in after])
-        assert after[-1][0] <= files_before + 4  # a store's connection, a recording being made
+        assert after[-1][0] <= files_before + 4  # a store's connection, a recording being finished
         assert after[-1][1] - after[1][1] < 12 * MIB
         assert server.figure("calls_broken_total") == 0
         assert server.figure("documents_lost_total") == 0

@@ -1,4 +1,4 @@
-"""Who has not asked for anything yet is bounded in number and time, keeps nobody out, and nothing waits for Nagle."""
+"""Connections without a request are bounded in number and time and block nobody, and nothing waits for Nagle."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from contextlib import suppress
 from ipaddress import ip_network
 
 import pytest
-from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving
+from peers.socket_harness import CapturingReceiver, Raw, Wire, frame, route_to, run, serving
 from websockets.asyncio.server import ServerConnection, serve
 
-from gateway.dial import dial
-from gateway.server import PatchbayServer
+from gateway.net.dial import dial
+from gateway.net.server import PatchbayServer
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 MANY = 600
-HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # how a TLS handshake begins
+HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # the beginning of a TLS handshake
 ASK = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 STALL_S = 0.03  # the system delays an acknowledgement by 40 ms
 
 
 class Idlers:
-    """Connections that were begun and left, without a loop."""
+    """Connections that were opened and then left idle, without an event loop."""
 
     def __init__(self, port: int, many: int, sent: bytes) -> None:
         self.lines: list[socket.socket] = []
@@ -39,7 +39,7 @@ class Idlers:
             self.lines.append(line)
 
     def alive(self) -> int:
-        """How many have not been cut."""
+        """The number of connections that are still open."""
         alive = 0
         for line in self.lines:
             try:
@@ -56,7 +56,7 @@ class Idlers:
 
 
 async def hello(server: PatchbayServer) -> float:
-    """Seconds that a new client needs from connecting to its answer."""
+    """The seconds that a new client needs from connecting to its answer."""
     started_s = time.monotonic()
     raw = await Raw.connect(server.bound_port)
     assert (await raw.ask(ASK))[0] == 200
@@ -65,11 +65,11 @@ async def hello(server: PatchbayServer) -> float:
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["silent", "begun"])
-def test_connections_that_are_begun_and_left_are_few_and_short_and_keep_nobody_out(begun: bool, wire: Wire) -> None:
+def test_idle_connections_are_few_and_short_and_block_nobody(begun: bool, wire: Wire) -> None:
     async def main() -> None:
         sent = (HELLO if wire.tls else b"GET / HTTP/1.1\r\nx: ") if begun else b""
         times = {"handshake_timeout_s": 1.5, "head_timeout_s": 1.5}
-        async with serving([route_to(Ear())], **times, max_address_half_open=100) as server:
+        async with serving([route_to(CapturingReceiver())], **times, max_address_half_open=100) as server:
             started_s = time.monotonic()
             idlers = await asyncio.to_thread(Idlers, server.bound_port, MANY, sent)
             assert await hello(server) < 1.0
@@ -87,12 +87,12 @@ def test_connections_that_are_begun_and_left_are_few_and_short_and_keep_nobody_o
 
 
 @pytest.mark.parametrize("sent", ["", "GET /hello HTTP/1.1\r\nx: "])
-def test_a_head_that_does_not_come_is_not_waited_for_and_neither_is_a_goodbye(sent: str, wire: Wire) -> None:
+def test_neither_a_missing_head_nor_a_missing_close_frame_is_waited_for(sent: str, wire: Wire) -> None:
     async def main() -> None:
-        async with serving([route_to(Ear())], head_timeout_s=0.3) as server:
+        async with serving([route_to(CapturingReceiver())], head_timeout_s=0.3) as server:
             raw = await Raw.connect(server.bound_port)
             raw.writer.write(sent.encode())
-            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]  # and answers no goodbye
+            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]  # and answers no close frame
             await asyncio.sleep(0.1)
             assert len(server.server_state.connections) == 1
             async with asyncio.timeout(1):
@@ -102,9 +102,9 @@ def test_a_head_that_does_not_come_is_not_waited_for_and_neither_is_a_goodbye(se
     run(main, wire)
 
 
-def test_a_kept_connection_is_idle_only_as_long_as_nothing_comes(wire: Wire) -> None:
+def test_a_kept_connection_is_idle_only_while_nothing_arrives(wire: Wire) -> None:
     async def main() -> None:
-        async with serving([route_to(Ear())], head_timeout_s=0.3) as server:
+        async with serving([route_to(CapturingReceiver())], head_timeout_s=0.3) as server:
             raw = await Raw.connect(server.bound_port)
             await raw.ask(ASK)
             await raw.reader.readexactly(len(b'{"hello":"there"}'))
@@ -118,10 +118,10 @@ def test_a_kept_connection_is_idle_only_as_long_as_nothing_comes(wire: Wire) -> 
     run(main, wire)
 
 
-def test_whoever_has_asked_is_not_counted(wire: Wire) -> None:
+def test_a_connection_with_a_request_is_not_counted(wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear(echo=True)
-        async with serving([route_to(ear)], max_address_half_open=3) as server:
+        receiver = CapturingReceiver(echo=True)
+        async with serving([route_to(receiver)], max_address_half_open=3) as server:
             kept = [await Raw.connect(server.bound_port) for _ in range(3)]
             for raw in kept:
                 await raw.ask(ASK)
@@ -133,20 +133,20 @@ def test_whoever_has_asked_is_not_counted(wire: Wire) -> None:
                 assert (await raw.ask(ASK))[0] == 200
             for call in calls:
                 call.send(frame(1, b"still here"))
-            # The echo goes to the call that opened last: one answer for each of them.
+            # The echo goes to the call that was opened last: one answer for each of them.
             for _ in calls:
                 assert await calls[-1].next_frame() == (1, b"still here")
-            assert ear.ends == []
+            assert receiver.ends == []
             for raw in idle:
                 raw.writer.transport.abort()
 
     run(main, wire)
 
 
-def test_a_proxy_has_as_many_as_it_needs(wire: Wire) -> None:
+def test_a_proxy_may_open_as_many_as_it_needs(wire: Wire) -> None:
     async def main() -> None:
         proxies = (ip_network("127.0.0.0/8"),)
-        async with serving([route_to(Ear())], max_address_half_open=3, proxies=proxies) as server:
+        async with serving([route_to(CapturingReceiver())], max_address_half_open=3, proxies=proxies) as server:
             idle = [await Raw.connect(server.bound_port) for _ in range(20)]
             await asyncio.sleep(0.05)
             for raw in idle:
@@ -157,9 +157,9 @@ def test_a_proxy_has_as_many_as_it_needs(wire: Wire) -> None:
 
 @pytest.mark.parametrize("path", ["/media", "/hello", "/nowhere"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_body_that_nobody_reads_is_not_waited_for(method: str, path: str, wire: Wire) -> None:
+def test_a_body_that_no_route_reads_is_not_waited_for(method: str, path: str, wire: Wire) -> None:
     async def main() -> None:
-        async with serving([route_to(Ear())]) as server:
+        async with serving([route_to(CapturingReceiver())]) as server:
             raw = await Raw.connect(server.bound_port)
             head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
             status, _ = await raw.ask(head.encode() + b"x" * 100)
@@ -175,7 +175,7 @@ def test_a_body_that_nobody_reads_is_not_waited_for(method: str, path: str, wire
 
 def test_requests_on_one_connection_do_not_wait_for_acknowledgements(wire: Wire) -> None:
     async def main() -> None:
-        async with serving([route_to(Ear())]) as server:
+        async with serving([route_to(CapturingReceiver())]) as server:
             raw = await Raw.connect(server.bound_port)
             took_s = []
             for _ in range(60):
@@ -207,18 +207,18 @@ def test_messages_in_either_direction_do_not_wait_for_acknowledgements(wire: Wir
             return found
 
         async with serve(note, "127.0.0.1", 0, ssl=wire.server_tls, compression=None) as far:
-            ear = Ear()
+            receiver = CapturingReceiver()
             url = wire.url(next(iter(far.sockets)).getsockname()[1])
-            dialled = await dial(url, ear, ssl_context=wire.client_tls)
+            dialled = await dial(url, receiver, ssl_context=wire.client_tls)
             assert sum(gap > STALL_S for gap in await longest(dialled.send_text)) < 4
             dialled.close()
-            await ear.end()
+            await receiver.end()
 
-        class Notes(Ear):
+        class Notes(CapturingReceiver):
             def text(self, message: bytes) -> None:
                 there.put_nowait(time.monotonic())
 
-        ours = Ear()
+        ours = CapturingReceiver()
         async with serving([route_to(ours)]) as server:
             await dial(wire.url(server.bound_port), Notes(), ssl_context=wire.client_tls)
             await ours.until(lambda: ours.socket)
@@ -228,9 +228,9 @@ def test_messages_in_either_direction_do_not_wait_for_acknowledgements(wire: Wir
     run(main, wire)
 
 
-def test_no_room_for_files_costs_the_half_open_and_not_the_server(wire: Wire) -> None:
+def test_a_lack_of_file_descriptors_closes_idle_connections_and_not_the_server(wire: Wire) -> None:
     async def main() -> None:
-        async with serving([route_to(Ear())], handshake_timeout_s=30, head_timeout_s=30) as server:
+        async with serving([route_to(CapturingReceiver())], handshake_timeout_s=30, head_timeout_s=30) as server:
             limits = resource.getrlimit(resource.RLIMIT_NOFILE)
             lines = [socket.create_connection(("127.0.0.1", server.bound_port)) for _ in range(90)]
             await asyncio.sleep(0.3)

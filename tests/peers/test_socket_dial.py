@@ -1,4 +1,4 @@
-"""The client's side of a socket, against the `websockets` library, our own server, and bare TCP."""
+"""The client's side of a socket, against the `websockets` library, Patchbay's own server, and bare TCP."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import gc
 import http
 
 import pytest
-from peers.socket_harness import Ear, Wire, frame, route_to, run, serving
+from peers.socket_harness import CapturingReceiver, Wire, frame, route_to, run, serving
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from gateway.auth.requests import Refusal, UpgradeRequest
-from gateway.dial import DialFailed, dial
-from gateway.sockets import SocketLimits
+from gateway.net.dial import DialFailed, dial
+from gateway.net.sockets import SocketLimits
 from sessions.errors import LegLost
 
 pytestmark = pytest.mark.sockets
@@ -48,23 +48,23 @@ def test_a_dialled_socket_carries_messages_both_ways(wire: Wire) -> None:
             ssl=wire.server_tls,
         ) as server:
             port = port_of(server)
-            ear = Ear()
+            receiver = CapturingReceiver()
             socket = await dial(
                 wire.url(port, "/v1/realtime?model=a b", http=True),
-                ear,
+                receiver,
                 headers={"Authorization": "Bearer key"},
                 subprotocols=["realtime"],
                 ssl_context=wire.client_tls,
             )
-            assert ear.socket is socket
+            assert receiver.socket is socket
             assert (socket.subprotocol, socket.peer, socket.closed) == ("realtime", "127.0.0.1", False)
             socket.send_text("ü".encode())
             socket.send_binary(b"\x00" * 100_000)
-            await ear.until(lambda: len(ear.heard) == 2)
-            assert ear.heard == [("text", "ü".encode()), ("binary", b"\x00" * 100_000)]
+            await receiver.until(lambda: len(receiver.received) == 2)
+            assert receiver.received == [("text", "ü".encode()), ("binary", b"\x00" * 100_000)]
             assert socket.unsent_bytes == 0
             socket.close(1000, "done")
-            assert await ear.end() == (1000, "done")
+            assert await receiver.end() == (1000, "done")
         assert seen[0].path == "/v1/realtime?model=a%20b"
         assert seen[0].headers["Authorization"] == "Bearer key"
         assert seen[0].headers["Host"] == f"127.0.0.1:{port}"
@@ -82,26 +82,26 @@ def test_a_refusal_carries_its_status_and_no_secret(status: int, retryable: bool
 
         async with serve(echo, "127.0.0.1", 0, process_request=refuse, ssl=wire.server_tls) as server:
             port = port_of(server)
-            ear = Ear()
+            receiver = CapturingReceiver()
             url = wire.url(port, "/p?api-key=hush")
             with pytest.raises(LegLost) as caught:
-                await dial(url, ear, headers={"api-key": "hush"}, ssl_context=wire.client_tls)
+                await dial(url, receiver, headers={"api-key": "hush"}, ssl_context=wire.client_tls)
         assert isinstance(caught.value, DialFailed)
         assert (caught.value.status, caught.value.retryable) == (status, retryable)
         assert "hush" not in str(caught.value) + caught.value.message + caught.value.public
-        assert (ear.ends, ear.socket) == ([], None)
+        assert (receiver.ends, receiver.socket) == ([], None)
 
     run(main, wire)
 
 
-def test_our_own_refusals_are_read(wire: Wire) -> None:
+def test_refusals_by_our_own_server_are_read(wire: Wire) -> None:
     async def main() -> None:
         async def admit(request: UpgradeRequest) -> str | Refusal:
             return Refusal(403, "no", "No.")
 
-        async with serving([route_to(Ear(), admit=admit)]) as server:
+        async with serving([route_to(CapturingReceiver(), admit=admit)]) as server:
             with pytest.raises(DialFailed) as caught:
-                await dial(wire.url(server.bound_port), Ear(), ssl_context=wire.client_tls)
+                await dial(wire.url(server.bound_port), CapturingReceiver(), ssl_context=wire.client_tls)
         assert caught.value.status == 403
 
     run(main, wire)
@@ -119,17 +119,17 @@ async def _answer(answer: bytes, wire: Wire) -> asyncio.Server:
 @pytest.mark.parametrize(
     ("answer", "retryable"), [(b"", True), (b"SSH-2.0-x\r\n\r\n", False), (b"HTTP/1.1 101 Hi\r\n\r\n", False)]
 )
-def test_what_is_no_websocket_server_fails_the_dial(answer: bytes, retryable: bool, wire: Wire) -> None:
+def test_a_server_without_websockets_fails_the_dial(answer: bytes, retryable: bool, wire: Wire) -> None:
     async def main() -> None:
         async with await _answer(answer, wire) as server:
             with pytest.raises(DialFailed) as caught:
-                await dial(wire.url(port_of(server)), Ear(), ssl_context=wire.client_tls)
+                await dial(wire.url(port_of(server)), CapturingReceiver(), ssl_context=wire.client_tls)
         assert (caught.value.retryable, caught.value.status) == (retryable, None)
 
     run(main, wire)
 
 
-def test_nobody_there_and_nobody_answering_can_be_tried_again(wire: Wire) -> None:
+def test_a_missing_or_silent_server_may_be_dialled_again(wire: Wire) -> None:
     async def main() -> None:
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
@@ -138,20 +138,20 @@ def test_nobody_there_and_nobody_answering_can_be_tried_again(wire: Wire) -> Non
         async with await asyncio.start_server(silent, "127.0.0.1", 0, ssl=wire.server_tls) as server:
             port = port_of(server)
             with pytest.raises(DialFailed, match="in time") as caught:
-                await dial(wire.url(port), Ear(), ssl_context=wire.client_tls, timeout_s=0.3)
+                await dial(wire.url(port), CapturingReceiver(), ssl_context=wire.client_tls, timeout_s=0.3)
             assert caught.value.retryable
         with pytest.raises(DialFailed, match="cannot connect") as caught:
-            await dial(wire.url(port), Ear(), ssl_context=wire.client_tls)
+            await dial(wire.url(port), CapturingReceiver(), ssl_context=wire.client_tls)
         assert caught.value.retryable
 
     run(main, wire)
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "ws://", "ws://user:hush@x/", "ws://[hush", "nonsense hush"])
-def test_an_address_that_cannot_work_is_our_mistake_and_not_repeated(url: str) -> None:
+def test_an_unusable_address_is_a_mistake_and_is_not_repeated(url: str) -> None:
     async def main() -> None:
         with pytest.raises(ValueError) as caught:
-            await dial(url, Ear())
+            await dial(url, CapturingReceiver())
         assert "hush" not in str(caught.value)
 
     run(main)
@@ -160,13 +160,14 @@ def test_an_address_that_cannot_work_is_our_mistake_and_not_repeated(url: str) -
 def test_a_header_cannot_smuggle_another() -> None:
     async def main() -> None:
         with pytest.raises(ValueError):
-            await dial("ws://127.0.0.1:1", Ear(), headers={"a": "b\r\nhost: evil"})
+            await dial("ws://127.0.0.1:1", CapturingReceiver(), headers={"a": "b\r\nhost: evil"})
 
     run(main)
 
 
-def test_servers_that_break_the_rules_are_told(wire: Wire) -> None:
-    complaints: list[dict[str, object]] = []  # of futures that nobody asked
+def test_servers_that_violate_the_protocol_are_told(wire: Wire) -> None:
+    # Exceptions of futures that were never awaited.
+    complaints: list[dict[str, object]] = []
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
@@ -182,11 +183,11 @@ def test_servers_that_break_the_rules_are_told(wire: Wire) -> None:
                 await connection.wait_closed()
 
             async with serve(talk, "127.0.0.1", 0, ssl=wire.server_tls) as server:
-                ear = Ear()
+                receiver = CapturingReceiver()
                 limits = SocketLimits(max_message_bytes=1000)
-                await dial(wire.url(port_of(server)), ear, limits=limits, ssl_context=wire.client_tls)
-                assert (await ear.end())[0] == code
-                assert ear.heard == []
+                await dial(wire.url(port_of(server)), receiver, limits=limits, ssl_context=wire.client_tls)
+                assert (await receiver.end())[0] == code
+                assert receiver.received == []
 
     run(main, wire)
     gc.collect()
@@ -199,17 +200,17 @@ def test_a_server_that_goes_away_is_reported_with_its_code(wire: Wire) -> None:
             await connection.close(4001, "session over")
 
         async with serve(talk, "127.0.0.1", 0, ssl=wire.server_tls) as server:
-            ear = Ear()
-            await dial(wire.url(port_of(server)), ear, ssl_context=wire.client_tls)
-            assert await ear.end() == (4001, "session over")
-            assert len(ear.ends) == 1
+            receiver = CapturingReceiver()
+            await dial(wire.url(port_of(server)), receiver, ssl_context=wire.client_tls)
+            assert await receiver.end() == (4001, "session over")
+            assert len(receiver.ends) == 1
 
     run(main, wire)
 
 
 def test_large_messages_cross_both_ways(wire: Wire) -> None:
     async def main() -> None:
-        far = Ear(echo=True)
+        far = CapturingReceiver(echo=True)
         requests: list[UpgradeRequest] = []
 
         async def admit(request: UpgradeRequest) -> str | Refusal:
@@ -218,12 +219,12 @@ def test_large_messages_cross_both_ways(wire: Wire) -> None:
 
         limits = SocketLimits(max_message_bytes=2_000_000)
         async with serving([route_to(far, admit=admit, limits=limits)]) as server:
-            near = Ear()
+            near = CapturingReceiver()
             socket = await dial(wire.url(server.bound_port), near, ssl_context=wire.client_tls)
             socket.send_binary(b"\x01" * 1_000_000)
             socket.send_text(b"short")
-            await near.until(lambda: len(near.heard) == 2)
-            assert near.heard == [("binary", b"\x01" * 1_000_000), ("text", b"short")]
+            await near.until(lambda: len(near.received) == 2)
+            assert near.received == [("binary", b"\x01" * 1_000_000), ("text", b"short")]
             socket.send_binary(b"x" * 2_000_001)
             assert (await near.end())[0] == 1009
             assert (await far.end())[0] == 1009
@@ -233,13 +234,13 @@ def test_large_messages_cross_both_ways(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_certificate_that_nobody_vouches_for_fails_the_dial_for_good(loop: str) -> None:
+def test_an_untrusted_certificate_fails_the_dial_for_good(loop: str) -> None:
     wire = Wire(loop, tls=True)
 
     async def main() -> None:
-        async with serving([route_to(Ear())]) as server:
+        async with serving([route_to(CapturingReceiver())]) as server:
             with pytest.raises(DialFailed, match="TLS") as caught:
-                await dial(wire.url(server.bound_port), Ear())
+                await dial(wire.url(server.bound_port), CapturingReceiver())
             assert not caught.value.retryable
 
     run(main, wire)

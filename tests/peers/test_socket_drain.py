@@ -1,4 +1,4 @@
-"""SIGTERM to a real process with a live call: HTTP goes on, new calls are refused, the call gets its time."""
+"""SIGTERM to a real process with a live call: HTTP continues, new calls are refused, and the call gets its time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import asyncio, sys
 import aiofastnet, uvloop
 from contextlib import asynccontextmanager
 from fastapi import FastAPI, Response
-from gateway.server import Drain, LiveCalls, PatchbayServer, ServerOptions
-from gateway.upgrade import Accepted, MediaRoute
+from gateway.net.server import Drain, DrainHooks, PatchbayServer, ServerOptions
+from gateway.net.media_routes import Accepted, MediaRoute
 
 drain, live, idle = Drain(), set(), asyncio.Event()
 
@@ -60,7 +60,7 @@ route = MediaRoute("/media", admit, lambda a, r: Accepted(Call()), lambda a: Non
 drain_s, loop, *tls = sys.argv[1:]
 cert, key = tls or (None, None)
 options = ServerOptions(port=0, drain_s=float(drain_s), goodbye_s=1, loop=loop, tls_cert=cert, tls_key=key)
-server = PatchbayServer(app, [route], drain=drain, calls=LiveCalls(done, goodbye, records), options=options)
+server = PatchbayServer(app, [route], drain=drain, calls=DrainHooks(done, goodbye, records), options=options)
 
 async def main():
     async with asyncio.TaskGroup() as tasks:
@@ -135,7 +135,7 @@ def test_a_signal_lets_the_call_finish_while_http_goes_on(wire: Wire) -> None:
     run(main, Wire("asyncio", wire.tls))
 
 
-def test_a_call_that_does_not_end_hears_a_goodbye(wire: Wire) -> None:
+def test_a_call_that_does_not_end_gets_a_close_frame(wire: Wire) -> None:
     async def main() -> None:
         async with serving(0.2, wire) as (server, port):
             call = await Raw.upgraded(port)

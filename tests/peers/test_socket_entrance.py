@@ -1,4 +1,4 @@
-"""The entrance in front of a real media socket: whoever is refused has opened nothing behind it."""
+"""Admission in front of a real media socket: a refused caller has opened nothing behind it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import time
 
 import orjson
 import pytest
-from peers.socket_harness import Ear, Raw, Wire, route_to, run, serving, upgrade_head
+from peers.socket_harness import CapturingReceiver, Raw, Wire, route_to, run, serving, upgrade_head
 
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
-from gateway.auth.entrance import Caller, Entrance, Quota
+from gateway.auth.entrance import Caller, Entrance, Quota, admit_call
 from gateway.auth.keys import read_keys
 from gateway.auth.origins import OriginRules
 from gateway.auth.requests import Refusal, UpgradeRequest
+from gateway.callers.realtime.open import BETA, asks_for_beta
 from gateway.clock import SystemClock
-from gateway.server import Drain
-from gateway.upgrade import Accepted, MediaRoute
+from gateway.net.media_routes import Accepted, MediaRoute
+from gateway.net.server import Drain
 
 pytestmark = pytest.mark.sockets
 
@@ -26,7 +27,7 @@ OLD = SECRETS.mint(tenant="acme", agent="a", session=None, now_s=time.time() - 7
 GOOD = SECRETS.mint(tenant="acme", agent="a", session=None, now_s=time.time(), life_s=7200)[0]
 
 
-class House:
+class CountingGateway:
     """Counts the model legs that callers cause to be opened."""
 
     def __init__(self) -> None:
@@ -35,11 +36,16 @@ class House:
         self.quota = Quota(lambda: self.model_legs, lambda tenant: self.model_legs, 2, 2)
 
     async def admit(self, request: UpgradeRequest) -> Caller | Refusal:
-        return self.entrance.admit_call(request, request.query.get("model"), self.quota, lambda caller, agent: None)
+        caller = self.entrance.let_in(request, client_secrets=True)
+        if isinstance(caller, Refusal):
+            return caller
+        if asks_for_beta(request):
+            return BETA
+        return admit_call(caller, request.query.get("model"), self.quota, lambda caller, agent: None) or caller
 
     def accept(self, caller: Caller, request: UpgradeRequest) -> Accepted:
         self.model_legs += 1
-        return Accepted(Ear())
+        return Accepted(CapturingReceiver())
 
     def route(self) -> MediaRoute[Caller]:
         return MediaRoute("/media", self.admit, self.accept, lambda caller: None)
@@ -61,26 +67,26 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_the_refused_open_nothing(case: str, wire: Wire) -> None:
+def test_refused_callers_open_nothing(case: str, wire: Wire) -> None:
     head, expected, code = REFUSED[case]
 
     async def main() -> None:
-        house = House()
-        async with serving([house.route()]) as server:
+        gateway = CountingGateway()
+        async with serving([gateway.route()]) as server:
             raw = await Raw.connect(server.bound_port)
             status, _ = await raw.ask(head)
             body = await raw.reader.read()
             assert (status, orjson.loads(body)["error"]["code"]) == (expected, code)
             assert b"nope" not in body
-        assert house.model_legs == 0
+        assert gateway.model_legs == 0
 
     run(main, wire)
 
 
-def test_the_admitted_do_and_the_key_is_not_sent_back(wire: Wire) -> None:
+def test_admitted_callers_open_a_leg_and_the_key_is_not_sent_back(wire: Wire) -> None:
     async def main() -> None:
-        house = House()
-        async with serving([house.route()]) as server:
+        gateway = CountingGateway()
+        async with serving([gateway.route()]) as server:
             offered = f"realtime, openai-insecure-api-key.{GOOD}, openai-agents-sdk.1"
             for head in (upgrade_head(sec_websocket_protocol=offered), upgrade_head(authorization="Bearer k-1")):
                 raw = await Raw.connect(server.bound_port)
@@ -88,14 +94,14 @@ def test_the_admitted_do_and_the_key_is_not_sent_back(wire: Wire) -> None:
                 assert status == 101
                 assert "openai-insecure" not in answer
                 assert ("Sec-WebSocket-Protocol: realtime\r\n" in answer) == (b"realtime" in head)
-            assert house.model_legs == 2
+            assert gateway.model_legs == 2
             late = await Raw.connect(server.bound_port)
             assert (await late.ask(upgrade_head(authorization="Bearer k-1")))[0] == 503
 
     run(main, wire)
 
 
-def test_a_drain_that_begins_during_admission_takes_it_back(wire: Wire) -> None:
+def test_a_drain_that_begins_during_admission_revokes_it(wire: Wire) -> None:
     async def main() -> None:
         asked, go_on = asyncio.Event(), asyncio.Event()
         back: list[str] = []
@@ -106,7 +112,7 @@ def test_a_drain_that_begins_during_admission_takes_it_back(wire: Wire) -> None:
             await go_on.wait()
             return "admitted"
 
-        async with serving([route_to(Ear(), admit=admit, abandon=back.append)], drain=drain) as server:
+        async with serving([route_to(CapturingReceiver(), admit=admit, release=back.append)], drain=drain) as server:
             raw = await Raw.connect(server.bound_port)
             raw.writer.write(upgrade_head())
             await asked.wait()

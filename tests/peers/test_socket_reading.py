@@ -1,4 +1,4 @@
-"""What is read after a pause, and before an end: nothing stays behind, however it came and whether more follows."""
+"""Data that arrives during a pause or before an end is read completely, however it arrived and whether more follows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from base64 import b64encode
 from hashlib import sha1
 
 import pytest
-from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving, upgrade_head
+from peers.socket_harness import CapturingReceiver, Raw, Wire, frame, route_to, run, serving, upgrade_head
 
 from gateway.auth.requests import Refusal, UpgradeRequest
-from gateway.dial import dial
+from gateway.net.dial import dial
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
@@ -33,7 +33,7 @@ def head_of_101(request: bytes) -> bytes:
 
 
 async def served_by(wire: Wire, *frames: bytes, then_close: bool = False) -> asyncio.Server:
-    """A server whose frames come in one write with its 101."""
+    """A server that sends these frames in one write with its 101."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head_of_101(await reader.readuntil(b"\r\n\r\n")) + b"".join(frames))
@@ -45,22 +45,22 @@ async def served_by(wire: Wire, *frames: bytes, then_close: bool = False) -> asy
 
 
 @SIZES
-def test_what_came_with_the_handshake_is_heard_without_another_byte(size: int, wire: Wire) -> None:
+def test_frames_that_arrive_with_the_handshake_are_read_without_another_byte(size: int, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
-        async with serving([route_to(ear)]) as server:
+        receiver = CapturingReceiver()
+        async with serving([route_to(receiver)]) as server:
             raw = await Raw.connect(server.bound_port)
             await raw.ask(upgrade_head() + frame(2, b"x" * size))
-            await ear.until(lambda: ear.heard)
-            assert ear.heard == [("binary", b"x" * size)]
+            await receiver.until(lambda: receiver.received)
+            assert receiver.received == [("binary", b"x" * size)]
 
     run(main, wire, within_s=3)
 
 
 @SIZES
-def test_what_came_during_admission_is_heard_without_another_byte(size: int, wire: Wire) -> None:
+def test_frames_that_arrive_during_admission_are_read_without_another_byte(size: int, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
+        receiver = CapturingReceiver()
         asked, go_on = asyncio.Event(), asyncio.Event()
 
         async def admit(request: UpgradeRequest) -> str | Refusal:
@@ -68,28 +68,28 @@ def test_what_came_during_admission_is_heard_without_another_byte(size: int, wir
             await go_on.wait()
             return "admitted"
 
-        async with serving([route_to(ear, admit=admit)]) as server:
+        async with serving([route_to(receiver, admit=admit)]) as server:
             raw = await Raw.connect(server.bound_port)
             raw.writer.write(upgrade_head())
             await asked.wait()
             raw.send(frame(2, b"x" * size))
             await asyncio.sleep(0.02)
             go_on.set()
-            await ear.until(lambda: ear.heard)
-            assert ear.heard == [("binary", b"x" * size)]
+            await receiver.until(lambda: receiver.received)
+            assert receiver.received == [("binary", b"x" * size)]
 
     run(main, wire, within_s=3)
 
 
 @SIZES
-def test_what_a_server_sent_with_its_101_is_heard_without_another_byte(size: int, wire: Wire) -> None:
+def test_frames_that_a_server_sends_with_its_101_are_read_without_another_byte(size: int, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
+        receiver = CapturingReceiver()
         async with await served_by(wire, frame(2, b"x" * size, masked=False)) as server:
             port = server.sockets[0].getsockname()[1]
-            dialled = await dial(wire.url(port), ear, ssl_context=wire.client_tls)
-            await ear.until(lambda: ear.heard)
-            assert ear.heard == [("binary", b"x" * size)]
+            dialled = await dial(wire.url(port), receiver, ssl_context=wire.client_tls)
+            await receiver.until(lambda: receiver.received)
+            assert receiver.received == [("binary", b"x" * size)]
             dialled.close()
             await asyncio.sleep(0.01)
 
@@ -97,15 +97,15 @@ def test_what_a_server_sent_with_its_101_is_heard_without_another_byte(size: int
 
 
 def blocking(wire: Wire, port: int) -> socket.socket:
-    """A client's line without a loop; closing it says no goodbye, neither WebSocket's nor TLS's."""
+    """A client's socket without an event loop. Closing it sends no close frame and no TLS close_notify."""
     line = socket.create_connection(("127.0.0.1", port), timeout=3)
     return line if wire.client_tls is None else wire.client_tls.wrap_socket(line, server_hostname="127.0.0.1")
 
 
 @SIZES
-def test_the_last_words_of_a_caller_who_leaves_at_once_are_heard(size: int, wire: Wire) -> None:
+def test_the_last_frames_of_a_caller_who_leaves_at_once_are_read(size: int, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
+        receiver = CapturingReceiver()
 
         def call(port: int) -> None:
             with blocking(wire, port) as line:
@@ -113,18 +113,18 @@ def test_the_last_words_of_a_caller_who_leaves_at_once_are_heard(size: int, wire
                 assert b" 101 " in line.recv(4096)
                 line.sendall(frame(2, b"x" * size) + GOODBYE)
 
-        async with serving([route_to(ear)]) as server:
+        async with serving([route_to(receiver)]) as server:
             await asyncio.to_thread(call, server.bound_port)
-            assert await ear.end() == (4000, "bye")
-            assert ear.heard == [("binary", b"x" * size)]
+            assert await receiver.end() == (4000, "bye")
+            assert receiver.received == [("binary", b"x" * size)]
 
     run(main, wire, within_s=3)
 
 
 @pytest.mark.parametrize("said", [b"", frame(1, b"hi"), frame(2, b"x" * 30_000)], ids=["nothing", "little", "much"])
-def test_a_caller_who_resets_behind_his_last_words_is_soon_known_to_be_gone(said: bytes, wire: Wire) -> None:
+def test_a_reset_after_a_callers_last_frames_is_noticed_soon(said: bytes, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
+        receiver = CapturingReceiver()
 
         def call(port: int) -> None:
             with blocking(wire, port) as line:
@@ -133,26 +133,26 @@ def test_a_caller_who_resets_behind_his_last_words_is_soon_known_to_be_gone(said
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 line.sendall(said)
 
-        async with serving([route_to(ear)]) as server:
+        async with serving([route_to(receiver)]) as server:
             calling = asyncio.get_running_loop().run_in_executor(None, call, server.bound_port)
-            await ear.until(lambda: ear.socket)
-            time.sleep(0.1)  # so that his words and his end are found at once
+            await receiver.until(lambda: receiver.socket)
+            time.sleep(0.1)  # so that the last frames and the reset are read together
             await calling
-            assert await ear.end() == (1006, "")
+            assert await receiver.end() == (1006, "")
 
     run(main, wire, within_s=4)
 
 
 @SIZES
-def test_the_last_words_of_a_server_that_leaves_at_once_are_heard(size: int, wire: Wire) -> None:
+def test_the_last_frames_of_a_server_that_leaves_at_once_are_read(size: int, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
+        receiver = CapturingReceiver()
         frames = frame(2, b"x" * size, masked=False), frame(8, b"\x0f\xa0bye", masked=False)
         async with await served_by(wire, *frames, then_close=True) as server:
             port = server.sockets[0].getsockname()[1]
-            await dial(wire.url(port), ear, ssl_context=wire.client_tls)
-            assert await ear.end() == (4000, "bye")
-            assert ear.heard == [("binary", b"x" * size)]
+            await dial(wire.url(port), receiver, ssl_context=wire.client_tls)
+            assert await receiver.end() == (4000, "bye")
+            assert receiver.received == [("binary", b"x" * size)]
 
     run(main, wire, within_s=3)
 
@@ -160,7 +160,7 @@ def test_the_last_words_of_a_server_that_leaves_at_once_are_heard(size: int, wir
 @pytest.mark.parametrize("size", [25_000, 70_000, LARGE])
 def test_the_body_of_a_request_is_read_without_another_byte(size: int, wire: Wire) -> None:
     async def main() -> None:
-        async with serving([route_to(Ear())]) as server:
+        async with serving([route_to(CapturingReceiver())]) as server:
             raw = await Raw.connect(server.bound_port)
             for _ in range(2):
                 head = f"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()

@@ -1,4 +1,4 @@
-"""What one read brings is worked off over several turns of the loop, in order, and nothing of it is lost."""
+"""The messages of one read are handled over several turns of the loop, in order and completely."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import asyncio
 from collections import Counter
 
 import pytest
-from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving, upgrade_head
+from peers.socket_harness import CapturingReceiver, Raw, Wire, frame, route_to, run, serving, upgrade_head
 
-from gateway.sockets import MESSAGES_A_TURN
+from gateway.net.message_budget import MESSAGES_A_TURN
 
 pytestmark = pytest.mark.sockets
 
 MANY = 400
 
 
-class Worker(Ear):
-    """A receiver to which each message is work. `turns` is how many it got in each turn of the loop."""
+class Worker(CapturingReceiver):
+    """A receiver for which each message takes time. `turns` holds how many it received in each turn of the loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Worker(Ear):
         if not self.turns[self._turn]:
             asyncio.get_running_loop().call_soon(self._next)
         self.turns[self._turn] += 1
-        self.socket.worked()
+        self.socket.count_message()
 
     def _next(self) -> None:
         self._turn += 1
@@ -42,69 +42,69 @@ def frames(begin: int = 0) -> bytes:
     return b"".join(frame(1, message) for message in messages(begin))
 
 
-def heard(ear: Ear) -> list[bytes]:
-    return [message for kind, message in ear.heard if kind == "text"]
+def received(receiver: CapturingReceiver) -> list[bytes]:
+    return [message for kind, message in receiver.received if kind == "text"]
 
 
-def test_no_turn_works_off_more_than_its_share_and_reading_goes_on(wire: Wire) -> None:
+def test_no_turn_handles_more_than_its_share_and_reading_continues(wire: Wire) -> None:
     async def main() -> None:
-        ear = Worker()
-        async with serving([route_to(ear)]) as server:
+        receiver = Worker()
+        async with serving([route_to(receiver)]) as server:
             raw = await Raw.connect(server.bound_port)
             await raw.ask(upgrade_head())
             for begin in (0, MANY, 2 * MANY):
                 raw.writer.write(frames(begin))
-                await ear.until(lambda upto=begin + MANY: len(heard(ear)) == upto)
-            assert heard(ear) == messages() + messages(MANY) + messages(2 * MANY)
-            assert max(ear.turns.values()) <= MESSAGES_A_TURN
+                await receiver.until(lambda upto=begin + MANY: len(received(receiver)) == upto)
+            assert received(receiver) == messages() + messages(MANY) + messages(2 * MANY)
+            assert max(receiver.turns.values()) <= MESSAGES_A_TURN
 
     run(main, wire, within_s=5)
 
 
 def test_fragments_and_a_close_frame_keep_their_place(wire: Wire) -> None:
     async def main() -> None:
-        ear = Worker()
-        async with serving([route_to(ear)]) as server:
+        receiver = Worker()
+        async with serving([route_to(receiver)]) as server:
             raw = await Raw.connect(server.bound_port)
             await raw.ask(upgrade_head())
             halves = frame(1, b"one ", fin=False) + frame(0, b"whole")
             raw.writer.write(frames() + halves + frame(2, b"binary") + frame(8, b"\x0f\xa0bye"))
-            await ear.until(lambda: ear.ends)
-            assert heard(ear) == [*messages(), b"one whole"]
-            assert ear.heard[-1] == ("binary", b"binary")
-            assert ear.ends == [(4000, "bye")]
+            await receiver.until(lambda: receiver.ends)
+            assert received(receiver) == [*messages(), b"one whole"]
+            assert receiver.received[-1] == ("binary", b"binary")
+            assert receiver.ends == [(4000, "bye")]
 
     run(main, wire, within_s=5)
 
 
-def test_what_a_peer_sent_before_it_left_is_heard(wire: Wire) -> None:
+def test_frames_that_a_peer_sent_before_it_left_are_read(wire: Wire) -> None:
     async def main() -> None:
-        ear = Worker()
-        async with serving([route_to(ear)]) as server:
+        receiver = Worker()
+        async with serving([route_to(receiver)]) as server:
             raw = await Raw.connect(server.bound_port)
             await raw.ask(upgrade_head())
             raw.writer.write(frames())
             await raw.writer.drain()
             raw.writer.close()
-            await ear.until(lambda: ear.ends)
-            assert heard(ear) == messages()
-            assert [code for code, _ in ear.ends] == [1006]
+            await receiver.until(lambda: receiver.ends)
+            assert received(receiver) == messages()
+            assert [code for code, _ in receiver.ends] == [1006]
 
     run(main, wire, within_s=5)
 
 
-def test_after_our_own_close_nothing_more_is_heard(wire: Wire) -> None:
+def test_nothing_is_read_after_our_own_close(wire: Wire) -> None:
     async def main() -> None:
-        ear = Worker()
-        async with serving([route_to(ear)]) as server:
+        receiver = Worker()
+        async with serving([route_to(receiver)]) as server:
             raw = await Raw.connect(server.bound_port)
             await raw.ask(upgrade_head())
             raw.writer.write(frames() + frame(8, b"\x0f\xa0bye"))
-            await ear.until(lambda: ear.heard)
-            ear.socket.close(1000, "enough")
-            count = len(ear.heard)
-            await ear.until(lambda: ear.ends)
-            assert len(ear.heard) == count
-            assert ear.ends == [(1000, "enough")]
+            await receiver.until(lambda: receiver.received)
+            receiver.socket.close(1000, "enough")
+            count = len(receiver.received)
+            await receiver.until(lambda: receiver.ends)
+            assert len(receiver.received) == count
+            assert receiver.ends == [(1000, "enough")]
 
     run(main, wire, within_s=5)

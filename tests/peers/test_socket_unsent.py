@@ -1,4 +1,4 @@
-"""What waits for a peer that does not read is bounded, in bytes and in memory, whoever wrote it and on both legs."""
+"""Unsent data for a peer that does not read is bounded, in bytes and in memory, whoever wrote it and on both legs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from peers.socket_harness import Ear, Raw, Wire, frame, route_to, run, serving, upgrade_head
+from peers.socket_harness import CapturingReceiver, Raw, Wire, frame, route_to, run, serving, upgrade_head
 from peers.test_socket_reading import blocking, head_of_101
 
-from gateway.dial import dial
-from gateway.sockets import SocketLimits
+from gateway.net.dial import dial
+from gateway.net.sockets import SocketLimits
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
@@ -25,13 +25,13 @@ LIMITS = SocketLimits(max_unsent_bytes=MIB, goodbye_s=0.2)
 
 
 def flood(line: socket.socket, pings: bytes, pings_at_a_time: int) -> None:
-    """Pings without an end, in pieces of so many, and nothing is read."""
+    """Send endless pings, `pings_at_a_time` in one write, and read nothing."""
     piece = pings * pings_at_a_time
     try:
         while True:
             line.sendall(piece)
     except OSError:
-        pass  # cut off
+        pass  # the server has closed
 
 
 def rss_bytes() -> int:
@@ -41,10 +41,10 @@ def rss_bytes() -> int:
 
 @PAYLOADS
 @pytest.mark.parametrize("at_a_time", [100, 5_000])
-def test_a_caller_who_pings_and_does_not_read_meets_the_bound(payload: bytes, at_a_time: int, wire: Wire) -> None:
+def test_a_caller_who_pings_and_does_not_read_reaches_the_bound(payload: bytes, at_a_time: int, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
-        async with serving([route_to(ear, limits=LIMITS)]) as server:
+        receiver = CapturingReceiver()
+        async with serving([route_to(receiver, limits=LIMITS)]) as server:
 
             def call(port: int) -> None:
                 with blocking(wire, port) as line:
@@ -57,19 +57,19 @@ def test_a_caller_who_pings_and_does_not_read_meets_the_bound(payload: bytes, at
             caller = threading.Thread(target=call, args=(server.bound_port,))
             caller.start()
             try:
-                assert await ear.end() == (1013, "too much is unsent")
+                assert await receiver.end() == (1013, "too much is unsent")
                 assert rss_bytes() - before_bytes < 24 * MIB
             finally:
                 await asyncio.to_thread(caller.join)
-        assert ear.faults == []
+        assert receiver.faults == []
 
     run(main, wire, within_s=60)
 
 
 @PAYLOADS
-def test_a_model_that_pings_and_does_not_read_meets_the_bound(payload: bytes, wire: Wire) -> None:
+def test_a_model_that_pings_and_does_not_read_reaches_the_bound(payload: bytes, wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear()
+        receiver = CapturingReceiver()
 
         def serve(listening: socket.socket) -> None:
             line, _ = listening.accept()
@@ -84,33 +84,33 @@ def test_a_model_that_pings_and_does_not_read_meets_the_bound(payload: bytes, wi
             model.start()
             try:
                 url = wire.url(listening.getsockname()[1])
-                await dial(url, ear, ssl_context=wire.client_tls, limits=LIMITS)
-                assert await ear.end() == (1013, "too much is unsent")
+                await dial(url, receiver, ssl_context=wire.client_tls, limits=LIMITS)
+                assert await receiver.end() == (1013, "too much is unsent")
             finally:
                 await asyncio.to_thread(model.join)
 
     run(main, wire, within_s=60)
 
 
-def test_pings_and_messages_have_one_bound(wire: Wire) -> None:
+def test_pings_and_messages_share_one_bound(wire: Wire) -> None:
     async def main() -> None:
-        ear = Ear(echo=True)
+        receiver = CapturingReceiver(echo=True)
         limits = SocketLimits(max_unsent_bytes=2 * MIB, goodbye_s=0.2)
-        async with serving([route_to(ear, limits=limits)]) as server:
+        async with serving([route_to(receiver, limits=limits)]) as server:
             raw = await Raw.upgraded(server.bound_port)
             raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
             both = frame(9, b"p" * 125) * 100 + frame(2, b"m" * 12_500)
-            while not ear.ends:
+            while not receiver.ends:
                 raw.send(both)
                 await asyncio.sleep(0)
-            assert ear.ends == [(1013, "too much is unsent")]
+            assert receiver.ends == [(1013, "too much is unsent")]
 
     run(main, wire, within_s=20)
 
 
-def test_a_peer_that_reads_its_answers_may_ping_as_it_likes_and_holds_nobody_up(wire: Wire) -> None:
+def test_a_peer_that_reads_its_answers_may_ping_freely_and_delays_nobody(wire: Wire) -> None:
     async def main() -> None:
-        pinging, quiet = Ear(), Ear(echo=True)
+        pinging, quiet = CapturingReceiver(), CapturingReceiver(echo=True)
         routes = [route_to(pinging, limits=LIMITS), route_to(quiet, path="/quiet")]
         async with serving(routes) as server:
             raw = await Raw.upgraded(server.bound_port)

@@ -1,6 +1,6 @@
-"""Each answer is here whole as soon as its last byte is, however large its pieces are and however long nothing follows.
+"""Each answer is complete as soon as its last byte arrives, whatever the size of its pieces and of the pause after it.
 
-The peer is a thread with a blocking socket of another library, so that nothing of this process's loop drives it.
+The peer is a thread with a blocking socket of another library, so that this process's loop does not drive it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import pytest
-from peers.socket_harness import Ear, Wire, route_to, run, serving
+from peers.socket_harness import CapturingReceiver, Wire, route_to, run, serving
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from gateway.dial import dial
+from gateway.net.dial import dial
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
@@ -27,14 +27,14 @@ GIVE_UP_S = 5.0
 
 
 class Sends(Protocol):
-    """What both sides of that library can do."""
+    """The methods that both sides of that library have."""
 
     def send(self, message: bytes) -> None:
-        """One message."""
+        """Send one message."""
 
 
-class Listener(Ear):
-    """Notes when each answer's last message was heard."""
+class Listener(CapturingReceiver):
+    """Notes when each answer's last message was received."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,18 +47,18 @@ class Listener(Ear):
             self.whole.set()
 
 
-def speak(socket: Sends, ear: Listener) -> list[float]:
-    """Send the answers, each once the last was heard. How late each came, in ms."""
+def speak(socket: Sends, receiver: Listener) -> list[float]:
+    """Send the answers, each after the last one was received. Returns how late each was, in ms."""
     late_ms = []
     for number in range(ANSWERS):
         size = SIZES[number % len(SIZES)]
         for _ in range(number % 3):
             socket.send(b"-" * size)
-        ear.whole.clear()
+        receiver.whole.clear()
         socket.send(b"-" * (size - 1) + b"!")
         sent_at_s = time.monotonic()
-        assert ear.whole.wait(GIVE_UP_S), f"answer {number}, of {size} bytes, did not come"
-        late_ms.append((ear.heard_at_s - sent_at_s) * 1000)
+        assert receiver.whole.wait(GIVE_UP_S), f"answer {number}, of {size} bytes, did not come"
+        late_ms.append((receiver.heard_at_s - sent_at_s) * 1000)
     return late_ms
 
 
@@ -71,13 +71,13 @@ async def judge(what: str, speaking: Callable[[], list[float]]) -> None:
 
 def test_a_callers_messages_are_never_late(wire: Wire) -> None:
     async def main() -> None:
-        ear = Listener()
+        receiver = Listener()
 
         def call(port: int) -> list[float]:
             with connect(wire.url(port), ssl=wire.client_tls, compression=None) as socket:
-                return speak(socket, ear)
+                return speak(socket, receiver)
 
-        async with serving([route_to(ear)]) as server:
+        async with serving([route_to(receiver)]) as server:
             await judge(f"caller, {wire}", lambda: call(server.bound_port))
 
     run(main, wire, within_s=60)
@@ -85,13 +85,13 @@ def test_a_callers_messages_are_never_late(wire: Wire) -> None:
 
 def test_a_models_messages_are_never_late(wire: Wire) -> None:
     async def main() -> None:
-        ear = Listener()
+        receiver = Listener()
         late_ms: list[float] = []
         done = threading.Event()
 
         def talk(socket: ServerConnection) -> None:
             try:
-                late_ms.extend(speak(socket, ear))
+                late_ms.extend(speak(socket, receiver))
             finally:
                 done.set()
 
@@ -103,10 +103,10 @@ def test_a_models_messages_are_never_late(wire: Wire) -> None:
             serving_thread = threading.Thread(target=server.serve_forever)
             serving_thread.start()
             try:
-                socket = await dial(wire.url(server.socket.getsockname()[1]), ear, ssl_context=wire.client_tls)
+                socket = await dial(wire.url(server.socket.getsockname()[1]), receiver, ssl_context=wire.client_tls)
                 await judge(f"model, {wire}", wait)
                 socket.close()
-                await ear.end()
+                await receiver.end()
             finally:
                 server.shutdown()
                 serving_thread.join()

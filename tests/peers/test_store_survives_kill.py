@@ -1,4 +1,4 @@
-"""kill -9 in the middle of writing: what was saved 250 ms before is in the file, and the file is whole."""
+"""kill -9 during a write: what was saved 250 ms before is in the store, and the file is intact."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.boots import Boots
 from gateway.clock import SystemClock
-from gateway.staterecovery import recover
+from gateway.state.boots import Boots
+from gateway.state.instances import Instances
+from gateway.state.recovery import Recovery
+from gateway.state.taking import Takeover
+from sessions.stores.documents import Owner
 from sessions.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.timed
@@ -23,14 +26,14 @@ ROOT = Path(__file__).parents[2]
 BUSY_CALLS = 40
 GRACE_MS = 250
 
-# A server's state in small: calls whose turns end all the time; a line on stdout for each turn when it ends.
+# A small server: calls whose turns end all the time, with a line on stdout for each turn that has ended.
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from gateway.boots import Boots
+from gateway.state.instances import Instances
 from gateway.clock import SystemClock
-from gateway.statekeeper import StateKeeper
-from sessions.documents import *
+from gateway.state.write_behind import WriteBehind
+from sessions.stores.documents import *
 from sessions.record import CallSummary, Turn
 from sessions.stores.sqlite import SqliteStore
 
@@ -39,32 +42,32 @@ def live(session_id):
         SessionState.LIVE, 1000.0, None, CallSummary(), (), RecordingInfo(RecordingState.OFF),
         Owner("test", "doomed")), ttl_s=None)
 
-async def talk(keeper, clock, number):
+async def talk(write_behind, clock, number):
     for index in range(10_000):
         await asyncio.sleep(0.02)
         turn = Turn(index, index * 20, index * 20 + 20, latency_ms=number)
-        keeper.save(turn_document("default", f"s{number}", turn, ttl_s=None))
-        keeper.save(live(f"s{number}"))
+        write_behind.save(turn_document("default", f"s{number}", turn, ttl_s=None))
+        write_behind.save(live(f"s{number}"))
         print(f"s{number}", index, clock.now_ms(), flush=True)
 
 async def main(folder):
     clock = SystemClock()
-    boots = Boots(folder / "boots", "doomed")
-    boots.hold()
+    instances = Instances(folder / "instances", "doomed")
+    instances.hold()
     store = SqliteStore(str(folder / "patchbay.db"), clock)
     await store.open()
-    keeper = StateKeeper(store, boots.folder, clock)
+    write_behind = WriteBehind(store, instances.folder / "state", clock, boot="doomed")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(keeper.run())
+        tasks.create_task(write_behind.run())
         for number in range(int(sys.argv[2])):
-            tasks.create_task(talk(keeper, clock, number))
+            tasks.create_task(talk(write_behind, clock, number))
 
 asyncio.run(main(Path(sys.argv[1])))
 """
 
 
 def killed_server(folder: Path) -> tuple[dict[tuple[str, str], int], int]:
-    """Run the server for a moment and kill it: the turns that ended, with their times, and the time of the kill."""
+    """Run the server for a second and kill it; returns the ended turns with their times, and the time of the kill."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, str(folder), str(BUSY_CALLS)],
         cwd=ROOT,
@@ -89,14 +92,16 @@ def test_a_turn_that_ended_250_ms_before_a_kill_is_in_the_record(tmp_path: Path)
     ended, killed_ms = killed_server(tmp_path)
 
     async def main() -> None:
-        boots = Boots(tmp_path / "boots", "next")
-        boots.hold()
-        dead = boots.take_dead()
+        instances = Instances(tmp_path / "instances", "next")
+        instances.hold()
+        dead = instances.take_dead()
         assert [folder.name for folder in dead] == ["doomed"]
         store = SqliteStore(str(tmp_path / "patchbay.db"), SystemClock())
         async with asyncio.timeout(30):
             await store.open()
-            lost = await recover(store, boots, dead)
+            boots = Boots(store, "next", SystemClock(), process="1", host="here", version="1")
+            takeover = Takeover(store, Owner("test", "next"), lambda session: None)
+            lost = await Recovery(store, instances, boots, takeover, lambda folder, key: False).at_start(dead)
             assert {record.session_id for record in lost} == {session_id for session_id, _ in ended}
             stored = set()
             for number in range(BUSY_CALLS):
@@ -108,6 +113,6 @@ def test_a_turn_that_ended_250_ms_before_a_kill_is_in_the_record(tmp_path: Path)
         due = {turn for turn, at_ms in ended.items() if at_ms <= killed_ms - GRACE_MS}
         assert len(due) >= BUSY_CALLS
         assert due <= stored
-        boots.release()
+        instances.release()
 
     asyncio.run(main())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from legs import MemoryLeg
+from support.calls.legs import MemoryLeg
 
-from gateway.sockets import Socket, SocketLimits
-from gateway.upgrade import Accepted
+from gateway.net.media_routes import Accepted
+from gateway.net.sockets import Socket, SocketLimits
 
 
 class Ear:

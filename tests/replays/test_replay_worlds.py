@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-import virtual
-from legs import MemoryLeg
-from replay_check import problems
-from replay_file import Replay, Say, Verb, When, load_replay, replay_of_log
-from replay_player import Outcome, World, play_whole, within
+from support import virtual
+from support.calls.legs import MemoryLeg
+from support.replays.check import problems
+from support.replays.file import Replay, Say, Verb, When, load_replay, replay_of_log
+from support.replays.player import Outcome, World, play_whole, within
 
 SIDE_BY_SIDE = ("booking", "barge-in-reported", "two-kinds-of-tools", "g711-pcmu", "model-drops-once", "tool-hangs")
 LOGGED = (
@@ -37,7 +37,7 @@ def test_calls_side_by_side_know_nothing_of_each_other(tmp_path: Path) -> None:
     async def body(around: World) -> tuple[list[Outcome], int]:
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(around.call(replay, alone=False)) for replay in replays]
-        return [call.result() for call in calls], around.switchboard.model_legs_opened
+        return [call.result() for call in calls], around.gateway.admission.model_legs_opened
 
     outcomes, legs = virtual.run(within(replays, tmp_path, body))
     expectations = [replay.expected() for replay in replays]
@@ -69,7 +69,7 @@ def test_a_call_replays_from_its_own_event_log(name: str, tmp_path: Path) -> Non
     header, logged = replay_of_log(first.kept / "events.jsonl", first.kept)
     assert (header.agent, header.session_id) == (name, first.session["session_id"])
     logged = replace(logged, folder=original.folder, query=original.query, given=original.given)
-    assert len(logged.logged) == len(first.came) - sum(came.type.endswith("audio.delta") for came in first.came)
+    assert len(logged.logged) == len(first.received) - sum(one.type.endswith("audio.delta") for one in first.received)
     if first.closed_by_client:  # the log ends with the last message, the call with the line
         ended = When(first.session["summary"]["duration_ms"])
         logged = replace(logged, steps=(*logged.steps, Verb(ended, "hang_up")))
@@ -77,7 +77,7 @@ def test_a_call_replays_from_its_own_event_log(name: str, tmp_path: Path) -> Non
     assert not second.referee.faults
     assert talk(second) == talk(first)
     assert second.bookings == first.bookings
-    assert [said(came.event) for came in second.came] == [said(came.event) for came in first.came]
+    assert [said(one.event) for one in second.received] == [said(one.event) for one in first.received]
     assert second.session["summary"] == first.session["summary"]
     assert second.session["end_reason"] == first.session["end_reason"]
 
@@ -148,7 +148,7 @@ def test_an_answer_that_a_client_does_not_take_is_cancelled_at_8_mib(tmp_path: P
     )
     assert outcome.referee.faults == []
     assert outcome.referee.statuses == ["cancelled", "completed"]
-    sent = sum(len(came.text) for came in outcome.came)
+    sent = sum(len(received.text) for received in outcome.received)
     assert 8 * 2**20 < sent < 9 * 2**20
     assert outcome.session["end_reason"] == "caller_hung_up"
 

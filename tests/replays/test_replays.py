@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import virtual
-from replay_check import problems
-from replay_file import all_replays, load_replay
-from replay_player import play_whole
+from support import virtual
+from support.replays.check import problems
+from support.replays.file import all_replays, load_replay
+from support.replays.player import play_whole
 
 
 @pytest.mark.parametrize("name", all_replays())
@@ -17,4 +17,4 @@ def test_the_call_goes_as_it_was_recorded(name: str, tmp_path: Path) -> None:
     expected = replay.expected()
     outcome = virtual.run(play_whole(replay, tmp_path))
     wrong = problems(expected, outcome)
-    assert not wrong, "\n".join(["", *wrong, "", *outcome.told()])
+    assert not wrong, "\n".join(["", *wrong, "", *outcome.summary_lines()])

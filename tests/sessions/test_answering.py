@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from call_driver import (
+from support.calls.call_driver import (
     Driver,
     answered,
     asked,
@@ -28,8 +28,9 @@ from call_driver import (
 
 from sessions.answering import RACE_RETRY_MS, RETRY_MS
 from sessions.commands import AddToolOutput, Refuse, Relay, RequestResponse, RunTool
-from sessions.events import ModelReady, Outcome, SettingsChanged
-from sessions.wishes import MAX_WAITING
+from sessions.events import ModelReady, SettingsChanged
+from sessions.pending_responses import MAX_WAITING
+from sessions.values import Outcome
 
 # ---- one response at a time
 

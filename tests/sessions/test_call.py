@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from call_driver import (
+from support.calls.call_driver import (
     START_MS,
     CountingIds,
     Driver,
@@ -30,8 +30,9 @@ from call_driver import (
 from audio.formats import PCM16_24K, AudioFormat, AudioFrame, Coding
 from sessions.call import Call
 from sessions.commands import EndCall, SaveTurn
-from sessions.events import AgentAudio, CallerAudio, HungUp, ModelReady, Outcome
+from sessions.events import AgentAudio, CallerAudio, HungUp, ModelReady
 from sessions.usage import TokenUsage
+from sessions.values import Outcome
 
 
 def test_a_call_in_two_turns() -> None:

@@ -1,10 +1,12 @@
-"""Calls in made-up worlds: far ends that behave, in any order of what they may do, and far ends that do not."""
+"""Calls between far ends that behave, in any order of what they may do, and between far ends that do not."""
 
 from __future__ import annotations
 
 import os
 
-from call_driver import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.calls.call_driver import (
     TOOLS,
     Driver,
     answered,
@@ -37,26 +39,26 @@ from call_driver import (
     wrote,
     wrote_call,
 )
-from call_world import MOVES, World
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from support.calls.call_world import MOVES, World
 
+from sessions.agent import KeyMode, PhoneRules
 from sessions.commands import EndCall, RunTool
 from sessions.events import (
     AgentText,
     CallerCommitted,
     CallerPassed,
     CallEvent,
+    DigitPressed,
     MarkEchoed,
     ModelPassed,
     ModelReady,
-    Outcome,
     SettingsChanged,
 )
 from sessions.record import ToolUse
 from sessions.usage import TokenUsage
+from sessions.values import Outcome
 
-EXAMPLES = int(os.environ.get("PATCHBAY_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "150"))
 PROFILE = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -64,7 +66,7 @@ PROFILE = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-# A move, a number to choose by, how long until the next one, and whether the wires stand still meanwhile.
+# A move, its variant, the time until the next one, and whether messages stay under way until then.
 moves = st.lists(
     st.tuples(
         st.sampled_from(MOVES),
@@ -77,6 +79,9 @@ moves = st.lists(
 )
 
 
+phones = st.none() | st.builds(PhoneRules, st.sampled_from((KeyMode.TEXT, KeyMode.SECRET)), barge_in=st.booleans())
+
+
 @PROFILE
 @given(
     moves,
@@ -86,6 +91,8 @@ moves = st.lists(
     st.booleans(),
     st.sampled_from((None, "Hello!")),
     st.sampled_from((None, 60_000)),
+    st.sampled_from((True, False)),
+    phones,
 )
 def test_far_ends_that_behave_get_all_that_they_are_owed(
     story: list[tuple[str, int, int, bool]],
@@ -95,10 +102,13 @@ def test_far_ends_that_behave_get_all_that_they_are_owed(
     faulty: bool,
     greeting: str | None,
     idle_ms: int | None,
+    wires: bool,
+    phone: PhoneRules | None,
 ) -> None:
     setup = model_setup(answers=answers, interrupts=answers)
-    driver = Driver(setup=setup, ready=False, client_plays=plays, greeting=greeting, idle_ms=idle_ms)
-    world = World(answers=answers, client_plays=plays, faulty=faulty, driver=driver)
+    rules = {"client_plays": plays, "greeting": greeting, "idle_ms": idle_ms, "phone": phone}
+    driver = Driver(setup=setup, ready=False, wires=wires, **rules)
+    world = World(answers=answers, client_plays=plays, faulty=faulty, driver=driver, keys=phone is not None)
     world.wait(20)
     world.do("ready" if connected else "type", 0)
     for name, pick, gap_ms, stuck in story:
@@ -123,11 +133,12 @@ hostile: st.SearchStrategy[CallEvent] = st.one_of(
     st.builds(answered, ids),
     st.builds(CallerCommitted, st.none()),
     st.builds(CallerPassed, st.just(wire("other"))),
-    st.builds(MarkEchoed, st.sampled_from(("", "0:20:a", "1:40:b", "0:x:a", "0:99999:c", "::", "0:²:a"))),
+    st.builds(MarkEchoed, ids | st.just(""), st.sampled_from((-50, 0, 20, 700, 99_999))),
     st.builds(
         SettingsChanged,
         st.builds(model_setup, answers=st.booleans(), interrupts=st.booleans(), text_only=st.booleans()),
     ),
+    st.builds(DigitPressed, st.sampled_from(("1", "2", "#", "x"))),
     st.just(ModelReady()),
     st.builds(hears, ids),
     st.builds(heard, ids),
@@ -157,11 +168,12 @@ hostile: st.SearchStrategy[CallEvent] = st.one_of(
     st.lists(st.tuples(hostile, st.sampled_from((0, 0, 0, 20, 600, 5_000, 40_000))), max_size=60),
     st.booleans(),
     st.sampled_from((None, "Hello!")),
+    phones,
 )
 def test_far_ends_that_make_no_sense_do_no_harm(
-    story: list[tuple[CallEvent, int]], plays: bool, greeting: str | None
+    story: list[tuple[CallEvent, int]], plays: bool, greeting: str | None, phone: PhoneRules | None
 ) -> None:
-    driver = Driver(client_plays=plays, greeting=greeting)
+    driver = Driver(client_plays=plays, greeting=greeting, phone=phone)
     for event, gap_ms in story:
         ended = driver.call.end_reason is not None
         out = driver(event) + driver.wait(gap_ms)

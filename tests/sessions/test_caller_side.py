@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from call_driver import (
+from support.calls.call_driver import (
     Driver,
     answered,
     begins,
@@ -30,17 +30,55 @@ from call_driver import (
     wrote_call,
 )
 
+from audio.line_in import LineCounts
 from sessions import caller_side
-from sessions.commands import CancelResponse, Configure, PassToModel, Refuse, Relay, SendAudio, TruncateItem
-from sessions.events import CallerCommitted, CallerPassed, SettingsChanged
+from sessions.commands import (
+    AddItem,
+    AddToolOutput,
+    CancelResponse,
+    ClearSound,
+    CommitSound,
+    Configure,
+    PassToModel,
+    Refuse,
+    Relay,
+    SendAudio,
+    TruncateItem,
+)
+from sessions.events import CallerCleared, CallerCommitted, CallerPassed, HungUp, ModelReady, SettingsChanged
+from sessions.line_events import CallerSilence, LineMeasured
+from sessions.outbox import HELD_COMMANDS
 from sessions.record import Heard
-from sessions.state import HELD_COMMANDS
 
 
 def test_caller_sound_goes_to_the_model_as_it_came() -> None:
     call = Driver()
     sent = of(SendAudio, call(caller_audio(20, start_sample=160)))
     assert sent == [SendAudio(frame(20, start_sample=160), None)]
+
+
+def test_silence_on_the_line_is_for_the_model_only() -> None:
+    call, silent = Driver(), CallerSilence(frame(20, start_sample=160))
+    assert call(silent) == [SendAudio(silent.frame, None)]
+    assert call.call.summary(call.now_ms).caller_audio_ms == 0
+    call(caller_audio(20))
+    assert call.call.summary(call.now_ms).caller_audio_ms == 20
+
+
+def test_silence_and_sound_wait_together_for_the_model() -> None:
+    call = Driver(ready=False)
+    assert call(caller_audio(20), CallerSilence(frame(20, start_sample=160)), caller_audio(20, start_sample=320)) == []
+    sent = of(SendAudio, call(ModelReady()))
+    assert [command.frame.start_sample for command in sent] == [0, 160, 320]
+
+
+def test_how_the_line_was_is_in_the_sums_also_where_it_comes_after_the_end() -> None:
+    call = Driver()
+    assert call.call.summary(call.now_ms).line is None
+    assert call(LineMeasured(LineCounts(20, 40, 60))) == []
+    assert call.call.summary(call.now_ms).line == LineCounts(20, 40, 60)
+    call(HungUp("caller_hung_up"), LineMeasured(LineCounts(80, 40, 60)))
+    assert call.call.summary(call.now_ms).line == LineCounts(80, 40, 60)
 
 
 def test_the_short_way_for_sound_is_the_same_as_the_long_one() -> None:
@@ -63,7 +101,7 @@ def test_the_short_way_for_sound_is_the_same_as_the_long_one() -> None:
 def test_a_typed_message_is_a_turn_with_its_pictures() -> None:
     call = Driver()
     out = call(typed("text_1", "What is this?", images=2))
-    assert [passed.wire.text for passed in of(PassToModel, out)] == [b"text_1"]
+    assert [added.wire.text for added in of(AddItem, out)] == [b"text_1"]
     said = call.item("text_1")
     assert (said.text, said.heard_text, said.images, said.spoken, said.final) == (
         "What is this?",
@@ -78,7 +116,7 @@ def test_a_message_under_a_name_that_is_taken_does_not_change_the_record() -> No
     call = Driver()
     call(begins(), *says("Hello.", 100), ends())
     out = call(typed("agent_1", "I am the agent"), typed("t", "first"), typed("t", "second"))
-    assert len(of(PassToModel, out)) == 3  # the model refuses them to its client
+    assert len(of(AddItem, out)) == 3  # the model refuses them to its client
     assert call.said == [("agent", ""), ("caller", "first")]
 
 
@@ -117,9 +155,11 @@ def test_sound_that_is_given_as_a_message_gets_its_words() -> None:
 
 def test_a_turn_taken_by_hand_is_passed_on() -> None:
     call = Driver()
-    assert kinds(call(CallerCommitted(wire("commit")), CallerPassed(wire("retrieve")))) == [
-        "PassToModel",
-        "PassToModel",
+    commit, clear, retrieve = wire("commit"), wire("clear"), wire("retrieve")
+    assert call(CallerCommitted(commit), CallerCleared(clear), CallerPassed(retrieve)) == [
+        CommitSound(commit),
+        ClearSound(clear),
+        PassToModel(retrieve),
     ]
 
 
@@ -222,7 +262,7 @@ def test_the_result_of_a_clients_function_is_in_the_record() -> None:
     call = Driver()
     call(begins(), wants("on_screen"), ends())
     assert saved(call.commands) == []  # the turn goes on
-    assert [passed.wire.text for passed in of(PassToModel, call(answered("call_1", "shown")))] == [b"output:call_1"]
+    assert [told.wire.text for told in of(AddToolOutput, call(answered("call_1", "shown")))] == [b"output:call_1"]
     call(create(), begins("r2"), ends("r2"))
     assert ("on_screen", "shown") in call.said
     assert saved(call.commands) == [0]
@@ -258,5 +298,5 @@ def test_a_call_has_so_many_items_and_no_more(monkeypatch: pytest.MonkeyPatch) -
     for write in (typed, wrote, lambda item_id: wrote_call(item_id, f"call of {item_id}")):
         call = Driver()
         for n in range(3):
-            assert kinds(call(write(f"t{n}"))) == ["PassToModel"]
+            assert kinds(call(write(f"t{n}"))) == ["AddItem"]
         assert kinds(call(write("t3"))) == ["Refuse"]

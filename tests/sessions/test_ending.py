@@ -1,10 +1,24 @@
 from __future__ import annotations
 
-from call_driver import Driver, asked, begins, ends, finished, hears, hung_up, kinds, of, refuses, says, wants
+from support.calls.call_driver import (
+    Driver,
+    asked,
+    begins,
+    ends,
+    finished,
+    hears,
+    hung_up,
+    kinds,
+    of,
+    refuses,
+    says,
+    sounds,
+    wants,
+)
 
 from sessions.answering import RETRY_MS
 from sessions.commands import EndCall
-from sessions.ending import LEAVE_LIMIT_MS
+from sessions.ending import LEAVE_AFTER_MS, LEAVE_LIMIT_MS
 
 
 def ends_call_at(call: Driver, limit_ms: int) -> int | None:
@@ -56,6 +70,21 @@ def test_a_caller_who_says_goodbye_too_does_not_keep_the_call() -> None:
     call.wait(500)
     call(hears())
     assert ends_call_at(call, 5_000) == 600
+
+
+def test_a_goodbye_that_takes_longer_to_play_is_heard_to_the_end() -> None:
+    call = Driver()
+    call(begins(), *says("Goodbye!", 900), wants("hang_up"), ends(), finished(hang_up=True))
+    call.wait(500)
+    call(sounds(1_000, "resp_2", "more"))  # behind what plays until 900
+    assert ends_call_at(call, 5_000) == 1_600
+
+
+def test_a_goodbye_without_end_does_not_keep_the_call() -> None:
+    call = Driver()
+    call(begins(), *says("Goodbye!", 900), wants("hang_up"), ends(), finished(hang_up=True))
+    call(sounds(60_000, "resp_2", "more"))
+    assert ends_call_at(call, 20_000) == LEAVE_AFTER_MS
 
 
 def test_a_tool_that_fails_does_not_hang_up() -> None:

@@ -1,8 +1,8 @@
-"""The limits on silence count from the caller's last audible sound, however seldom its loudness is looked at."""
+"""The silence limit counts from the caller's last audible sound, although its level is read only near the limit."""
 
 from __future__ import annotations
 
-from call_driver import Driver
+from support.calls.call_driver import Driver
 
 
 def test_a_caller_who_speaks_keeps_the_idle_limit_away_and_a_quiet_one_does_not() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from call_driver import (
+from support.calls.call_driver import (
+    START_MS,
     Driver,
     asked,
     begins,
@@ -39,9 +40,10 @@ from sessions.commands import (
     ToolRunning,
     TruncateItem,
 )
-from sessions.events import AgentText, MarkEchoed, ModelPassed, Outcome, SettingsChanged
+from sessions.events import AgentItemEnded, AgentText, MarkEchoed, ModelPassed, SettingsChanged
 from sessions.record import Heard, ToolUse
 from sessions.usage import TokenUsage
+from sessions.values import Outcome
 
 
 def a_turn(call: Driver, n: int, text: str = "one two three four") -> None:
@@ -62,7 +64,7 @@ def test_a_caller_who_interrupts_is_believed_to_have_heard_what_time_allowed() -
     said = call.item("agent_1")
     assert (said.heard_ms, said.heard, said.heard_text) == (600, Heard.ESTIMATED, "one two")
     assert [turn.interrupted for turn in call.call.turns] == [True, False]
-    assert of(ClearPlayback, call.commands) == []  # the client sees to that
+    assert of(ClearPlayback, call.commands) == []  # the client stops playback
 
 
 def test_where_the_gateway_plays_it_clears_and_tells_the_model_how_much_was_heard() -> None:
@@ -76,30 +78,41 @@ def test_where_the_gateway_plays_it_clears_and_tells_the_model_how_much_was_hear
 
 def test_a_far_end_that_echoes_marks_is_believed() -> None:
     call = Driver(client_plays=False)
-    call(hears(), heard(), begins(), item(), sounds(200))
-    first = call.call.mark_name("agent_1")
-    call(sounds(200))
-    second = call.call.mark_name("agent_1")
-    call.wait(230)
-    call(MarkEchoed(first), sounds(600))
-    call.wait(100)
+    call(hears(), heard(), begins(), item(), sounds(3_000))
+    for played_ms in range(200, 1_200, 200):
+        call.wait(200)
+        call(MarkEchoed("agent_1", played_ms - 60))  # 60 ms after that was played
+    call.wait(500)
+    call(MarkEchoed("agent_1", 1_140))  # 360 ms after that was played: it is 300 ms late
     out = call(hears("item_2"))
-    assert of(TruncateItem, out) == [TruncateItem("agent_1", 200, None)]
-    call(MarkEchoed(second))  # as a clear makes a carrier do with all that are pending
-    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard) == (200, Heard.MARKED)
+    (told,) = of(TruncateItem, out)
+    assert abs(told.heard_ms - 1_200) <= 1
+    call(MarkEchoed("agent_1", 3_000))
+    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard) == (told.heard_ms, Heard.MARKED)
 
 
-def test_the_last_mark_of_an_answer_is_written() -> None:
+def test_an_answer_whose_only_mark_comes_after_its_end_is_written_again() -> None:
     call = Driver(client_plays=False)
-    call(hears(), heard(), begins(), item(), sounds(500))
-    first = call.call.mark_name("agent_1")
-    call(sounds(500))
-    last = call.call.mark_name("agent_1")
-    call(MarkEchoed(first), ends())
-    call.wait(1_100)
-    assert call.item("agent_1").heard_ms == 500
-    assert saved(call(MarkEchoed(last))) == [0]
+    call(hears(), heard(), begins(), item(), sounds(500), ends())
+    call.wait(600)
+    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard) == (500, Heard.ESTIMATED)
+    assert saved(call(MarkEchoed("agent_1", 500))) == [0]
+    assert (call.item("agent_1").heard_ms, call.item("agent_1").heard) == (500, Heard.MARKED)
+
+
+def test_an_answer_that_counted_as_over_is_played_still_where_a_mark_says_so() -> None:
+    call = Driver(client_plays=False)
+    call(hears(), heard(), begins(), *says("one two three four", 1_000), ends())
+    for _ in range(2):
+        call.wait(250)
+        call(MarkEchoed("agent_1", (call.now_ms - START_MS) - 50))
+    call.wait(500)
     assert call.item("agent_1").heard_ms == 1_000
+    call.wait(100)
+    call(MarkEchoed("agent_1", 600))  # half a second after that was played
+    call(hears("item_2"))
+    assert call.item("agent_1").heard_ms < 700
+    assert call.item("agent_1").heard_text == "one two"
 
 
 def test_a_model_that_is_told_not_to_stop_is_heard_to_the_end() -> None:
@@ -224,6 +237,15 @@ def test_sound_beside_the_conversation_is_no_answer_and_delays_none() -> None:
     assert call.item("agent_1").heard_ms == 200
     assert [span.item_id for span in call.call.played(call.now_ms)] == ["agent_1"]
     assert call.call.summary(call.now_ms).agent_audio_ms == 200
+
+
+def test_a_response_whose_beginning_is_missed_is_the_conversations_where_the_model_is_about_to_answer() -> None:
+    call = Driver()
+    call(create("beside", out_of_band=True), hears(), heard())
+    assert of(RunTool, call(wants("find", "call_1", "missed"))) == [RunTool("call_1", "find", "{}")]
+    call = Driver()
+    call(create("beside", out_of_band=True))
+    assert of(RunTool, call(wants("find", "call_1", "missed"))) == []
 
 
 def test_an_agent_that_speaks_on_was_not_interrupted() -> None:
@@ -437,3 +459,22 @@ def test_what_comes_of_an_unknown_answer_while_none_is_asked_for_begins_nothing(
     call = Driver()
     call(item("resp_9", "agent_9"), ends("resp_9"))
     assert call.call.turns == []
+
+
+def test_a_model_that_hears_and_speaks_at_once_is_neither_cut_short_nor_asked_again() -> None:
+    call = Driver(setup=model_setup(duplex=True), client_plays=False)
+    call(begins(), *says("one two three four", 4_000))
+    call.wait(1_000)
+    out = call(hears(), heard())
+    assert kinds(out) == ["SaveTurn"]
+    call.wait(10_000)
+    assert asked(call.commands) == []
+    call(ends())
+    assert call.item("agent_1").heard_ms == 4_000
+
+
+def test_the_end_of_an_items_sound_is_passed_on() -> None:
+    call = Driver()
+    call(begins(), *says("Hello.", 100))
+    ended = AgentItemEnded("resp_1", "agent_1", None)
+    assert call(ended) == [Relay(ended)]

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sessions.playback import MARKS_LAG_MS, PlaybackLedger, SpokenItem
+from audio.departures import Departure
+from sessions.playback import PlaybackLedger, SpokenItem
 from sessions.record import Heard, PlayedSpan
 
 
@@ -66,7 +67,9 @@ def test_of_an_item_never_sent_nothing_is_known() -> None:
     ledger = PlaybackLedger()
     assert ledger.find("a") is None
     assert not ledger.reported("a", 100, 0)
-    assert ledger.mark_name("a") == "0:0:a"
+    assert ledger.echoed("a", 100, 0) is None
+    ledger.left([departed("a", 0, 100, 0)])
+    assert ledger.spans(100) == ()
 
 
 def test_an_interruption_stops_what_sounds_and_what_waits() -> None:
@@ -102,37 +105,108 @@ def test_a_report_of_a_cut_item_leaves_later_ones_alone() -> None:
     assert heard_ms(ledger, "b", 9_000) == 100
 
 
-def test_a_mark_tells_what_was_heard_at_least() -> None:
-    ledger = ledger_of(("a", 100))
-    mark = ledger.mark_name("a")
-    ledger.sent("a", 800, 8_000, 0)
-    assert name_of(ledger.echoed(mark)) == "a"
-    assert heard(ledger, "a", 150) == (100, Heard.MARKED)
-    assert ledger.plays_until_ms == 200  # it plays on
-    assert name_of(ledger.sounding(150)) == "a"
-    assert not item(ledger, "a").settled(199 + MARKS_LAG_MS)
-    assert item(ledger, "a").settled(200 + MARKS_LAG_MS)
-    assert name_of(ledger.echoed(ledger.mark_name("a"))) == "a"
-    assert item(ledger, "a").settled(200)
+# ---- marks
 
 
-def test_marks_echoed_by_a_clear_are_not_heard() -> None:
+def marked_ledger(took_ms: int = 60, **items: int) -> PlaybackLedger:
+    """A ledger with items, sent at 0, whose first second was marked: each mark takes as long to come back."""
+    ledger = ledger_of(*items.items())
+    for position_ms in range(200, 1_200, 200):
+        ledger.echoed("a", position_ms, position_ms + took_ms)
+    return ledger
+
+
+@pytest.mark.parametrize("took_ms", [0, 60, 900])
+def test_the_clock_is_right_between_marks_however_long_they_take(took_ms: int) -> None:
+    ledger = marked_ledger(took_ms, a=3_000)
+    assert heard(ledger, "a", 1_399) == (1_399, Heard.MARKED)
+
+
+def test_a_mark_that_is_later_than_usual_moves_the_clock_back_by_the_difference() -> None:
+    ledger = marked_ledger(60, a=3_000, b=500)
+    assert ledger.echoed("a", 1_200, 1_560) is item(ledger, "a")  # 300 ms later
+    assert heard(ledger, "a", 1_600) == (1_300, Heard.MARKED)
+    assert item(ledger, "b").begin_ms == 3_300
+    assert ledger.plays_until_ms == 3_800
+    ledger.echoed("a", 1_400, 1_760)  # as late as the clock now expects
+    assert heard_ms(ledger, "a", 1_800) == 1_500
+
+
+def test_a_mark_never_moves_the_clock_forward() -> None:
+    ledger = marked_ledger(60, a=3_000)
+    ledger.echoed("a", 1_900, 1_100)
+    assert heard_ms(ledger, "a", 1_100) == 1_100
+
+
+def test_a_late_mark_at_the_start_says_when_playback_began() -> None:
+    ledger = marked_ledger(60, a=1_000, b=1_000)
+    ledger.echoed("b", 0, 1_260)
+    assert (item(ledger, "a").heard_ms(1_300), item(ledger, "b").begin_ms) == (1_000, 1_200)
+    assert heard_ms(ledger, "b", 1_300) == 100
+
+
+def test_what_counted_as_over_is_played_still_where_a_mark_says_so() -> None:
+    ledger = marked_ledger(60, a=1_400)
+    assert item(ledger, "a").settled(1_400)
+    ledger.echoed("a", 1_000, 1_560)
+    assert not item(ledger, "a").settled(1_560)
+    assert name_of(ledger.sounding(1_560)) == "a"
+    ledger.interrupted(1_600)
+    assert heard(ledger, "a", 9_000) == (1_100, Heard.MARKED)
+
+
+def test_a_mark_of_speech_that_was_stopped_means_nothing() -> None:
     ledger = ledger_of(("a", 100))
-    mark = ledger.mark_name("a")
-    ledger.cleared(40)
-    assert ledger.echoed(mark) is None
+    ledger.interrupted(40)
+    assert ledger.echoed("a", 100, 50) is None
     assert heard(ledger, "a", 9_000) == (40, Heard.ESTIMATED)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a", "0:a", "0:10", "1:10:a", "0:x:a", "0:²:a", "0:-1:a", "0:" + "9" * 5_000 + ":a"]
-)
-def test_marks_that_are_not_ours_mean_nothing(name: str) -> None:
+@pytest.mark.parametrize("position_ms", [-50, 900, 10**9])
+def test_a_mark_never_claims_more_than_was_sent(position_ms: int) -> None:
     ledger = ledger_of(("a", 100))
-    assert ledger.echoed(name) is None
+    ledger.echoed("a", position_ms, 20)
+    assert heard(ledger, "a", 20) == (20, Heard.MARKED)
+    assert heard_ms(ledger, "a", 9_000) == 100
 
 
-def test_a_mark_never_claims_more_than_was_sent() -> None:
-    ledger = ledger_of(("a", 100))
-    ledger.echoed("0:900:a")
-    assert heard_ms(ledger, "a", 0) == 100
+# ---- what has left the play-out
+
+
+def departed(item_id: str, start_ms: int, ms: int, at_ms: float, *, kept: bool = False) -> Departure:
+    return Departure(item_id, start_ms * 8, ms * 8, 8_000, at_ms, kept)
+
+
+def test_the_clock_counts_from_the_first_frame_that_leaves_to_at_most_what_has_left() -> None:
+    ledger = ledger_of(("a", 1_000))
+    ledger.left([departed("a", 0, 400, 30)])
+    assert [heard_ms(ledger, "a", now_ms) for now_ms in (30, 230, 430, 5_000)] == [0, 200, 400, 400]
+    assert ledger.plays_until_ms == 1_030
+    assert not item(ledger, "a").settled(5_000)  # the rest waits
+
+
+def test_what_leaves_late_is_heard_late_and_so_is_all_that_follows() -> None:
+    ledger = ledger_of(("a", 400), ("b", 400))
+    ledger.left([departed("a", 0, 200, 0), departed("a", 200, 0, 350), departed("a", 200, 200, 350)])
+    assert heard_ms(ledger, "a", 400) == 250
+    assert item(ledger, "b").begin_ms == 550
+    assert ledger.plays_until_ms == 950
+    ledger.left([departed("b", 0, 400, 550)])
+    assert [heard_ms(ledger, "b", now_ms) for now_ms in (550, 600)] == [0, 50]
+    assert item(ledger, "b").settled(950)
+
+
+def test_a_far_end_that_holds_nothing_plays_all_that_has_left() -> None:
+    ledger = ledger_of(("a", 400), ("b", 400))
+    ledger.left([departed("a", 0, 60, 10, kept=True)])
+    ledger.interrupted(52)
+    assert [heard_ms(ledger, name, 9_000) for name in "ab"] == [60, 0]
+    ledger.left([departed("a", 60, 20, 70, kept=True)])
+    assert heard_ms(ledger, "a", 9_000) == 60
+
+
+def test_an_item_that_plays_already_is_not_pushed_by_one_before_it() -> None:
+    ledger = ledger_of(("a", 100), ("b", 100), ("a", 100))
+    ledger.left([departed("a", 0, 100, 0), departed("b", 0, 100, 100), departed("a", 100, 100, 200)])
+    assert [heard_ms(ledger, name, 250) for name in "ab"] == [150, 100]
+    assert ledger.plays_until_ms == 300

@@ -1,16 +1,17 @@
-"""sessions/problems.py: what a model reports to be wrong, in short plain words, in the record and to be counted."""
+"""Problems that a model reports: as short plain words, in the record, and counted."""
 
 from __future__ import annotations
 
 import pytest
-from call_driver import Driver, begins, create, ends, hears, model_setup, of, says, typed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.calls.call_driver import Driver, begins, create, ends, hears, model_setup, of, says, typed
 
 from sessions.commands import Command, EndCall, NoteProblem, Refuse, Relay
-from sessions.events import ModelLost, ModelReady, ModelRefused, Outcome, ResponseEnded
+from sessions.events import ModelLost, ModelReady, ModelRefused, ResponseEnded
+from sessions.meter import MAX_PROBLEMS
 from sessions.problems import ORDINARY, OTHER, ModelProblem, plain, problem_of
-from sessions.state import MAX_PROBLEMS
+from sessions.values import Outcome
 
 QUOTA = ModelProblem("insufficient_quota", "insufficient_quota")
 

@@ -1,9 +1,9 @@
-"""sessions/speaking.py: what the agent says until its response is over or was cut short, and not beyond."""
+"""What the agent says goes on to the caller until its response is over or is cut short."""
 
 from __future__ import annotations
 
 import pytest
-from call_driver import (
+from support.calls.call_driver import (
     Driver,
     begins,
     cancel,
@@ -23,7 +23,8 @@ from call_driver import (
 )
 
 from sessions.commands import CancelResponse, Play, Relay
-from sessions.events import AgentText, CallEvent, Outcome
+from sessions.events import AgentText, CallEvent
+from sessions.values import Outcome
 
 
 def answering(**given: object) -> Driver:
@@ -35,20 +36,20 @@ def answering(**given: object) -> Driver:
 
 
 def more() -> tuple[CallEvent, ...]:
-    """What a model that does not stop goes on with: the same item, and another one."""
+    """What a model that does not stop sends: more of the same item, and another one."""
     words = AgentText("resp_1", "agent_1", " five", True, None)
     return words, sounds(200), *says("six seven", 200, "resp_1", "agent_2")
 
 
 def said_of(call: Driver, *events: CallEvent) -> list[str]:
-    """What of these words and this sound went on to the caller."""
+    """The words and the sound that went on to the caller."""
     out = call(*events)
     words = [command for command in of(Relay, out) if isinstance(command.event, AgentText)]
     return [type(command).__name__ for command in [*of(Play, out), *words]]
 
 
 def keeps_what_it_had(call: Driver, heard_ms: int) -> None:
-    """The record holds what was said before the cut, and no more."""
+    """The record holds what was said before the cut, and nothing else."""
     call.wait(5_000)
     call(hung_up())
     said = call.item("agent_1")
@@ -154,7 +155,7 @@ def test_words_that_come_whole_with_the_end_of_a_cut_item_are_those_of_its_sound
     call(hears("item_2"))
     whole = AgentText("resp_1", "agent_1", "one two three four", True, None, whole=True)
     other = AgentText("resp_1", "agent_2", "never heard", True, None, whole=True)
-    assert said_of(call, whole, other) == ["Relay", "Relay"]  # they are what ends the items for the client
+    assert said_of(call, whole, other) == ["Relay", "Relay"]  # they end the items for the client
     call(ends("resp_1", Outcome.CANCELLED))
     assert [words for who, words in call.said if who == "agent"] == ["one two"]
 

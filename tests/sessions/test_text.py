@@ -1,11 +1,12 @@
-"""Words that can be written as UTF-8, whatever they were."""
+"""Text that can be written as UTF-8, whatever it was."""
 
 from __future__ import annotations
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.text import Halves, well_formed
+from sessions.text import Halves, encoded_bytes, fitting, well_formed
 
 
 def test_a_lone_half_of_an_emoji_becomes_one_replacement_character() -> None:
@@ -48,3 +49,20 @@ def test_a_text_in_pieces_of_utf_16_is_the_text(text: str, at: int) -> None:
     pieces = [one.decode("utf-16-le", "surrogatepass") for one in (units[: 2 * at], units[2 * at :])]
     halves = Halves()
     assert "".join(halves.joined("a", piece) for piece in pieces) + halves.rest("a") == well_formed(text)
+
+
+@given(st.text(max_size=50))
+def test_the_size_of_a_text_is_that_of_its_json(text: str) -> None:
+    assert encoded_bytes(text) == len(orjson.dumps(text)) - 2
+
+
+def test_a_lone_surrogate_takes_as_much_as_the_character_in_its_place() -> None:
+    assert encoded_bytes("a\ud83d") == len(orjson.dumps(well_formed("a\ud83d"))) - 2
+
+
+@given(st.text(max_size=30), st.integers(0, 40))
+def test_the_beginning_that_fits_is_the_longest_one(text: str, room: int) -> None:
+    found = fitting(text, room)
+    assert text.startswith(found)
+    assert encoded_bytes(found) <= room
+    assert found == text or encoded_bytes(text[: len(found) + 1]) > room

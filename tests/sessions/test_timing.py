@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from call_driver import frame
+from support.calls.call_driver import frame
 
 from audio.formats import PCM16_16K, AudioFrame
-from sessions.timing import TRIM_EVERY_MS, Limits, Stopwatch
+from sessions.timing import TRIM_EVERY_MS, CallTimeouts, Stopwatch
 
 
 def hear(watch: Stopwatch, sound: AudioFrame, at_ms: int) -> None:
@@ -102,13 +102,13 @@ def test_the_caller_was_last_audible() -> None:
 
 
 def test_a_call_has_a_length() -> None:
-    limits = Limits(100, 1_000, None)
+    limits = CallTimeouts(100, 1_000, None)
     assert limits.deadline_ms == 1_100
     assert (limits.reached(1_099), limits.reached(1_100)) == (None, "length_limit")
 
 
 def test_a_silence_has_a_length_and_starts_again() -> None:
-    limits = Limits(0, 10_000, 500)
+    limits = CallTimeouts(0, 10_000, 500)
     assert (limits.deadline_ms, limits.reached(500)) == (500, "idle_limit")
     limits.active(300)
     limits.active(200)

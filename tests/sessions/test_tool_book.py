@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from sessions.record import ToolUse
-from sessions.room import CUT, MAX_TURN_CHARS, WordRoom
 from sessions.tool_book import ToolBook
+from sessions.transcript_budget import CUT, MAX_TURN_BYTES, TranscriptBudget
 from sessions.turns import AnswerBook, TurnBook
 
 START_MS = 500
@@ -10,7 +10,7 @@ START_MS = 500
 
 def books() -> tuple[TurnBook, ToolBook]:
     book = TurnBook(START_MS)
-    return book, ToolBook(book, AnswerBook(book), WordRoom())
+    return book, ToolBook(book, AnswerBook(book), TranscriptBudget())
 
 
 def tool(call_id: str = "c1", arguments: str = "{}") -> ToolUse:
@@ -42,7 +42,7 @@ def test_a_tool_call_is_noted_once_and_answered_once() -> None:
 def test_a_tool_call_stands_in_the_turn_of_its_response() -> None:
     book = TurnBook(START_MS)
     answers = AnswerBook(book)
-    tools = ToolBook(book, answers, WordRoom())
+    tools = ToolBook(book, answers, TranscriptBudget())
     answers.started("r1", START_MS)
     book.begin(600)
     assert tools.wanted("r1", tool(), 700)
@@ -53,7 +53,7 @@ def test_a_tool_call_stands_in_the_turn_of_its_response() -> None:
 
 def test_arguments_and_output_share_the_room_of_their_turn() -> None:
     _, tools = books()
-    use = tool(arguments="x" * (MAX_TURN_CHARS - 1))
+    use = tool(arguments="x" * (MAX_TURN_BYTES - 1))
     tools.wanted("r1", use, 700)
     tools.finished("c1", "done", None, 800)
-    assert (len(use.arguments), use.output) == (MAX_TURN_CHARS - 1, "d" + CUT)
+    assert (len(use.arguments), use.output) == (MAX_TURN_BYTES - 1, "d" + CUT)

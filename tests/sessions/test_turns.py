@@ -12,7 +12,7 @@ def said(speaker: Speaker) -> Utterance:
 
 
 def taken(book: TurnBook) -> set[int]:
-    """What is to be written; nothing is, afterwards."""
+    """The turns that must be saved; afterwards there are none."""
     changed, book.changed = book.changed, set()
     return changed
 

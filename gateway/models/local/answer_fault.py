@@ -1,4 +1,4 @@
-"""What is wrong with an endpoint's answer."""
+"""The error for an endpoint's answer that cannot be used."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from sessions.errors import VoiceError
 
 
 class AnswerFault(VoiceError):
-    """An endpoint's answer cannot be used. The message says why in fixed words, never in the endpoint's own."""
+    """An endpoint's answer cannot be used. The message is one of our fixed texts and never quotes the endpoint."""

@@ -1,83 +1,83 @@
-"""What waits for an answer, and the answers under way."""
+"""The caller's inputs that have no answer yet, and the answers in progress."""
 
 from __future__ import annotations
 
-from gateway.models.local.mind import Input, Mind, Spoken, Thought
-from gateway.models.local.speaking import Answer, Mouth
-from gateway.realtime.brain import OpenResponse
+from gateway.models.local.dialogue.answerer import Answer, Answerer, Input, Spoken
+from gateway.models.local.speech.text_to_speech import SpokenAnswer, TextToSpeech
+from gateway.realtime.server.brain import OpenResponse
 
-MOST_WAITING = 200  # inputs of a client that never asks for an answer; the oldest go
+MOST_WAITING = 200  # inputs; a client may never ask for an answer, and then the oldest inputs are dropped
 
 
-class Unanswered:
-    """What came from the caller since the last answer, in order."""
+class UnansweredInputs:
+    """The caller's inputs since the last answer, in order."""
 
     def __init__(self) -> None:
         self._inputs: list[Input] = []
 
     def add(self, entry: Input) -> None:
-        """This came."""
+        """Append an input; past `MOST_WAITING` the oldest is dropped."""
         self._inputs.append(entry)
         del self._inputs[:-MOST_WAITING]
 
     @property
     def settled(self) -> bool:
-        """Whether all speech in it has been made out."""
+        """Whether all speech among the inputs has been recognised."""
         return all(entry.settled for entry in self._inputs if isinstance(entry, Spoken))
 
     def take(self) -> list[Input]:
-        """All of it; it counts as answered."""
+        """Remove and return all inputs: the caller of this method answers them."""
         inputs, self._inputs = self._inputs, []
         return inputs
 
 
 class Answers:
-    """One call's: those asked for, each of which waits for the ears, and those being thought of and spoken."""
+    """One call's answers: those requested, which wait for the recognition of speech, and those in progress."""
 
-    def __init__(self, mind: Mind, mouth: Mouth, unanswered: Unanswered) -> None:
-        self._mind = mind
-        self._mouth = mouth
+    def __init__(self, answerer: Answerer, text_to_speech: TextToSpeech, unanswered: UnansweredInputs) -> None:
+        self._answerer = answerer
+        self._text_to_speech = text_to_speech
         self._unanswered = unanswered
-        self._asked: list[OpenResponse] = []
-        self._under_way: dict[str, Answer] = {}
+        self._requested: list[OpenResponse] = []
+        self._in_progress: dict[str, SpokenAnswer] = {}
 
-    def ask(self, response: OpenResponse) -> None:
-        """Answer what came from the caller, once that is settled."""
-        self._asked.append(response)
+    def request(self, response: OpenResponse) -> None:
+        """Answer the unanswered inputs, once all speech among them is recognised."""
+        self._requested.append(response)
 
-    def begin(self, response: OpenResponse, thought: Thought, now_ms: int) -> None:
-        """Answer by this thought."""
-        self._under_way[response.id] = Answer(response, thought, self._mouth, now_ms)
+    def begin(self, response: OpenResponse, answer: Answer, now_ms: int) -> None:
+        """Speak (or write) `answer` as this response."""
+        self._in_progress[response.id] = SpokenAnswer(response, answer, self._text_to_speech, now_ms)
 
     def stop(self, response_id: str) -> None:
-        """The answer was cut: the rest of it is never made."""
-        self._asked = [response for response in self._asked if response.id != response_id]
-        answer = self._under_way.pop(response_id, None)
+        """Cancel a response that was cancelled or interrupted: the rest of it is not generated."""
+        self._requested = [response for response in self._requested if response.id != response_id]
+        answer = self._in_progress.pop(response_id, None)
         if answer is not None:
             answer.drop()
 
     def due_ms(self, now_ms: int) -> int | None:
-        """When to go on with those under way."""
-        return min((answer.due_ms(now_ms) for answer in self._under_way.values()), default=None)
+        """When `advance` is to be called next; None: nothing is in progress."""
+        return min((answer.due_ms(now_ms) for answer in self._in_progress.values()), default=None)
 
-    def go_on(self, now_ms: int) -> None:
-        """Begin those whose questions are settled, and say what can be said now."""
-        if self._asked and self._unanswered.settled:
-            asked, self._asked = self._asked, []
-            for response in asked:
-                self.begin(response, self._mind.answer(self._unanswered.take()), now_ms)
-        for response_id, answer in list(self._under_way.items()):
-            calls = answer.go_on(now_ms)
-            if calls is None or self._under_way.get(response_id) is not answer:
+    def advance(self, now_ms: int) -> None:
+        """Begin the requested answers if all speech is recognised, and emit what is ready of those in progress."""
+        if self._requested and self._unanswered.settled:
+            requested, self._requested = self._requested, []
+            for response in requested:
+                self.begin(response, self._answerer.answer(self._unanswered.take()), now_ms)
+        for response_id, answer in list(self._in_progress.items()):
+            calls = answer.advance(now_ms)
+            if calls is None or self._in_progress.get(response_id) is not answer:
                 continue
-            del self._under_way[response_id]
+            del self._in_progress[response_id]
             for call in calls:
-                self._mind.called(answer.response.call_tool(call.tool, call.arguments), call)
+                self._answerer.called(answer.response.call_tool(call.tool, call.arguments), call)
             answer.response.finish()
 
     def close(self) -> None:
-        """The call is over."""
-        for answer in self._under_way.values():
+        """The call has ended: cancel all answers."""
+        for answer in self._in_progress.values():
             answer.drop()
-        self._under_way.clear()
-        self._asked.clear()
+        self._in_progress.clear()
+        self._requested.clear()

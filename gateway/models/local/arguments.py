@@ -1,4 +1,4 @@
-"""The arguments of a tool call: a JSON object, written as a text."""
+"""The arguments of a tool call, which are a JSON object serialised to a string."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sessions.ports import Json
 
 
 def object_of(arguments: str) -> dict[str, Json] | None:
-    """The object that a call's arguments are; None: they are not one, or not whole."""
+    """Parse a call's arguments; None where they are not a JSON object or not complete."""
     if not arguments.rstrip().endswith("}"):
         return None
     try:
@@ -20,7 +20,7 @@ def object_of(arguments: str) -> dict[str, Json] | None:
 
 
 def dumped(arguments: dict[str, Json]) -> str:
-    """An object as the text. Raises AnswerFault."""
+    """Serialise arguments. Raises AnswerFault where they are nested too deeply."""
     try:
         return json.dumps(arguments, ensure_ascii=False)
     except RecursionError:

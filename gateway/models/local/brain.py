@@ -1,8 +1,8 @@
-"""The embedded model behind a `RealtimeServer`: listens, has a mind think of answers, and speaks them.
+"""The embedded model behind a `RealtimeServer`: it finds turns, recognises speech, and speaks an answerer's answers.
 
-Everything of its own is synchronous and inline, so that a call on it can be replayed in virtual time. What comes from
-elsewhere (an endpoint) is looked for every 20 ms while it is awaited. While sound is `waiting` to be heard, nothing but
-the time and a cancelled answer is to reach the brain: `server.py` sees to that.
+The embedded parts run synchronously and inline, so that a call can be replayed in virtual time. Results of an endpoint
+are polled every 20 ms while they are awaited. While `pending_audio` holds sound, only the time and the cancellation of
+an answer may reach the brain; `server.py` makes sure of that.
 """
 
 from __future__ import annotations
@@ -11,143 +11,151 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from audio.formats import PCM16_24K, AudioFormat, AudioFrame
-from gateway.models.local.answering import Answers, Unanswered
-from gateway.models.local.backlog import Pace, Roster
-from gateway.models.local.ears import Ears
-from gateway.models.local.items import PastAnswer, PastCall, Sound, inputs_of, told_by
-from gateway.models.local.listeners import Listener
-from gateway.models.local.mind import Mind, Picture, ToolOutput, Typed
-from gateway.models.local.mind import Ready as ReadyThought
-from gateway.models.local.speaking import Mouth
-from gateway.models.local.transcripts import Transcripts
-from gateway.models.local.waiting import WaitingSound
-from gateway.realtime.brain import Ear, OpenResponse
+from gateway.models.local.answering import Answers, UnansweredInputs
+from gateway.models.local.dialogue.answerer import Answerer, Picture, ReadyAnswer, ToolOutput, Typed
+from gateway.models.local.items import PastAnswer, PastCall, Sound, contents_of, inputs_of
+from gateway.models.local.speech.bulk_audio import Pace, SliceSchedule
+from gateway.models.local.speech.pending_audio import PendingAudio
+from gateway.models.local.speech.speech_to_text import SpeechToText
+from gateway.models.local.speech.text_to_speech import TextToSpeech
+from gateway.models.local.speech.transcripts import Transcripts
+from gateway.models.local.speech.turn_finder import TurnFinder
 from gateway.realtime.owners import spoken_text
+from gateway.realtime.server.brain import OpenResponse, TurnEvents
 from gateway.realtime.wire_formats import FORMATS
 from sessions.ports import JsonObject
 
 
 class LocalBrain:
-    """One caller's partner."""
+    """The model of one call."""
 
-    def __init__(self, ear: Ear, listener: Listener, mind: Mind, mouth: Mouth, roster: Roster) -> None:
-        """`roster` is shared with the other calls of the process."""
-        self._mind = mind
-        self._unanswered = Unanswered()
-        self._transcripts = Transcripts(ear)
-        self._ears = Ears(ear, listener, self._transcripts, self._unanswered.add, lambda: mind.expects)
+    def __init__(
+        self,
+        turn_events: TurnEvents,
+        speech_to_text: SpeechToText,
+        answerer: Answerer,
+        text_to_speech: TextToSpeech,
+        schedule: SliceSchedule,
+    ) -> None:
+        """`schedule` is shared by all calls of the process."""
+        self._answerer = answerer
+        self._unanswered = UnansweredInputs()
+        self._transcripts = Transcripts(turn_events)
+        self._turn_finder = TurnFinder(
+            turn_events, speech_to_text, self._transcripts, self._unanswered.add, lambda: answerer.state
+        )
         self._pace = Pace(PCM16_24K)
-        self.waiting = WaitingSound(roster, self._ears.heard_out)
-        self._answers = Answers(mind, mouth, self._unanswered)
+        self.pending_audio = PendingAudio(schedule, self._turn_finder.recording_finished)
+        self._answers = Answers(answerer, text_to_speech, self._unanswered)
         self._now_ms = 0
 
     def configured(self, session: JsonObject) -> None:
-        """The session's formats, turn detection, instructions and tools."""
-        self.waiting.hear_all()
+        """Take over the session's formats, turn detection, instructions and tools."""
+        self.pending_audio.process_all()
         sound = _format_of(session)
         self._pace = Pace(sound)
-        self._ears.configure(sound, _detection_of(session))
-        self._mind.configured(session)
+        self._turn_finder.configure(sound, _detection_of(session))
+        self._answerer.configured(session)
 
     # ---- the caller's sound
 
     def heard(self, frame: AudioFrame, now_ms: int) -> None:
-        """Sound of the caller. Of more than comes in time, most is heard in `on_time`."""
+        """Take a frame of the caller's sound. Sound that arrives faster than real time is processed in `on_time`."""
         self._now_ms = now_ms
-        if self._pace.allows(len(frame.payload), now_ms) and not self.waiting:
-            self._ears.heard(frame)
+        if self._pace.allows(len(frame.payload), now_ms) and not self.pending_audio:
+            self._turn_finder.feed(frame)
         else:
-            self.waiting.put(self._ears.later(frame), now_ms)
-        self._go_on()
+            self.pending_audio.put(self._turn_finder.bulk_audio(frame), now_ms)
+        self._continue()
 
-    def missed(self, frame: AudioFrame) -> None:
-        """Sound that the caller took back before it was heard."""
-        self._ears.missed(frame.samples, frame.format)
+    def skip(self, frame: AudioFrame) -> None:
+        """Advance the time by a frame that the client cleared before it was processed."""
+        self._turn_finder.skip(frame.samples, frame.format)
 
     def committed(self, item_id: str, now_ms: int) -> None:
-        """The caller ended the turn by hand."""
+        """The client committed the caller's turn."""
         self._now_ms = now_ms
-        self.waiting.hear_all()
-        self._ears.committed(item_id)
+        self.pending_audio.process_all()
+        self._turn_finder.committed(item_id)
 
     def cleared(self) -> None:
-        """The caller took back what was not committed, heard or not."""
-        for late in self.waiting.take_back():
-            self._ears.missed(late.samples_left, late.format)
-        self._ears.cleared()
+        """The client cleared the sound since the last commit, processed or not."""
+        for late in self.pending_audio.remove_stream_audio():
+            self._turn_finder.skip(late.samples_left, late.format)
+        self._turn_finder.cleared()
 
     # ---- items
 
     def item_added(self, item: JsonObject, now_ms: int) -> None:
-        """Something typed, a picture, recorded sound, a tool's result, or history."""
+        """The client added an item: text, a picture, recorded sound, a tool's result, or history."""
         self._now_ms = now_ms
-        for told in told_by(item):
-            match told:
+        for content in contents_of(item):
+            match content:
                 case Sound(base64):
-                    self.waiting.put(self._ears.recording(str(item.get("id")), base64), now_ms)
+                    self.pending_audio.put(self._turn_finder.recording(str(item.get("id")), base64), now_ms)
                 case PastCall(call_id, tool, arguments):
-                    self._mind.past(self._unanswered.take(), "")
-                    self._mind.past_call(call_id, tool, arguments)
-                case PastAnswer(text):  # what lies before it was answered by it
-                    self._mind.past(self._unanswered.take(), text)
+                    self._answerer.past(self._unanswered.take(), "")
+                    self._answerer.past_call(call_id, tool, arguments)
+                case PastAnswer(text):  # it answers the inputs before it
+                    self._answerer.past(self._unanswered.take(), text)
                 case Typed() | Picture() | ToolOutput():
-                    self._unanswered.add(told)
+                    self._unanswered.add(content)
                 case _:
-                    assert_never(told)
+                    assert_never(content)
 
     def item_truncated(self, item_id: str, audio_end_ms: int) -> None:
-        """What was not heard changes nothing in what was meant."""
+        """Truncation has no effect here: the dialogue's state does not depend on what the caller heard."""
 
     # ---- answers
 
     def respond(self, response: OpenResponse, request: JsonObject, now_ms: int) -> None:
-        """Answer what has come since the last answer, or say what is given."""
+        """Answer the inputs since the last answer, or speak the request's `pre_generated_assistant_message`."""
         self._now_ms = now_ms
         given = request.get("pre_generated_assistant_message")
-        own_input = request.get("input")
-        apart = request.get("conversation") == "none"
+        input_items = request.get("input")
+        out_of_band = request.get("conversation") == "none"
         if isinstance(given, Mapping):
             text = spoken_text(given)
-            if not apart:
-                self._mind.said(text)
-            self._answers.begin(response, ReadyThought(text, None), now_ms)
-        elif apart or isinstance(own_input, list):
-            inputs = inputs_of(own_input) if isinstance(own_input, list) else []
-            self._answers.begin(response, self._mind.answer_apart(inputs), now_ms)
+            if not out_of_band:
+                self._answerer.said(text)
+            self._answers.begin(response, ReadyAnswer(text, None), now_ms)
+        elif out_of_band or isinstance(input_items, list):
+            inputs = inputs_of(input_items) if isinstance(input_items, list) else []
+            self._answers.begin(response, self._answerer.answer_out_of_band(inputs), now_ms)
         else:
-            self._answers.ask(response)
-        self._go_on()
+            self._answers.request(response)
+        self._continue()
 
     def stopped(self, response_id: str) -> None:
-        """The answer was cut: the rest of it is never made."""
+        """The answer was cancelled or interrupted: the rest of it is not generated."""
         self._answers.stop(response_id)
 
     # ---- time
 
     @property
     def deadline_ms(self) -> int | None:
-        """When to go on hearing or speaking, or to look for what is awaited."""
-        parts = (self._answers, self._transcripts, self.waiting)
+        """When `on_time` is to be called next: to process sound, to speak, or to poll an endpoint."""
+        parts = (self._answers, self._transcripts, self.pending_audio)
         times = [part.due_ms(self._now_ms) for part in parts]
         return min((due_ms for due_ms in times if due_ms is not None), default=None)
 
     def on_time(self, now_ms: int) -> None:
-        """Go on."""
+        """Continue to process sound, recognise speech and speak."""
         self._now_ms = now_ms
-        if not self.waiting.on_time(now_ms):
-            self._go_on()
+        if not self.pending_audio.on_time(now_ms):
+            self._continue()
 
     def close(self) -> None:
-        """The call is over."""
+        """The call has ended."""
         self._transcripts.drop()
-        self.waiting.close()
-        self._ears.close()
+        self.pending_audio.close()
+        self._turn_finder.close()
         self._answers.close()
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         self._transcripts.work()
-        if not self._ears.telling:  # the transcript goes out before the answer to it
-            self._answers.go_on(self._now_ms)
+        if not self._turn_finder.announcing:  # the transcript must be sent before the answer to it
+            self._answers.advance(self._now_ms)
 
 
 def _format_of(session: JsonObject) -> AudioFormat:
@@ -158,7 +166,7 @@ def _format_of(session: JsonObject) -> AudioFormat:
 
 
 def _detection_of(session: JsonObject) -> JsonObject | None:
-    """None: the client takes turns by hand."""
+    """The session's turn detection; None: the client commits the turns."""
     match session:
         case {"audio": {"input": {"turn_detection": Mapping() as detection}}}:
             return detection

@@ -1,6 +1,6 @@
-"""The embedded model as an engine: what is loaded once for all calls, and a server for each.
+"""The embedded model as an engine: parts that are loaded once for all calls, and one Realtime server for each call.
 
-Loading takes some 0.7 s and 180 MB: in a thread, after the process is ready and before an agent's first call.
+Loading takes about 0.7 s and 180 MB. It runs in a thread, once the process is ready and before an agent's first call.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from functools import cache, partial
 from typing import Any
 
 from audio.formats import PCM16_24K
-from gateway.models.local.backlog import Roster
 from gateway.models.local.brain import LocalBrain
-from gateway.models.local.chat import ChatMind
-from gateway.models.local.detector import MissingPart, SpeechModel, load_speech_model
-from gateway.models.local.dialogue import DialogueError, compile_dialogue
-from gateway.models.local.endpoints import Endpoint, Outside
-from gateway.models.local.listeners import GrammarListener, Listener
-from gateway.models.local.mind import DialogueMind, Mind
-from gateway.models.local.recogniser import DecoderPool, Recogniser, Vocabulary
-from gateway.models.local.remote_hearing import RemoteListener
-from gateway.models.local.remote_speech import RemoteMouth
-from gateway.models.local.rules import Dialogue
+from gateway.models.local.chat import ChatAnswerer
+from gateway.models.local.dialogue.answerer import Answerer, DialogueAnswerer
+from gateway.models.local.dialogue.dialogue import DialogueError, compile_dialogue
+from gateway.models.local.dialogue.rules import Dialogue
+from gateway.models.local.endpoint_speech import EndpointSpeech
+from gateway.models.local.endpoint_transcription import EndpointSpeechToText
+from gateway.models.local.endpoints import Endpoint, EndpointAccess
 from gateway.models.local.server import LocalServer
-from gateway.models.local.speaking import Mouth, OwnMouth
-from gateway.models.local.voice import Voice, process_voice
-from gateway.realtime.brain import BrainFactory, Ear
+from gateway.models.local.speech.bulk_audio import SliceSchedule
+from gateway.models.local.speech.detector import MissingPart, SpeechModel, load_speech_model
+from gateway.models.local.speech.recogniser import DecoderPool, Recogniser, Vocabulary
+from gateway.models.local.speech.speech_to_text import GrammarSpeechToText, SpeechToText
+from gateway.models.local.speech.text_to_speech import EspeakSpeech, TextToSpeech
+from gateway.models.local.speech.voice import Voice, process_voice
+from gateway.realtime.server.brain import BrainFactory, TurnEvents
 from sessions.agent import Agent
 from sessions.ports import Clock, Ids
 
-DECODERS = 3  # how many callers can speak at the very same time; a further one is decoded a moment later
+DECODERS = 3  # callers that can be decoded at the same time; a fourth is decoded a moment later
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all agents and calls of a process share."""
+    """The parts that all agents and calls of a process share."""
 
     speech_model: Any
     decoders: DecoderPool
@@ -44,7 +44,7 @@ class Parts:
 
 @cache
 def shared_parts() -> Parts:
-    """Load them, once. Raises MissingPart."""
+    """Load the shared parts; later calls return the same ones. Raises MissingPart."""
     parts = Parts(load_speech_model(), DecoderPool(DECODERS), process_voice())
     SpeechModel(parts.speech_model).probability(bytes(1024))  # the first run is slower than all others
     return parts
@@ -53,63 +53,65 @@ def shared_parts() -> Parts:
 def local_brain_factory(
     dialogue: Dialogue,
     parts: Parts,
-    outside: Outside | None = None,
-    roster: Roster | None = None,
+    endpoints: EndpointAccess | None = None,
+    schedule: SliceSchedule | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> BrainFactory:
-    """Brains for a dialogue's calls, with endpoints in place of some parts if there is an `outside`.
+    """Make the factory of a dialogue's brains; `endpoints` replace some of the embedded parts.
 
-    `roster`: the one that the loop's other calls share; None for one of their own. `vocabulary`: the dialogue's, if it
-    has been made. Raises DialogueError for words that the recogniser cannot pronounce, MissingPart for an absent
-    package.
+    `schedule`: the schedule that all calls of the loop share; None makes one for these brains only. `vocabulary`: the
+    dialogue's, if it exists already. Raises DialogueError for words without a pronunciation, MissingPart for a package
+    that is not installed.
     """
     vocabulary = vocabulary or Vocabulary(dialogue)
     parts.decoders.teach(vocabulary)
     parts.voice.speak("Ready.", dialogue.speech, PCM16_24K)
-    listener: Listener = GrammarListener(
+    speech_to_text: SpeechToText = GrammarSpeechToText(
         dialogue,
         lambda: SpeechModel(parts.speech_model),
         lambda: Recogniser(parts.decoders, vocabulary),
     )
-    mouth: Mouth = OwnMouth(parts.voice, dialogue.speech)
-    think: Callable[[], Mind] = partial(DialogueMind, dialogue)
-    if outside is not None:
-        settings, spawn = outside.settings, outside.spawn
+    text_to_speech: TextToSpeech = EspeakSpeech(parts.voice, dialogue.speech)
+    make_answerer: Callable[[], Answerer] = partial(DialogueAnswerer, dialogue)
+    if endpoints is not None:
+        settings, spawn = endpoints.settings, endpoints.spawn
         if settings.transcription is not None:
-            client = outside.connect(settings.transcription)
-            listener = RemoteListener(settings.transcription, client, spawn, lambda: SpeechModel(parts.speech_model))
+            client = endpoints.connect(settings.transcription)
+            speech_to_text = EndpointSpeechToText(
+                settings.transcription, client, spawn, lambda: SpeechModel(parts.speech_model)
+            )
         if settings.speech is not None:
-            mouth = RemoteMouth(settings.speech, outside.connect(settings.speech), spawn, mouth)
+            text_to_speech = EndpointSpeech(settings.speech, endpoints.connect(settings.speech), spawn, text_to_speech)
         if settings.chat is not None:
-            think = partial(ChatMind, settings.chat, outside.connect(settings.chat), spawn)
+            make_answerer = partial(ChatAnswerer, settings.chat, endpoints.connect(settings.chat), spawn)
 
-    slots = roster or Roster()
+    shared_schedule = schedule or SliceSchedule()
 
-    def make(ear: Ear) -> LocalBrain:
-        return LocalBrain(ear, listener, think(), mouth, slots)
+    def make(turn_events: TurnEvents) -> LocalBrain:
+        return LocalBrain(turn_events, speech_to_text, make_answerer(), text_to_speech, shared_schedule)
 
     return make
 
 
-class Remains:
-    """What an engine leaves behind in what all share, once nobody uses it any more."""
+class EngineResources:
+    """What an engine holds outside itself, to be released after its last call: endpoint clients and grammars."""
 
     def __init__(self) -> None:
         self._clients: list[Any] = []
         self._vocabulary: Vocabulary | None = None
 
-    def client(self, connect: Callable[[Endpoint], Any], endpoint: Endpoint) -> Any:
-        """A client that is to be closed."""
+    def open_client(self, connect: Callable[[Endpoint], Any], endpoint: Endpoint) -> Any:
+        """Open an endpoint's client, which `close` closes."""
         client = connect(endpoint)
         self._clients.append(client)
         return client
 
-    def taught(self, vocabulary: Vocabulary) -> None:
-        """The decoders have learnt this."""
+    def use_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Remember the vocabulary that the decoders learn for this engine."""
         self._vocabulary = vocabulary
 
-    def unlearn(self) -> None:
-        """Have the decoders forget its grammars; a few milliseconds for each, so in a thread."""
+    def forget_grammars(self) -> None:
+        """Remove the engine's grammars from the decoders. Takes a few ms for each grammar, so call it in a thread."""
         vocabulary, self._vocabulary = self._vocabulary, None
         if vocabulary is not None:
             shared_parts().decoders.forget(vocabulary)
@@ -121,34 +123,39 @@ class Remains:
 
 
 class LocalEngine:
-    """One version of an agent on the embedded model. Making it loads what it needs, so make it in a thread."""
+    """One version of an agent on the embedded model. The constructor loads its parts, so call it in a thread."""
 
     def __init__(
-        self, agent: Agent, clock: Clock, ids: Ids, outside: Outside | None = None, roster: Roster | None = None
+        self,
+        agent: Agent,
+        clock: Clock,
+        ids: Ids,
+        endpoints: EndpointAccess | None = None,
+        schedule: SliceSchedule | None = None,
     ) -> None:
-        """`roster`: the one that all calls on this loop share. Raises MissingPart where a part is not installed, or a
-        word has no pronunciation.
+        """`schedule`: the schedule that all calls on this loop share. Raises MissingPart where a part is not installed
+        or a word has no pronunciation.
         """
-        assert agent.offline is not None  # the file was checked
+        assert agent.offline is not None  # checked when the agent's file was read
         self._clock = clock
         self._ids = ids
-        self.remains = Remains()
-        if outside is not None:
-            outside = replace(outside, connect=partial(self.remains.client, outside.connect))
+        self.resources = EngineResources()
+        if endpoints is not None:
+            endpoints = replace(endpoints, connect=partial(self.resources.open_client, endpoints.connect))
         try:
             dialogue, parts = compile_dialogue(agent.offline), shared_parts()
             vocabulary = Vocabulary(dialogue)
-            self.remains.taught(vocabulary)
-            self._brains = local_brain_factory(dialogue, parts, outside, roster, vocabulary)
+            self.resources.use_vocabulary(vocabulary)
+            self._brains = local_brain_factory(dialogue, parts, endpoints, schedule, vocabulary)
         except DialogueError as error:
-            self.remains.unlearn()
+            self.resources.forget_grammars()
             raise MissingPart(f"{agent.name}: offline.{error.field}: {error.message}") from error
 
     def refuses(self, attempt: int) -> int | None:
-        """It never does."""
+        """The HTTP status that refuses a dial; always None, because this model accepts every dial."""
         return None
 
     def server(self, emit: Callable[[bytes], None], on_drop: Callable[[], None], attempt: int) -> LocalServer:
-        """A server for one call."""
+        """Make the Realtime server of one call; it sends its messages through `emit`."""
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
         return LocalServer(self._brains, self._ids, emit, now_ms=now_ms, wall_s=wall_s, model="local/offline")

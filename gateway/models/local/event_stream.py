@@ -1,4 +1,4 @@
-"""Server-sent events: bytes in pieces of any length in, whole events out.
+"""A parser for server-sent events: it takes bytes in pieces of any length and returns complete events.
 
 Source: WHATWG HTML, section 9.2.6, "Interpreting an event stream".
 """
@@ -10,33 +10,33 @@ from dataclasses import dataclass
 
 from gateway.models.local.answer_fault import AnswerFault
 
-MOST_EVENT_BYTES = 256 * 1024  # parsing one takes a few ms at most
+MOST_EVENT_BYTES = 256 * 1024  # of one event, so that parsing it takes a few ms at most
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_TOO_LONG = "an event has more bytes than are read"
+_TOO_LONG = "an event is longer than the limit"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `kind` is empty where the server names none."""
+    """One event. `kind` is the value of its `event` field, or empty."""
 
     kind: str
     data: str
 
 
 class EventStream:
-    """Reads one stream. Comments and fields other than `event` and `data` are skipped."""
+    """Parses one stream. Comments and fields other than `event` and `data` are skipped."""
 
     def __init__(self) -> None:
-        self._line = bytearray()  # one that has not ended yet
+        self._line = bytearray()  # the line that is not complete yet
         self._after_cr = False
         self._kind = ""
         self._data: list[str] = []
         self._data_bytes = 0
 
     def feed(self, piece: bytes) -> list[Event]:
-        """The events that are complete now. Raises AnswerFault for one that is too long."""
-        if self._after_cr and piece.startswith(b"\n"):  # the second half of a line end
+        """Take a piece, and return the events that it completes. Raises AnswerFault for one that is too long."""
+        if self._after_cr and piece.startswith(b"\n"):  # the second byte of CR LF
             piece = piece[1:]
             self._after_cr = False
         if not piece:
@@ -47,13 +47,13 @@ class EventStream:
         if len(self._line) > MOST_EVENT_BYTES:
             raise AnswerFault(_TOO_LONG)
         events: list[Event] = []
-        for line in lines:  # each begins behind a line end, so the one before it is complete
+        for line in lines:  # each follows a line end, so the line before it is complete
             self._take(bytes(self._line), events)
             self._line[:] = line
         return events
 
     def end(self) -> list[Event]:
-        """The last event, of a server that writes no empty line behind it."""
+        """The stream has ended: return the last event even if no empty line follows it."""
         events: list[Event] = []
         self._take(bytes(self._line), events)
         self._line.clear()

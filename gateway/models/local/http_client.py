@@ -1,7 +1,8 @@
-"""The HTTP client for one endpoint of the local model: what may be read of an answer, and where a proxy has no place.
+"""The HTTP client for one endpoint of the local model, with bounds on an answer's length and rules about proxies.
 
-An endpoint on this machine (Ollama, llama.cpp) is never asked through a proxy, whatever `HTTP_PROXY`, `HTTPS_PROXY` and
-`ALL_PROXY` say: the proxy would look for it on its own machine. Source: the `openai` package; `httpx2`, "Proxies".
+Requests to an endpoint on this machine (Ollama, llama.cpp) never go through a proxy, whatever `HTTP_PROXY`,
+`HTTPS_PROXY` and `ALL_PROXY` say: the proxy would look for the endpoint on the proxy's machine.
+Source: the `openai` package; `httpx2`, "Proxies".
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import anyio.lowlevel
 import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from gateway.breath import Breath
 from gateway.guard import Boundary
 from gateway.models.local.answer_fault import AnswerFault
-from gateway.models.local.detector import MissingPart
+from gateway.models.local.speech.detector import MissingPart
+from gateway.runtime.fairness import TimeSlice
 
-MOST_ANSWER_BYTES = 16 * 1024 * 1024  # of anything, on the wire
-PIECE_BYTES = 4 * 1024  # of an answer, so many at once
-MOST_ERROR_BYTES = 64 * 1024  # of an answer that the SDK reads whole by itself
-_REHEARSED: list[bool] = []
+MOST_ANSWER_BYTES = 16 * 1024 * 1024  # of any body, decompressed
+PIECE_BYTES = 4 * 1024  # the largest piece of a body that is handed on at once
+MOST_ERROR_BYTES = 64 * 1024  # of the body of an error or redirection, which the SDK reads whole
+_WARMED_UP: list[bool] = []
 
 
 def is_loopback(base_url: str) -> bool:
-    """Whether this is an address of this machine."""
+    """Whether the URL's host is this machine."""
     host = (urlsplit(base_url).hostname or "").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -43,7 +44,7 @@ def is_loopback(base_url: str) -> bool:
 
 
 def proxy_for(base_url: str) -> str | None:
-    """The proxy that stands in the way, without its password; None: there is none."""
+    """The proxy that requests to this URL go through, without its credentials; None: they go directly."""
     if is_loopback(base_url):
         return None
     split, proxies = urlsplit(base_url), getproxies()
@@ -55,20 +56,20 @@ def proxy_for(base_url: str) -> str | None:
 
 
 def open_client(base_url: str, api_key: str, timeout_s: float) -> Any:
-    """An `openai.AsyncOpenAI` for an endpoint. Raises MissingPart where a proxy is named that cannot be used."""
-    own = is_loopback(base_url)
+    """Make an `openai.AsyncOpenAI` for an endpoint. Raises MissingPart for a configured proxy that cannot be used."""
+    is_local = is_loopback(base_url)
     try:
         http_client = DefaultAsyncHttpxClient(
             base_url=base_url,
             timeout=timeout_s,
-            trust_env=not own,
-            verify=httpx2.create_ssl_context(),  # with the authorities that the environment names, also without proxies
-            event_hooks={"response": [bounded]},
+            trust_env=not is_local,
+            verify=httpx2.create_ssl_context(),  # uses the environment's certificate authorities even without trust_env
+            event_hooks={"response": [limit_body]},
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         raise MissingPart(
-            f"the endpoint {urlsplit(base_url).hostname} cannot be asked through the proxy that HTTP_PROXY, "
-            "HTTPS_PROXY or ALL_PROXY names: give a proxy with an http:// or https:// address, or unset the variable"
+            f"the endpoint {urlsplit(base_url).hostname} cannot be reached through the proxy that HTTP_PROXY, "
+            "HTTPS_PROXY or ALL_PROXY names: use a proxy with an http:// or https:// address, or unset the variable"
         ) from error
     return AsyncOpenAI(
         base_url=base_url,
@@ -76,20 +77,23 @@ def open_client(base_url: str, api_key: str, timeout_s: float) -> Any:
         max_retries=0,
         timeout=timeout_s,
         http_client=http_client,
-        default_headers={"Accept-Encoding": "identity"},  # compressed, a small answer may be an endless one
+        default_headers={"Accept-Encoding": "identity"},  # a small compressed body may decompress without end
     )
 
 
-def rehearse() -> None:
-    """Make requests of each kind that go nowhere: the SDK's first ones take some 30 ms. Does nothing on a loop."""
-    if not _REHEARSED and asyncio._get_running_loop() is None:
-        _REHEARSED.append(True)
+def warm_up() -> None:
+    """Make one request of each kind to a mock transport, because the SDK's first requests take about 30 ms.
+
+    Does nothing while an event loop runs in this thread.
+    """
+    if not _WARMED_UP and asyncio._get_running_loop() is None:
+        _WARMED_UP.append(True)
         with Boundary(lambda fault: None):
-            asyncio.run(_rehearsal())
+            asyncio.run(_warm_up_requests())
 
 
-async def _rehearsal() -> None:
-    await anyio.lowlevel.checkpoint()  # loads its parts for asyncio
+async def _warm_up_requests() -> None:
+    await anyio.lowlevel.checkpoint()  # makes anyio load its asyncio backend
     nowhere = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
     client = AsyncOpenAI(
         base_url="http://localhost/v1", api_key="none", http_client=httpx2.AsyncClient(transport=nowhere)
@@ -108,21 +112,21 @@ async def _rehearsal() -> None:
                 pass
 
 
-async def bounded(response: httpx2.Response) -> None:
-    """Put a bound on what is read of an answer, whoever reads it: the SDK reads errors and redirections whole.
+async def limit_body(response: httpx2.Response) -> None:
+    """Limit how much of a response's body can be read, also by the SDK, which reads errors and redirections whole.
 
-    What is compressed, although that was not asked for, is decompressed here, piece by piece.
+    A body that is compressed against the request is decompressed here, piece by piece.
     """
     most_bytes = MOST_ANSWER_BYTES if response.is_success else MOST_ERROR_BYTES
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     coding = response.headers.pop("content-encoding", "identity").strip().lower()
-    response.stream = _Bounded(response.stream, most_bytes, coding)
+    response.stream = _LimitedBody(response.stream, most_bytes, coding)
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """A body in small pieces that ends in a fault where it is longer than anybody reads.
+class _LimitedBody(httpx2.AsyncByteStream):
+    """A body in small pieces. Raises AnswerFault past `most_bytes`.
 
-    Between pieces others have their turn: thousands of them may have arrived at once.
+    Other tasks run between pieces, because thousands of them may have arrived at once.
     """
 
     def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int, coding: str) -> None:
@@ -131,13 +135,13 @@ class _Bounded(httpx2.AsyncByteStream):
         self._coding = coding
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        breath = Breath()
+        time_slice = TimeSlice()
         async for piece in self._decoded():
             self._left -= len(piece)
             if self._left < 0:
-                raise AnswerFault("the answer has more bytes than are read")
+                raise AnswerFault("the answer is longer than the limit")
             yield piece
-            await breath.taken()
+            await time_slice.yield_if_used()
 
     async def _decoded(self) -> AsyncIterator[bytes]:
         if self._coding in ("", "identity"):
@@ -146,14 +150,14 @@ class _Bounded(httpx2.AsyncByteStream):
                     yield piece[at : at + PIECE_BYTES]
             return
         if self._coding not in ("gzip", "x-gzip", "deflate"):
-            raise AnswerFault("it is compressed, though that was not asked for")
+            raise AnswerFault("the answer is compressed, though that was not asked for")
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         async for piece in self._stream:
             while piece:
                 try:
                     yield inflate.decompress(piece, PIECE_BYTES)
                 except zlib.error:
-                    raise AnswerFault("it cannot be decompressed") from None
+                    raise AnswerFault("the answer cannot be decompressed") from None
                 piece = inflate.unconsumed_tail
 
     async def aclose(self) -> None:

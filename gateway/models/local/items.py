@@ -1,6 +1,6 @@
-"""A client's conversation items as what they tell the model: words, pictures, sound, results, history.
+"""Converts a client's conversation items into the model's inputs: words, pictures, sound, tool results, history.
 
-The server has checked their shape; what is of no use here tells nothing.
+The server has checked the items' shapes. Items that the offline model cannot use convert to nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gateway.models.local.mind import Input, Picture, ToolOutput, Typed
+from gateway.models.local.dialogue.answerer import Input, Picture, ToolOutput, Typed
 from sessions.ports import Json, JsonObject
 
 
@@ -36,25 +36,25 @@ class PastAnswer:
     text: str
 
 
-Told: TypeAlias = Typed | Picture | ToolOutput | Sound | PastCall | PastAnswer
+ItemContent: TypeAlias = Typed | Picture | ToolOutput | Sound | PastCall | PastAnswer
 
 
-def told_by(item: JsonObject) -> list[Told]:
-    """What an item tells, in order."""
+def contents_of(item: JsonObject) -> list[ItemContent]:
+    """An item's usable contents, in order."""
     match item:
         case {"type": "function_call_output", "call_id": str(call_id), "output": str(output)}:
             return [ToolOutput(call_id, output)]
         case {"type": "function_call", "call_id": str(call_id), "name": str(name), "arguments": str(arguments)}:
             return [PastCall(call_id, name, arguments)]
         case {"type": "message", "role": "user", "content": [*parts]}:
-            return [told for told in map(_told_by_part, parts) if told is not None]
+            return [content for content in map(_content_of_part, parts) if content is not None]
         case {"type": "message", "role": "assistant", "content": [*parts]}:
             return [PastAnswer(" ".join(filter(None, map(_words, parts))))]
     return []
 
 
 def inputs_of(items: Sequence[Json]) -> list[Input]:
-    """The caller's words and pictures in a request's own items."""
+    """The caller's words and pictures in the `input` of a `response.create`."""
     inputs: list[Input] = []
     for item in items:
         match item:
@@ -63,7 +63,7 @@ def inputs_of(items: Sequence[Json]) -> list[Input]:
     return inputs
 
 
-def _told_by_part(part: Json) -> Typed | Picture | Sound | None:
+def _content_of_part(part: Json) -> Typed | Picture | Sound | None:
     match part:
         case {"type": "input_audio", "transcript": str(text)} if text:
             return Typed(text)

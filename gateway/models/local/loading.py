@@ -1,4 +1,4 @@
-"""Work in a thread that may raise anything, or never end: neither reaches anybody but who waits for it."""
+"""Runs work in threads. The work may raise anything or never end; only the code that awaits it is affected."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs work in threads of its own, for which the end of the process does not wait."""
+    """Runs each piece of work in a daemon thread, for which the end of the process does not wait."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Future[_Outcome[object]]] = set()
 
     async def result(self, work: Callable[[], T], limit_s: float) -> T:
-        """What it returns, or raise what it raised. Raises TimeoutError where it takes longer; it goes on then."""
+        """Return what `work` returns, or raise what it raises.
+
+        Raises TimeoutError past the limit; the work then continues in its thread.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[_Outcome[object]] = loop.create_future()
         outcome: _Outcome[T] = _Outcome()
@@ -32,7 +35,7 @@ class Threads:
         def run() -> None:
             with Boundary(outcome.raised.append):
                 outcome.returned.append(work())
-            with suppress(RuntimeError):  # the loop is closed
+            with suppress(RuntimeError):  # the loop may be closed by now
                 loop.call_soon_threadsafe(tell)
 
         self._running.add(done)
@@ -45,14 +48,17 @@ class Threads:
         return outcome.returned[0]
 
     async def close(self, wait_s: float) -> int:
-        """Wait at most so long for what is running: a library that loads does not like the process to end."""
+        """Wait up to `wait_s` for running work, and return how much is left.
+
+        A library may crash if the process ends while it is being loaded.
+        """
         if self._running:
             await asyncio.wait(set(self._running), timeout=wait_s)
         return len(self._running)
 
 
 class _Outcome(Generic[T]):
-    """One of the two lists gets one entry."""
+    """What a piece of work returned or raised: exactly one of the two lists gets one entry."""
 
     def __init__(self) -> None:
         self.returned: list[T] = []

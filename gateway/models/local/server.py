@@ -1,8 +1,8 @@
-"""The Realtime server of the embedded model: what a client says while sound waits to be heard, waits behind it.
+"""The Realtime server of the embedded model: messages that follow unprocessed sound are deferred until it is processed.
 
-So a file that came in one message leads to the same turns, items, answers and errors as if it had been heard on the
-spot. Two messages go ahead: a clear, which takes back the sound that waits, and a cancel, which means the answer that
-is under way now.
+So a file sent in one message leads to the same turns, items, answers and errors as the same sound in real time. Two
+messages are not deferred: a clear, which discards the unprocessed sound, and a cancel, which means the answer that is
+in progress now.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.models.local.brain import LocalBrain
-from gateway.models.local.held import MOST_HELD_MS, HeldMessages, Kind, Missed, kind_of
-from gateway.realtime.brain import BrainFactory
-from gateway.realtime.server import RealtimeServer
+from gateway.models.local.deferred_messages import MOST_DEFERRED_MS, DeferredMessages, Kind, SkippedSound, kind_of
+from gateway.realtime.server.brain import BrainFactory
+from gateway.realtime.server.server import RealtimeServer
 from sessions.errors import WireError
 from sessions.ports import Ids
 
-MESSAGES_AT_ONCE = 8  # when it is their turn
-FULL = f"The model is still listening to {MOST_HELD_MS // 1000} s of sound that came before; send this again later."
+MESSAGES_AT_ONCE = 8  # deferred messages that one call of `on_time` processes
+FULL = f"The model has {MOST_DEFERRED_MS // 1000} s of earlier sound to process; send this again later."
 
 
 class LocalServer(RealtimeServer):
-    """Keeps the protocol for a `LocalBrain`, and holds back what the brain is not ready for."""
+    """Implements the protocol for a `LocalBrain`, and defers messages for which the brain is not ready."""
 
     def __init__(
         self, brains: BrainFactory, ids: Ids, emit: Callable[[bytes], None], *, now_ms: int, wall_s: float, model: str
@@ -30,57 +30,57 @@ class LocalServer(RealtimeServer):
         brain = self._brain
         assert isinstance(brain, LocalBrain)
         self._local = brain
-        self._held = HeldMessages()
+        self._deferred = DeferredMessages()
 
     @property
     def deadline_ms(self) -> int | None:
-        """When `on_time` is to be called next: at once, if messages can have their turn."""
+        """When `on_time` is to be called next; at once, if deferred messages can be processed."""
         due_ms = super().deadline_ms
-        if due_ms is None or not self._held or self._local.waiting:
+        if due_ms is None or not self._deferred or self._local.pending_audio:
             return due_ms
         return min(due_ms, self._now_ms)
 
     def receive(self, text: bytes, now_ms: int) -> None:
-        """Take one message, now or in its turn."""
-        if self._local.waiting or self._held:
-            self._hold(text, now_ms)
+        """Process one message, or defer it."""
+        if self._local.pending_audio or self._deferred:
+            self._defer(text, now_ms)
         else:
             super().receive(text, now_ms)
 
     def on_time(self, now_ms: int) -> None:
-        """It is that late. An early call is harmless."""
+        """Process what is due. An early call is harmless."""
         super().on_time(now_ms)
         for _ in range(MESSAGES_AT_ONCE):
-            if not self._held or self._local.waiting:
+            if not self._deferred or self._local.pending_audio:
                 return
-            self._take_held(now_ms)
+            self._process_deferred(now_ms)
 
     def close(self) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         super().close()
-        self._held.clear()
+        self._deferred.clear()
 
-    def _take_held(self, now_ms: int) -> None:
-        held = self._held.take()
-        if isinstance(held, Missed):
-            self._local.missed(self._listening.append(bytes(held.payload_bytes)))
+    def _process_deferred(self, now_ms: int) -> None:
+        deferred = self._deferred.take()
+        if isinstance(deferred, SkippedSound):
+            self._local.skip(self._audio_input.append(bytes(deferred.payload_bytes)))
         else:
-            super().receive(held, now_ms)
+            super().receive(deferred, now_ms)
 
-    def _hold(self, text: bytes, now_ms: int) -> None:
+    def _defer(self, text: bytes, now_ms: int) -> None:
         if self._closed or self._failure is not None:
             return
         kind, sound_bytes = kind_of(text)
         if kind is Kind.CLEAR:
-            self._held.forget_sound()
-        if kind is Kind.CLEAR and self._held.only_sound and not self._local.waiting.with_item:
+            self._deferred.drop_trailing_sound()
+        if kind is Kind.CLEAR and self._deferred.only_sound and not self._local.pending_audio.has_recording:
             self._local.cleared()
-            while self._held:
-                self._take_held(now_ms)
+            while self._deferred:
+                self._process_deferred(now_ms)
             super().receive(text, now_ms)
-        elif kind is Kind.CANCEL and not self._held.has(Kind.RESPOND):
+        elif kind is Kind.CANCEL and not self._deferred.has(Kind.RESPOND):
             super().receive(text, now_ms)
-        elif self._held.full(self._listening.format):
+        elif self._deferred.full(self._audio_input.format):
             self._refuse(WireError(FULL, code="rate_limit_exceeded"))
         else:
-            self._held.put(kind, sound_bytes, text)
+            self._deferred.put(kind, sound_bytes, text)

@@ -1,8 +1,8 @@
-"""What a speech endpoint has sent: raw PCM, a WAV file, or something that is not played here.
+"""Decides what a speech endpoint has sent: raw PCM, a WAV file, or something that cannot be played.
 
-Asked for raw PCM, services send WAV files, MP3, JSON with an error in it, or a page. Played as PCM all but the first
-would be noise. The first bytes decide where they are beyond doubt, then the content type, then what the bytes would
-sound like.
+The request asks for raw PCM, but services also send WAV files, MP3, JSON with an error in it, or a web page; played as
+PCM, all of these would be noise. The first bytes decide where they are unambiguous, then the content type, then how the
+bytes would sound.
 Source: the formats' own magic numbers; ISO/IEC 11172-3, 2.4.1.3 (MPEG audio's header); RFC 2586 (audio/L16).
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from gateway.models.local.answer_fault import AnswerFault
 from gateway.models.local.wav_stream import is_wav
 
-HEAD_BYTES = 4800  # as many as are looked at: 100 ms at 24 kHz, and three frames of most MP3 files
+HEAD_BYTES = 4800  # how many bytes are examined: 100 ms at 24 kHz, or three frames of most MP3 files
 ASKED_HZ = 24_000
 RATES_HZ = range(8_000, 192_001)
 
@@ -57,14 +57,18 @@ _BITRATES = {
 }
 _MPEG_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 
-LOUD = 6000.0  # of 32768: what is softer is not taken for noise
-LOUDEST = 20_000.0  # no voice is louder over 100 ms; unsigned bytes at rest are
-ROUGH = 1.0  # the steps between samples, by the samples: 1.4 for noise, below 0.5 for voices
-OFF_CENTRE = 0.7  # the mean, by the level: a voice has none, unsigned or padded bytes have
+# Levels are RMS, of 32768. Softer sound is never taken for noise. No voice is louder than LOUDEST over 100 ms, but
+# silence in unsigned samples is.
+LOUD = 6000.0
+LOUDEST = 20_000.0
+# The RMS of the steps between samples, divided by the level: 1.4 for noise, below 0.5 for voices.
+ROUGH = 1.0
+# The mean, divided by the level: near 0 for a voice, but not for unsigned or padded samples.
+OFF_CENTRE = 0.7
 
 
 class Kind(Enum):
-    """What is played."""
+    """The kinds of sound that can be played."""
 
     WAV = auto()
     PCM = auto()
@@ -72,31 +76,31 @@ class Kind(Enum):
 
 
 def kind_of(head: bytes, content_type: str) -> Kind:
-    """What begins so. Raises AnswerFault, which names what came, for what is not played."""
+    """The kind of a sound that begins with these bytes. Raises AnswerFault, which names the format, for any other."""
     if not head:
-        raise AnswerFault("nothing came")
+        raise AnswerFault("the endpoint sent nothing")
     if is_wav(head):
         return Kind.WAV
     found = _compressed(head)
     if found is not None:
-        raise AnswerFault(f"{found} came")
+        raise AnswerFault(f"the endpoint sent {found}")
     if _is_text(head):
-        raise AnswerFault("text came")
+        raise AnswerFault("the endpoint sent text")
     media = content_type.partition(";")[0].strip().lower()
     if media not in RAW_TYPES:
-        raise AnswerFault("the content type names another encoding than PCM")
+        raise AnswerFault("the content type names an encoding other than PCM")
     big_endian = media == "audio/l16" and _steps(head, ">i2") < _steps(head, "<i2")
     if _is_noise(head, ">i2" if big_endian else "<i2"):
-        raise AnswerFault("bytes came that are no PCM")
+        raise AnswerFault("the endpoint sent bytes that are not PCM")
     return Kind.PCM_BIG_ENDIAN if big_endian else Kind.PCM
 
 
 def rate_of(content_type: str) -> int:
-    """The rate of raw PCM, in Hz: as the content type says, or the one that was asked for. Raises AnswerFault."""
+    """The rate of raw PCM in Hz: the content type's, or else as requested. Raises AnswerFault for any other."""
     named = _RATE.search(content_type)
     rate_hz = ASKED_HZ if named is None else int(named[1])
     if rate_hz not in RATES_HZ:
-        raise AnswerFault(f"PCM at {rate_hz} Hz came")
+        raise AnswerFault(f"the endpoint sent PCM at {rate_hz} Hz")
     return rate_hz
 
 
@@ -107,7 +111,7 @@ def _compressed(head: bytes) -> str | None:
     first = _mpeg_frame_bytes(head)
     if first is None:
         return None
-    # The beginning of such a frame may be a sample of PCM; two in the right distance are none.
+    # One MPEG frame header may be a sample of PCM by chance; two at the right distance are not.
     following = head[first:]
     if following[:2] == head[:2] and _mpeg_frame_bytes(following) is not None:
         return "MP3 or AAC"
@@ -115,7 +119,7 @@ def _compressed(head: bytes) -> str | None:
 
 
 def _mpeg_frame_bytes(head: bytes) -> int | None:
-    """The length of a frame of MPEG audio, or of AAC (ADTS), that begins so; None: none does."""
+    """The length in bytes of the MPEG audio or AAC (ADTS) frame at the beginning; None: there is none."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -134,8 +138,8 @@ def _mpeg_frame_bytes(head: bytes) -> int | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether this is readable: JSON, a page, a sentence. Sound is not: it has control characters in any few bytes."""
-    for cut in range(4):  # a character may be cut at the end
+    """Whether this is text (JSON, a web page, a sentence). Sound has control characters in any few bytes."""
+    for cut in range(4):  # the last character may be incomplete
         try:
             text = head[: len(head) - cut].decode()
         except UnicodeDecodeError:
@@ -145,7 +149,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_noise(head: bytes, order: str) -> bool:
-    """Whether this, played as PCM16, is loud and rough as no voice is: compressed, encrypted, or of other samples."""
+    """Whether this, played as PCM16, is louder or rougher than a voice: compressed data, or other sample types."""
     samples = np.frombuffer(head[: len(head) // 2 * 2], dtype=order).astype(np.float64)
     if len(samples) < 2:
         return True

@@ -1,8 +1,8 @@
-"""What a model thinks aloud between tags, taken out of what it says.
+"""Removes a model's thinking, which it writes between tags, from the text to be spoken.
 
-Models that reason write `<think>…</think>` into their answer where the server in front of them does not take it out.
-DeepSeek, Qwen and gpt-oss write such tags; Magistral writes `[THINK]`, Kimi `◁think▷`. Some servers put the opening tag
-into the prompt, so that only the closing one is in the answer: what stands before it is thinking as well.
+Reasoning models write `<think>…</think>` into their answer unless their server removes it. DeepSeek, Qwen and gpt-oss
+write such tags; Magistral writes `[THINK]`, Kimi `◁think▷`. Some servers put the opening tag into the prompt, so that
+the answer has only the closing tag: the text before it is thinking as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMES = (
     "seed:think",
 )
 _MARKS = ("[think]", "[/think]", "◁think▷", "◁/think▷")
-LONGEST_TAG_CHARS = 100  # with attributes
+LONGEST_TAG_CHARS = 100  # with its attributes
 
 _ANY = "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True))
 _TAG = re.compile(
@@ -36,18 +36,18 @@ _MARK = re.compile(r"[<\[◁]")
 _BEGINNINGS = tuple([f"<{name}" for name in _NAMES] + [f"</{name}" for name in _NAMES] + list(_MARKS))
 
 
-class WithoutThinking:
-    """Takes the text of one answer as it grows, and gives what may be spoken of it."""
+class ThinkingFilter:
+    """Takes one answer's text as it arrives, and returns the part that may be spoken."""
 
     def __init__(self) -> None:
-        self._text = ""  # not decided yet: it may be the beginning of a tag
+        self._text = ""  # held back, because it may be the beginning of a tag
         self._inside = False
 
     def feed(self, text: str) -> tuple[bool, str]:
-        """Whether all that was given before was thinking after all, and what may be spoken now."""
+        """Take a piece. Returns whether all text returned before was thinking, and the text to be spoken now."""
         self._text += text
         spoken: list[str] = []
-        taken_back = False
+        was_thinking = False
         at = 0
         for tag in _TAG.finditer(self._text):
             before = self._text[at : tag.start()]
@@ -55,9 +55,9 @@ class WithoutThinking:
             closes = bool(tag["close"] or tag["close2"] or tag["close3"])
             if self._inside:
                 self._inside = not closes
-            elif closes:  # its opening tag stood in the prompt
+            elif closes:  # the opening tag was in the prompt
                 spoken.clear()
-                taken_back = True
+                was_thinking = True
             else:
                 spoken.append(before)
                 self._inside = not tag["empty"]
@@ -66,16 +66,16 @@ class WithoutThinking:
         self._text = rest[len(rest) - undecided :]
         if not self._inside:
             spoken.append(rest[: len(rest) - undecided])
-        return taken_back, "".join(spoken)
+        return was_thinking, "".join(spoken)
 
     def end(self) -> str:
-        """What may be spoken of the rest: a thought that does not end is none of it."""
+        """The rest of the text to be spoken, at the end of the answer; thinking that is never closed is not spoken."""
         rest, self._text = self._text, ""
         return "" if self._inside else rest
 
 
 def _undecided(text: str) -> int:
-    """How many characters at the end may be the beginning of a tag."""
+    """How many characters at the end of the text may be the beginning of a tag."""
     for mark in _MARK.finditer(text, max(0, len(text) - LONGEST_TAG_CHARS)):
         tail = text[mark.start() :].lower()
         if any(name.startswith(tail) for name in _BEGINNINGS) or _NAMED.fullmatch(tail):

@@ -1,7 +1,7 @@
-"""A WAV file that comes in pieces: its sound, as one channel of PCM16, as soon as it is here.
+"""Reads a WAV file that arrives in pieces, and returns its sound at once, mixed to one channel of PCM16.
 
-A speech endpoint may send any of the encodings that programs write, at any rate, with lengths of 0 or 4 GiB where it
-does not know them yet, and chunks of other kinds before the sound.
+A speech endpoint may send any of the common encodings, at any rate, with a length of 0 or 4 GiB where it does not know
+the length yet, and chunks of other kinds before the sound.
 Source: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" and WAVEFORMATEXTENSIBLE; EBU Tech
 3306 (RF64).
 """
@@ -30,13 +30,13 @@ SAMPLE_BYTES = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), 6: (1,), 7: (1,)}
 
 
 def is_wav(head: bytes) -> bool:
-    """Whether a file begins so."""
+    """Whether a file that begins with these bytes is a WAV file."""
     return len(head) >= HEAD_BYTES and head[:4] in FORMS and head[8:12] == b"WAVE"
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How samples lie in the file."""
+    """The layout of the file's samples."""
 
     tag: int
     channels: int
@@ -45,25 +45,25 @@ class _Layout:
 
 
 class WavStream:
-    """Reads one file from its first byte on."""
+    """Reads one file from its first byte."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._in_head = True
-        self._skip = 0  # bytes of a chunk that nobody wants
-        self._padded = False  # the chunk before had an odd length
-        self._before = 0
+        self._skip = 0  # bytes of the present chunk that are still to be skipped
+        self._padded = False  # whether the chunk before had an odd length
+        self._before = 0  # bytes consumed before the sound
         self._layout: _Layout | None = None
         self._in_sound = False
-        self._left: int | None = None  # bytes of the sound; None: all that comes
+        self._left: int | None = None  # bytes of sound that are still to come; None: until the stream ends
 
     @property
     def rate_hz(self) -> int | None:
-        """The sound's rate; None until it is known, which it is before any sound comes."""
+        """The sound's rate; None until the format chunk is read, which is always before the sound."""
         return None if self._layout is None else self._layout.rate_hz
 
     def feed(self, piece: bytes) -> bytes:
-        """The sound that is complete now, PCM16. Raises AnswerFault for a file that cannot be read."""
+        """Take a piece, and return the complete samples as PCM16. Raises AnswerFault for an unreadable file."""
         self._bytes += piece
         while not self._in_sound:
             if not self._advance():
@@ -71,7 +71,7 @@ class WavStream:
         return self._sound()
 
     def _advance(self) -> bool:
-        """Go over one part of what stands before the sound; False: more bytes are needed for it."""
+        """Read one part of the file before the sound; False: more bytes are needed for it."""
         if self._in_head:
             if len(self._bytes) < HEAD_BYTES:
                 return False
@@ -82,7 +82,7 @@ class WavStream:
             if self._skip:
                 return False
         if self._padded and self._bytes:
-            if not self._bytes[0]:  # some programs leave the padding out, and no chunk's name begins with a zero
+            if not self._bytes[0]:  # some programs omit the padding byte, and no chunk's name begins with a zero
                 self._drop(1)
             self._padded = False
         if len(self._bytes) < 8:
@@ -97,7 +97,7 @@ class WavStream:
     def _enter(self, kind: bytes, size: int) -> None:
         if kind == b"data":
             if self._layout is None:
-                raise AnswerFault("a WAV file with its sound before its format")
+                raise AnswerFault("the endpoint sent a WAV file with its sound before its format")
             self._in_sound = True
             self._left = size if 0 < size < UNKNOWN_LENGTH else None
             return
@@ -105,7 +105,7 @@ class WavStream:
             self._layout = _layout_of(bytes(self._bytes[:size]))
         self._skip, self._padded = size, bool(size % 2)
         if self._before + size > MOST_BEFORE_BYTES:
-            raise AnswerFault("a WAV file with too much before its sound")
+            raise AnswerFault("the endpoint sent a WAV file with too much before its sound")
 
     def _sound(self) -> bytes:
         layout = self._layout
@@ -119,7 +119,7 @@ class WavStream:
         del self._bytes[:whole]
         if self._left is not None and self._left < frame_bytes:
             self._left = 0
-            self._bytes.clear()  # chunks behind the sound
+            self._bytes.clear()  # chunks after the sound are ignored
         return _mono(payload, layout)
 
     def _drop(self, count: int) -> int:
@@ -130,15 +130,15 @@ class WavStream:
 
 def _layout_of(body: bytes) -> _Layout:
     if len(body) < 16:
-        raise AnswerFault("a WAV file whose format is cut short")
+        raise AnswerFault("the endpoint sent a WAV file whose format is cut short")
     tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack_from("<HHIIHH", body)
     if tag == EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
     if not 1 <= channels <= MOST_CHANNELS:
-        raise AnswerFault(f"a WAV file with {channels} channels")
+        raise AnswerFault(f"the endpoint sent a WAV file with {channels} channels")
     sample_bytes = frame_bytes // channels if frame_bytes else -(-bits // 8)
     if tag not in SAMPLE_BYTES or sample_bytes not in SAMPLE_BYTES[tag] or frame_bytes % channels:
-        raise AnswerFault(f"a WAV file in encoding {tag:#06x} with {bits} bits")
+        raise AnswerFault(f"the endpoint sent a WAV file in encoding {tag:#06x} with {bits} bits")
     return _Layout(tag, channels, rate_hz, sample_bytes)
 
 
@@ -150,7 +150,7 @@ def _mono(payload: bytes, layout: _Layout) -> bytes:
 
 
 def _samples(payload: bytes, layout: _Layout) -> NDArray[np.float64]:
-    """Samples of all channels in the range of PCM16."""
+    """The interleaved samples of all channels, scaled to the range of PCM16."""
     if layout.tag in G711:
         return np.frombuffer(decode(payload, G711[layout.tag]), dtype="<i2").astype(np.float64)
     if layout.tag == FLOAT:

@@ -45,7 +45,7 @@ def ask(path: str, headers: dict[str, str], peer: str = "127.0.0.1", method: str
     return asyncio.run(main())
 
 
-def test_a_key_opens_a_route_as_its_tenant() -> None:
+def test_a_key_admits_its_tenant_to_a_route() -> None:
     answer = ask("/who", {"authorization": "Bearer k-1"})
     assert (answer.status_code, answer.json()) == (200, "acme")
 
@@ -57,23 +57,23 @@ def test_a_refusal_has_the_openai_shape() -> None:
         "error": {
             "type": "invalid_request_error",
             "code": "invalid_api_key",
-            "message": "The API key is not known here.",
+            "message": "This server does not know the API key.",
             "param": None,
         }
     }
 
 
-def test_pages_from_elsewhere_are_stopped_before_any_route() -> None:
+def test_pages_of_other_origins_are_refused_before_any_route() -> None:
     answer = ask("/nowhere", {"origin": "https://evil.example"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed")
 
 
-def test_probes_by_address_are_let_through() -> None:
+def test_probes_under_an_address_are_admitted() -> None:
     assert ask("/healthz", {}, peer="10.0.0.1").status_code == 200
     assert ask("/who", {}, peer="10.0.0.1").json()["error"]["code"] == "tls_required"
 
 
-def test_a_query_without_end_is_refused() -> None:
+def test_a_query_with_too_many_fields_is_refused() -> None:
     answer = ask("/who?" + "a=1&" * 100, {})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unreadable_query")
 
@@ -82,32 +82,32 @@ SHOP = "https://shop.example"
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
 
 
-def test_an_allowed_page_may_ask_beforehand_and_read_the_answer() -> None:
-    asked = ask("/who", {"origin": SHOP, **PREFLIGHT}, method="OPTIONS")
-    assert asked.status_code == 200
-    assert asked.headers["access-control-allow-origin"] == SHOP
-    assert asked.headers["access-control-allow-methods"] == "GET, POST, DELETE"
-    assert {"authorization", "content-type"} <= set(asked.headers["access-control-allow-headers"].lower().split(", "))
-    assert "access-control-allow-credentials" not in asked.headers
+def test_an_allowed_page_may_send_a_preflight_and_read_the_answer() -> None:
+    answer = ask("/who", {"origin": SHOP, **PREFLIGHT}, method="OPTIONS")
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == SHOP
+    assert answer.headers["access-control-allow-methods"] == "GET, POST, DELETE"
+    assert {"authorization", "content-type"} <= set(answer.headers["access-control-allow-headers"].lower().split(", "))
+    assert "access-control-allow-credentials" not in answer.headers
     for headers, status in (({"authorization": "Bearer k-1"}, 200), ({}, 401)):
         answer = ask("/who", {"origin": SHOP, **headers})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, SHOP)
         assert "Origin" in answer.headers["vary"]
 
 
-@pytest.mark.parametrize("wish", [{"access-control-request-method": "PUT"}, {**PREFLIGHT, "origin": "null"}])
-def test_a_page_may_not_ask_for_more(wish: dict[str, str]) -> None:
-    assert ask("/who", {"origin": SHOP, **wish}, method="OPTIONS").status_code in (400, 403)
+@pytest.mark.parametrize("requested", [{"access-control-request-method": "PUT"}, {**PREFLIGHT, "origin": "null"}])
+def test_a_page_may_not_use_other_methods_or_headers(requested: dict[str, str]) -> None:
+    assert ask("/who", {"origin": SHOP, **requested}, method="OPTIONS").status_code in (400, 403)
 
 
-def test_other_pages_get_neither_an_answer_nor_leave_to_read_one() -> None:
+def test_other_pages_get_no_answer_and_no_permission_to_read_one() -> None:
     for method, headers in (("OPTIONS", PREFLIGHT), ("GET", {"authorization": "Bearer k-1"})):
         answer = ask("/who", {"origin": "https://shop.example.evil.example", **headers}, method=method)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed")
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_probes_are_for_no_page_from_elsewhere() -> None:
+def test_pages_of_other_origins_may_not_read_probes() -> None:
     for origin in (SHOP, "https://evil.example"):
         answer = ask("/healthz", {"origin": origin})
         assert answer.status_code == 200

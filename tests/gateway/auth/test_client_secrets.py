@@ -18,7 +18,7 @@ from gateway.auth.client_secrets import (
     derive_signing_key,
 )
 
-KEY = derive_signing_key(b"house")
+KEY = derive_signing_key(b"settings")
 NOW = 1_700_000_000.5
 
 
@@ -26,15 +26,15 @@ def mint(session: dict[str, str] | None = None, secrets: ClientSecrets | None = 
     return (secrets or ClientSecrets(KEY)).mint(tenant="acme", agent="harbour", session=session, now_s=NOW, life_s=60)
 
 
-def test_a_secret_is_taken_by_any_process_with_the_key() -> None:
+def test_every_process_with_the_key_accepts_a_secret() -> None:
     value, expires_at = mint({"voice": "marin"})
     assert value.startswith("ek_")
     assert expires_at == 1_700_000_060
-    found = ClientSecrets(derive_signing_key(b"house")).verify(value, NOW)
+    found = ClientSecrets(derive_signing_key(b"settings")).verify(value, NOW)
     assert found == ClientSecret("acme", "harbour", expires_at, {"voice": "marin"})
 
 
-def test_a_secret_can_travel_as_a_subprotocol() -> None:
+def test_a_secret_can_be_sent_as_a_subprotocol() -> None:
     value, _ = mint({"voice": "x" * 500})
     assert all(sign.isascii() and (sign.isalnum() or sign in "-_") for sign in value)
 
@@ -46,7 +46,7 @@ def test_a_secret_expires_to_the_second() -> None:
         ClientSecrets(KEY).verify(value, expires_at)
 
 
-def test_a_secret_of_another_house_is_forged() -> None:
+def test_a_secret_signed_with_another_key_is_forged() -> None:
     value, _ = mint(secrets=ClientSecrets(derive_signing_key(b"elsewhere")))
     with pytest.raises(SecretForged):
         ClientSecrets(KEY).verify(value, NOW)
@@ -67,24 +67,24 @@ def test_a_changed_secret_is_forged() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "ek_", "sk_abc", "ek_ü", "ek_a b", "ek_abcd", "ek_" + "a" * 20_000, "ek_a"])
-def test_what_is_no_secret_is_malformed(value: str) -> None:
+def test_other_text_is_malformed(value: str) -> None:
     with pytest.raises(SecretMalformed):
         ClientSecrets(KEY).verify(value, NOW)
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_refused_by_type(text: str) -> None:
+def test_any_text_is_refused_with_a_typed_error(text: str) -> None:
     with pytest.raises(SecretRefused):
         ClientSecrets(KEY).verify("ek_" + text, NOW)
 
 
 @pytest.mark.parametrize("life_s", [0, 9, 7201])
-def test_a_life_has_bounds(life_s: int) -> None:
+def test_a_validity_out_of_range_is_refused(life_s: int) -> None:
     with pytest.raises(ValueError):
         ClientSecrets(KEY).mint(tenant="t", agent=None, session=None, now_s=NOW, life_s=life_s)
 
 
-def test_session_defaults_have_a_bound() -> None:
+def test_session_defaults_that_are_too_large_are_refused() -> None:
     room = MAX_SESSION_BYTES - len(orjson.dumps({"i": ""}))
     mint({"i": "x" * room})
     with pytest.raises(ValueError):

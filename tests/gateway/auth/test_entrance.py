@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
-from gateway.auth.entrance import Caller, Entrance, KeyKind, Quota, asks_for_beta, find_credentials
+from gateway.auth.entrance import Caller, Entrance, KeyKind, Quota, admit_call, find_credentials
 from gateway.auth.keys import read_keys
 from gateway.auth.origins import OriginRules
 from gateway.auth.requests import Refusal, UpgradeRequest, read_request
 
-SECRETS = ClientSecrets(derive_signing_key(b"house"))
+SECRETS = ClientSecrets(derive_signing_key(b"settings"))
 FREE = Quota(lambda: 0, lambda tenant: 0, max_calls=1, max_tenant_calls=1)
 
 
@@ -29,12 +31,23 @@ def request(host: str = "localhost", **headers: str) -> UpgradeRequest:
     return read_request("/v1/realtime", b"model=a", raw, peer="127.0.0.1", secure=False)
 
 
-def anything_goes(caller: Caller, agent: str | None) -> Refusal | None:
+def allow_all(caller: Caller, agent: str | None) -> Refusal | None:
     return None
 
 
-def admit(door: Entrance, asked: UpgradeRequest, agent: str | None = "a", quota: Quota = FREE) -> Caller | str:
-    found = door.admit_call(asked, agent, quota, anything_goes)
+def decide(
+    entry: Entrance,
+    upgrade: UpgradeRequest,
+    agent: str | None = "a",
+    quota: Quota = FREE,
+    policy: Callable[[Caller, str | None], Refusal | None] = allow_all,
+) -> Caller | Refusal:
+    found = entry.let_in(upgrade, client_secrets=True)
+    return found if isinstance(found, Refusal) else admit_call(found, agent, quota, policy) or found
+
+
+def admit(entry: Entrance, upgrade: UpgradeRequest, agent: str | None = "a", quota: Quota = FREE) -> Caller | str:
+    found = decide(entry, upgrade, agent, quota)
     return found.code if isinstance(found, Refusal) else found
 
 
@@ -52,7 +65,7 @@ def secret(agent: str | None = "a", life_s: int = 60, at_s: float = 1_700_000_00
         {"authorization": "Bearer k-1", "api_key": "k-1"},
     ],
 )
-def test_a_key_is_found_wherever_clients_put_it(headers: dict[str, str]) -> None:
+def test_a_key_is_found_in_every_place_that_clients_use(headers: dict[str, str]) -> None:
     assert find_credentials(request(**headers)) == {"k-1"}
     assert admit(entrance("acme:k-1"), request(**headers)) == Caller("acme", KeyKind.API_KEY, None, None)
 
@@ -68,11 +81,11 @@ def test_a_key_is_found_wherever_clients_put_it(headers: dict[str, str]) -> None
         ({"authorization": "Bearer ek_nonsense"}, "invalid_client_secret"),
     ],
 )
-def test_without_a_good_key_nobody_gets_in(headers: dict[str, str], code: str) -> None:
+def test_without_a_valid_key_nobody_is_admitted(headers: dict[str, str], code: str) -> None:
     assert admit(entrance("k-1"), request(**headers)) == code
 
 
-def test_without_configured_keys_any_will_do() -> None:
+def test_without_configured_keys_any_key_is_accepted() -> None:
     nobody = Caller("default", KeyKind.NONE, None, None)
     assert admit(entrance(), request()) == nobody
     assert admit(entrance(), request(authorization="Bearer whatever")) == nobody
@@ -90,58 +103,53 @@ def test_a_client_secret_brings_its_agent_and_defaults(keys: tuple[str, ...]) ->
     )
 
 
-def test_an_old_client_secret_is_refused_even_where_no_key_is_asked_for() -> None:
+def test_an_expired_client_secret_is_refused_even_if_no_key_is_required() -> None:
     old = request(authorization=f"Bearer {secret(at_s=1_699_999_000.0)}")
     assert admit(entrance(), old) == "client_secret_expired"
 
 
-def test_a_client_secret_opens_calls_only() -> None:
+def test_a_client_secret_is_valid_for_calls_only() -> None:
     shown = request(authorization=f"Bearer {secret()}")
     found = entrance("k-1").let_in(shown, client_secrets=False)
     assert isinstance(found, Refusal)
     assert found.code == "api_key_required"
 
 
-def test_questions_are_asked_in_order() -> None:
-    asked: list[str] = []
+def test_the_checks_are_made_in_order() -> None:
+    calls: list[str] = []
 
     def live() -> int:
-        asked.append("quota")
+        calls.append("quota")
         return 0
 
     def policy(caller: Caller, agent: str | None) -> Refusal | None:
-        asked.append(f"policy {caller.tenant} {agent}")
+        calls.append(f"policy {caller.tenant} {agent}")
         return Refusal(404, "no_such_agent", "There is no such agent.")
 
     quota = Quota(live, lambda tenant: 0, 1, 1)
-    door = entrance("k-1")
+    entry = entrance("k-1")
     for headers in ({"host": "localhost", "origin": "http://evil"}, {"authorization": "Bearer k-2"}):
-        assert isinstance(door.admit_call(request(**headers), "a", quota, policy), Refusal)
-        assert asked == []
-    found = door.admit_call(request(authorization="Bearer k-1"), "a", quota, policy)
+        assert isinstance(decide(entry, request(**headers), "a", quota, policy), Refusal)
+        assert calls == []
+    found = decide(entry, request(authorization="Bearer k-1"), "a", quota, policy)
     assert isinstance(found, Refusal)
-    assert (found.code, asked) == ("no_such_agent", ["quota", "policy default a"])
+    assert (found.code, calls) == ("no_such_agent", ["quota", "policy default a"])
 
 
 def test_quotas() -> None:
-    door = entrance()
-    assert admit(door, request(), quota=Quota(lambda: 5, lambda tenant: 0, 5, 5)) == "server_full"
-    assert admit(door, request(), quota=Quota(lambda: 3, lambda tenant: 2, 5, 2)) == "too_many_calls"
-    assert admit(door, request(), quota=Quota(lambda: 4, lambda tenant: 1, 5, 2)) != "too_many_calls"
-
-
-def test_beta_clients_are_told() -> None:
-    assert admit(entrance(), request(openai_beta="assistants=v2, realtime=v1")) == "beta_api_shape_disabled"
-    assert not asks_for_beta(request(openai_beta="assistants=v2"))
+    entry = entrance()
+    assert admit(entry, request(), quota=Quota(lambda: 5, lambda tenant: 0, 5, 5)) == "server_full"
+    assert admit(entry, request(), quota=Quota(lambda: 3, lambda tenant: 2, 5, 2)) == "too_many_calls"
+    assert admit(entry, request(), quota=Quota(lambda: 4, lambda tenant: 1, 5, 2)) != "too_many_calls"
 
 
 def test_a_wrong_host_comes_before_a_wrong_key() -> None:
     assert admit(entrance(), request(host="evil.example", authorization="Bearer ek_x")) == "host_not_allowed"
 
 
-def test_no_refusal_repeats_what_was_shown() -> None:
+def test_no_refusal_repeats_the_credential() -> None:
     for shown in ("hush-key", "ek_hush"):
-        found = entrance("k-1").admit_call(request(authorization=f"Bearer {shown}"), "a", FREE, anything_goes)
+        found = decide(entrance("k-1"), request(authorization=f"Bearer {shown}"))
         assert isinstance(found, Refusal)
         assert b"hush" not in found.body()
         assert found.status == 401

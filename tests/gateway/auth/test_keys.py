@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from gateway.auth.keys import check_tenant, create_key, read_keys
 
 
-def test_keys_belong_to_tenants_plain_or_digested() -> None:
+def test_keys_belong_to_tenants_in_plain_text_or_as_a_digest() -> None:
     digest = sha256(b"three").hexdigest()
     keys = read_keys(["one", "acme:two", f"sha256:{digest}", f"shop-1:sha256:{sha256(b'four').hexdigest().upper()}"])
     assert [keys.tenant_of(key) for key in ("one", "two", "three", "four")] == ["default", "acme", "default", "shop-1"]
     assert [keys.tenant_of(key) for key in ("", "One", digest, f"sha256:{digest}", "one" * 999)] == [None] * 5
 
 
-def test_a_created_key_opens_by_its_digest() -> None:
+def test_a_created_key_is_known_by_its_digest() -> None:
     key, digest = create_key()
     assert len(key) > 40
     assert create_key()[0] != key
@@ -24,7 +24,7 @@ def test_a_created_key_opens_by_its_digest() -> None:
     assert read_keys([f"acme:{digest}"]).tenant_of(key) == "acme"
 
 
-def test_what_a_tenant_may_be_called_is_what_an_entry_can_hold() -> None:
+def test_every_valid_tenant_name_can_be_written_in_an_entry() -> None:
     key, digest = create_key()
     for name in ("a", "7", "shop-1_b", "a" * 63):
         check_tenant(name)
@@ -36,6 +36,14 @@ def test_what_a_tenant_may_be_called_is_what_an_entry_can_hold() -> None:
         check_tenant("sha256")
 
 
+@pytest.mark.parametrize("name", ["_", "_boots", "__init", "_Shop", "_" * 70])
+def test_names_with_an_underscore_at_the_start_are_kept_for_the_gateway(name: str) -> None:
+    for check in (lambda: check_tenant(name), lambda: read_keys([f"{name}:hush"])):
+        with pytest.raises(ValueError, match="begin the tenant's with a letter or a digit") as caught:
+            check()
+        assert "hush" not in str(caught.value)
+
+
 def test_no_keys_is_false() -> None:
     assert not read_keys([])
     assert read_keys(["k"])
@@ -44,7 +52,7 @@ def test_no_keys_is_false() -> None:
 @pytest.mark.parametrize(
     "entry", ["", "acme:", "Acme:hush", "sha256:hush", "a:sha256:12", "hush hush", "ek_hush", "acme:ek_hush", "hüsh"]
 )
-def test_a_bad_entry_is_named_by_its_place_only(entry: str) -> None:
+def test_a_bad_entry_is_named_only_by_its_position(entry: str) -> None:
     with pytest.raises(ValueError, match="API key 2: ") as caught:
         read_keys(["fine", entry])
     assert "hush" not in str(caught.value)
@@ -59,7 +67,7 @@ def test_two_tenants_with_one_key_are_refused() -> None:
         assert "hush" not in str(caught.value)
 
 
-def test_material_depends_on_keys_and_tenants_alone() -> None:
+def test_the_material_depends_only_on_keys_and_tenants() -> None:
     digest = f"sha256:{sha256(b'b').hexdigest()}"
     assert read_keys(["a", "b"]).material() == read_keys([digest, "a", "b"]).material()
     assert read_keys(["a"]).material() != read_keys(["x:a"]).material()
@@ -67,10 +75,10 @@ def test_material_depends_on_keys_and_tenants_alone() -> None:
 
 
 @given(st.text(max_size=600))
-def test_any_text_is_a_key_to_nothing(text: str) -> None:
+def test_any_other_text_is_an_unknown_key(text: str) -> None:
     assert read_keys(["acme:sk-1234567890"]).tenant_of(text + "!") is None
 
 
-def test_printing_keys_shows_none() -> None:
+def test_the_repr_of_keys_shows_no_key() -> None:
     keys = read_keys(["hush"])
     assert "hush" not in repr(keys) + str(keys)

@@ -21,13 +21,13 @@ def request(
     return read_request("/", b"", raw, peer=peer, secure=secure)
 
 
-def code(asked: UpgradeRequest, rules: OriginRules) -> str | None:
-    refusal = check_origin(asked, rules)[1]
+def code(sent: UpgradeRequest, rules: OriginRules) -> str | None:
+    refusal = check_origin(sent, rules)[1]
     return refusal.code if refusal else None
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "LocalHost"])
-def test_loopback_names_are_answered_to(host: str) -> None:
+def test_loopback_names_are_accepted(host: str) -> None:
     assert code(request(host), OPEN) is None
 
 
@@ -38,7 +38,7 @@ def test_loopback_names_are_answered_to(host: str) -> None:
         *("127.0.0.2", "a/localhost", "localhost:x", "localhost:99999", "[::1", "localhost#", "0.0.0.0", "localhost."),
     ],
 )
-def test_other_names_are_not(host: str | None) -> None:
+def test_other_names_are_refused(host: str | None) -> None:
     assert code(request(host), OPEN) == "host_not_allowed"
 
 
@@ -52,7 +52,7 @@ def test_other_names_are_not(host: str | None) -> None:
         ("[::1]:8080", "http://[::1]:8080", False),
     ],
 )
-def test_our_own_pages_may_call(host: str, origin: str, secure: bool) -> None:
+def test_our_own_page_is_admitted(host: str, origin: str, secure: bool) -> None:
     assert code(request(host, origin, secure=secure), OPEN) is None
 
 
@@ -64,21 +64,21 @@ def test_our_own_pages_may_call(host: str, origin: str, secure: bool) -> None:
         "http://localhost:8080/",
     ],
 )
-def test_pages_from_elsewhere_may_not(origin: str) -> None:
+def test_pages_of_other_origins_are_refused(origin: str) -> None:
     assert code(request("localhost:8080", origin), OPEN) == "origin_not_allowed"
 
 
-def test_without_credentials_nobody_else_gets_in() -> None:
+def test_without_credentials_other_machines_are_refused() -> None:
     assert code(request("localhost", peer="10.0.0.9"), OPEN) == "tls_required"
     assert code(request("localhost", peer="10.0.0.9", secure=True), OPEN) == "tls_required"
 
 
-def test_without_credentials_no_list_opens_the_door_to_pages() -> None:
+def test_without_credentials_allowed_origins_have_no_effect() -> None:
     rules = OriginRules(credentials=False, allowed_origins=frozenset({"*", "https://shop.example"}))
     assert code(request("localhost", "https://shop.example"), rules) == "origin_not_allowed"
 
 
-def test_with_credentials_listed_pages_and_any_host_are_fine() -> None:
+def test_with_credentials_allowed_origins_and_any_host_are_admitted() -> None:
     def ask(origin: str | None, rules: OriginRules = KEYED) -> str | None:
         return code(request("gw.example", origin, peer="10.0.0.9", secure=True), rules)
 
@@ -91,7 +91,7 @@ def test_with_credentials_listed_pages_and_any_host_are_fine() -> None:
     assert ask("https://x.example", OriginRules(credentials=True, allowed_origins=frozenset({"*"}))) is None
 
 
-def test_with_credentials_the_line_must_be_private() -> None:
+def test_with_credentials_tls_is_required() -> None:
     assert code(request("gw.example", peer="10.0.0.9"), KEYED) == "tls_required"
     assert code(request("gw.example", peer="10.0.0.9"), OriginRules(credentials=True, require_tls=False)) is None
     assert code(request("gw.example", peer="::1"), KEYED) is None
@@ -102,7 +102,7 @@ def test_repeated_headers_are_refused() -> None:
     assert code(twice, OPEN) == "ambiguous_header"
 
 
-def test_forwarded_headers_count_from_proxies_only() -> None:
+def test_forwarded_headers_are_trusted_only_from_proxies() -> None:
     rules = OriginRules(credentials=True, proxies=read_proxies(["10.0.0.0/8"]))
     said: dict[str, Any] = {
         "x_forwarded_for": "1.1.1.1, 9.9.9.9, 10.0.0.2",
@@ -117,7 +117,7 @@ def test_forwarded_headers_count_from_proxies_only() -> None:
     assert code(request("localhost", peer="127.0.0.1", x_forwarded_host="evil"), OPEN) is None
 
 
-def test_a_proxy_on_loopback_brings_strangers_who_are_not_loopback() -> None:
+def test_clients_behind_a_proxy_on_loopback_are_not_loopback() -> None:
     rules = OriginRules(credentials=False, proxies=read_proxies(["127.0.0.1"]))
     assert code(request("localhost", peer="127.0.0.1", x_forwarded_for="9.9.9.9"), rules) == "tls_required"
     assert code(request("localhost", peer="127.0.0.1", x_forwarded_for="localhost"), rules) == "tls_required"
@@ -133,7 +133,7 @@ def test_loopback_may_be_bound_without_credentials(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gw.example"])
-def test_nothing_else_may(host: str) -> None:
+def test_other_addresses_may_not_be_bound_without_credentials(host: str) -> None:
     with pytest.raises(ValueError, match="loopback"):
         check_bind(host, OPEN)
 
@@ -144,7 +144,7 @@ def test_loopback_addresses() -> None:
 
 
 @given(st.text(max_size=60), st.none() | st.text(max_size=60))
-def test_no_header_at_all_breaks_the_rules(host: str, origin: str | None) -> None:
-    asked = request(host.encode("utf-8", "replace").decode(), origin and origin.encode("utf-8", "replace").decode())
-    check_origin(asked, OPEN)
-    check_origin(asked, KEYED)
+def test_no_header_value_raises_or_breaks_the_rules(host: str, origin: str | None) -> None:
+    sent = request(host.encode("utf-8", "replace").decode(), origin and origin.encode("utf-8", "replace").decode())
+    check_origin(sent, OPEN)
+    check_origin(sent, KEYED)

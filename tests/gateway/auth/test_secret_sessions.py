@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from gateway.auth.secret_sessions import counted, without_the_agents
+from gateway.auth.secret_sessions import settable_fields, without_agent_fields
 
-WISH = {
+REQUESTED = {
     "type": "realtime",
     "model": "one",
     "instructions": "x",
@@ -10,18 +10,19 @@ WISH = {
 }
 
 
-def test_only_what_a_client_may_set_counts() -> None:
+def test_only_fields_that_a_client_may_set_are_kept() -> None:
     audio = {"input": {"turn_detection": None}, "output": {"voice": "ash"}}
-    assert counted(WISH, frozenset()) == {"type": "realtime", "audio": audio}
-    assert counted(WISH, frozenset({"instructions"})) == {"type": "realtime", "instructions": "x", "audio": audio}
-    assert counted(WISH, frozenset({"transcription"})) == {"type": "realtime", "audio": WISH["audio"]}
+    assert settable_fields(REQUESTED, frozenset()) == {"type": "realtime", "audio": audio}
+    with_instructions = settable_fields(REQUESTED, frozenset({"instructions"}))
+    assert with_instructions == {"type": "realtime", "instructions": "x", "audio": audio}
+    assert settable_fields(REQUESTED, frozenset({"transcription"})) == {"type": "realtime", "audio": REQUESTED["audio"]}
 
 
-def test_a_wish_for_sound_of_one_side_only_stays_as_it_is() -> None:
+def test_audio_fields_of_one_side_only_are_unchanged() -> None:
     for audio in ({"output": {"voice": "ash"}}, {"input": None}, None):
-        assert counted({"audio": audio}, frozenset()) == {"audio": audio}
+        assert settable_fields({"audio": audio}, frozenset()) == {"audio": audio}
 
 
-def test_what_the_agent_is_told_is_shown_to_nobody() -> None:
-    shown = without_the_agents({"instructions": "x", "prompt": {"id": "p"}, "tracing": "auto", "model": "one"})
+def test_the_agents_fields_are_not_shown() -> None:
+    shown = without_agent_fields({"instructions": "x", "prompt": {"id": "p"}, "tracing": "auto", "model": "one"})
     assert shown == {"instructions": "", "prompt": None, "tracing": None, "model": "one"}

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from parrot import Parrot
+from support.calls.call_rig import turn
+from support.local.parrot import Parrot
 
 from audio.formats import PCM16_24K
 from gateway.clock import LoopClock
 from gateway.ids import CountingIds
+from gateway.legs.model import ModelLeg
 from gateway.models.in_process import InProcessConnector
-from gateway.models.leg import ModelLeg
-from gateway.realtime.brain import Ear, OpenResponse
-from gateway.realtime.server import RealtimeServer
+from gateway.realtime.server.brain import OpenResponse, TurnEvents
+from gateway.realtime.server.server import RealtimeServer
+from gateway.runtime.fairness import LONG_MESSAGE_BYTES
 from sessions.commands import RequestResponse
 from sessions.errors import LegLost
 from sessions.events import (
@@ -23,19 +25,21 @@ from sessions.events import (
     ModelReady,
     ModelRefused,
     ResponseEnded,
-    ResponseRequest,
     ResponseStarted,
 )
 from sessions.ports import JsonObject
-from sessions.setup import ModelSetup
+from sessions.setup import ModelSetup, TurnPolicy
+from sessions.values import ResponseRequest
 
-SETUP = ModelSetup({"type": "realtime", "instructions": "x"}, PCM16_24K, PCM16_24K, False, True, True, None)
+SETUP = ModelSetup(
+    {"type": "realtime", "instructions": "x"}, PCM16_24K, PCM16_24K, False, TurnPolicy.MODEL_INTERRUPTS, None
+)
 
 
 class Later(Parrot):
     """Says one word after 50 ms; breaks if it is told to."""
 
-    def __init__(self, ear: Ear, breaks: bool) -> None:
+    def __init__(self, ear: TurnEvents, breaks: bool) -> None:
         super().__init__(ear)
         self._breaks = breaks
         self._response: OpenResponse | None = None
@@ -57,7 +61,7 @@ class Later(Parrot):
 class ParrotEngine:
     """An engine of parrots, the first dials refused."""
 
-    def __init__(self, refusals: tuple[int, ...] = (), make: Callable[[Ear], Parrot] = Parrot) -> None:
+    def __init__(self, refusals: tuple[int, ...] = (), make: Callable[[TurnEvents], Parrot] = Parrot) -> None:
         self._refusals = refusals
         self._make = make
         self.brains: list[Parrot] = []
@@ -69,7 +73,7 @@ class ParrotEngine:
     def server(self, emit: Callable[[bytes], None], on_drop: Callable[[], None], attempt: int) -> RealtimeServer:
         self.drop = on_drop
 
-        def brain(ear: Ear) -> Parrot:
+        def brain(ear: TurnEvents) -> Parrot:
             self.brains.append(self._make(ear))
             return self.brains[-1]
 
@@ -113,8 +117,10 @@ def test_a_session_is_ready_at_once_and_answers() -> None:
     async def main() -> None:
         rig = Rig(ParrotEngine())
         leg = await rig.dial()
+        await turn()
         assert rig.events == [ModelReady()]
         leg.send(ask())
+        await turn()
         kinds = [type(event) for event in rig.events]
         assert kinds.index(ResponseStarted) < kinds.index(AgentText)
         assert AgentAudio in kinds
@@ -124,11 +130,34 @@ def test_a_session_is_ready_at_once_and_answers() -> None:
     asyncio.run(main())
 
 
+def test_a_long_message_waits_a_turn_and_what_comes_after_it_waits_behind_it() -> None:
+    async def main() -> None:
+        rig = Rig(ParrotEngine())
+        leg = await rig.dial()
+        await turn()
+        leg.send(ask("finish " + "x" * LONG_MESSAGE_BYTES, name="pb_long"))  # refused: metadata is bounded
+        leg.send(ask())
+        (brain,) = rig.engine.brains
+        assert brain.notes == []
+        await rig.until_done()
+        kinds = [type(event) for event in rig.events]
+        assert kinds[1:3] == [ModelRefused, ResponseStarted]
+        told = len(rig.events)
+        leg.send(ask("finish " + "x" * LONG_MESSAGE_BYTES))
+        leg.close()
+        await turn()
+        assert len(rig.events) == told
+        assert rig.faults == []
+
+    asyncio.run(main())
+
+
 def test_what_a_timer_brings_is_delivered() -> None:
     async def main() -> None:
         rig = Rig(ParrotEngine(make=lambda ear: Later(ear, breaks=False)))
         leg = await rig.dial()
         leg.send(ask())
+        await turn()
         assert AgentAudio not in map(type, rig.events)
         await rig.until_done()
         assert AgentAudio in map(type, rig.events)
@@ -149,6 +178,23 @@ def test_a_fault_of_the_engine_is_reported() -> None:
     asyncio.run(main())
 
 
+def test_nothing_is_delivered_inside_a_command() -> None:
+    async def main() -> None:
+        rig = Rig(ParrotEngine())
+        leg = await rig.dial()
+        assert rig.events == []
+        await turn()
+        rig.events.clear()
+        for name in ("pb_1", "pb_2"):
+            leg.send(ask(name=name))
+        assert rig.events == []
+        await turn()
+        assert [type(event) for event in rig.events].count(ResponseEnded) == 2
+        leg.close()
+
+    asyncio.run(main())
+
+
 def test_an_event_is_delivered_only_after_the_one_before_it() -> None:
     async def main() -> None:
         rig = Rig(ParrotEngine())
@@ -164,8 +210,10 @@ def test_an_event_is_delivered_only_after_the_one_before_it() -> None:
             depth -= 1
 
         leg = await rig.dial()
+        await turn()
         rig.deliver = deliver
         leg.send(ask())
+        await turn()
         assert len(depths) >= 40
         assert set(depths) == {1}
         leg.close()
@@ -197,12 +245,14 @@ def test_a_drop_in_mid_answer_comes_after_what_was_said() -> None:
 
         rig.deliver = deliver
         leg.send(ask("say:hello"))
+        await turn()
         kinds = [type(event) for event in rig.events]
         assert AgentAudio in kinds
         assert kinds[-1] is ModelLost
         assert kinds.count(ModelLost) == 1
         assert rig.engine.brains[0].closed
         leg.send(ask())
+        await turn()
         assert len(rig.events) == len(kinds)
 
     asyncio.run(main())
@@ -212,12 +262,14 @@ def test_a_closed_leg_says_nothing_more() -> None:
     async def main() -> None:
         rig = Rig(ParrotEngine())
         leg = await rig.dial()
+        await turn()
+        leg.send(ask())  # what it answers is not delivered any more
         leg.close()
         leg.close()
         leg.send(ask())
+        await turn()
         assert rig.events == [ModelReady()]
         assert rig.engine.brains[0].closed
-        assert leg.dropped_ms == 0
 
     asyncio.run(main())
 
@@ -226,8 +278,11 @@ def test_a_tool_that_the_engine_refuses_is_done_without() -> None:
     async def main() -> None:
         rig = Rig(ParrotEngine())
         tools: list[JsonObject] = [{"type": "function"}, {"type": "function", "name": "good", "parameters": {}}]
-        setup = ModelSetup({**SETUP.session, "tools": tools}, PCM16_24K, PCM16_24K, False, True, True, None)
+        setup = ModelSetup(
+            {**SETUP.session, "tools": tools}, PCM16_24K, PCM16_24K, False, TurnPolicy.MODEL_INTERRUPTS, None
+        )
         leg = await rig.connector.dial(setup, 0, lambda event: rig.deliver(event), rig.faults.append)
+        await turn()
         assert [type(event) for event in rig.events] == [ModelRefused, ModelReady]
         leg.close()
 

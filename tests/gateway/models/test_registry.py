@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.agent_files import AgentProblem
+from audio.formats import PCM16_24K, PCMA_8K, PCMU_8K
+from gateway.agents.files import AgentProblem
 from gateway.clock import SystemClock
+from gateway.config.settings import Settings, load_settings
 from gateway.ids import CountingIds
 from gateway.models.in_process import InProcessConnector
-from gateway.models.openai_realtime import OpenAIRealtimeConnector
+from gateway.models.realtime.leg import OpenAIRealtimeConnector
 from gateway.models.registry import ModelRegistry
-from gateway.settings import Settings, load_settings
-from sessions.agent import Agent, Limits, ModelChoice, ReplayPolicy, TurnDetection
+from sessions.agent import Agent, AgentLimits, ModelChoice, ReplayPolicy, TurnDetection
 
 
 def agent(model: str) -> Agent:
@@ -32,7 +33,7 @@ def agent(model: str) -> Agent:
         client_may_set=frozenset(),
         recording=False,
         replay=ReplayPolicy.OFF,
-        limits=Limits(),
+        limits=AgentLimits(),
     )
 
 
@@ -103,4 +104,14 @@ def test_the_local_model_needs_a_dialogue(tmp_path: Path) -> None:
     bad = replace(agent("local/offline"), offline={"rules": [{"say": 5}]})
     with pytest.raises(AgentProblem) as caught:
         registry(tmp_path).check(bad)
-    assert caught.value.field.startswith("offline.rules.0")
+    assert caught.value.field.startswith("offline.rules[0]")
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-realtime", "azure/desk", "scripted/s.yaml", "local/offline"])
+def test_each_kind_of_model_says_which_sound_it_takes(tmp_path: Path, model: str) -> None:
+    assert set(registry(tmp_path).formats(agent(model))) == {PCM16_24K, PCMU_8K, PCMA_8K}
+
+
+def test_an_unknown_kind_of_model_takes_no_sound(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no model of kind typewriter"):
+        registry(tmp_path).formats(agent("typewriter/1"))

@@ -106,7 +106,7 @@ def test_each_event_is_read(type: str, fields: dict[str, Any], expected: dict[st
         (b'{"type":"response.cancel","response_id":1}', "invalid_type", "response_id"),
     ],
 )
-def test_what_is_wrong_is_named(text: bytes, code: str, param: str | None) -> None:
+def test_an_error_names_the_problem_and_the_field(text: bytes, code: str, param: str | None) -> None:
     error = problem(text)
     assert (error.code, error.param) == (code, param)
 
@@ -116,7 +116,7 @@ def test_the_events_id_is_in_its_error() -> None:
         assert problem(text).event_id == "e"
 
 
-def test_what_cannot_be_written_again_is_not_taken() -> None:
+def test_a_message_that_cannot_be_serialised_again_is_refused() -> None:
     deep: Any = {}
     for _ in range(70):
         deep = {"a": [deep]}
@@ -148,7 +148,7 @@ def test_too_much_sound_at_once_is_refused() -> None:
         {"type": "mcp_list_tools", "server_label": "s", "tools": []},
     ],
 )
-def test_items_of_every_type_are_taken(item: dict[str, Any]) -> None:
+def test_items_of_every_type_are_accepted(item: dict[str, Any]) -> None:
     event = read("conversation.item.create", item=item)
     assert isinstance(event, client_events.ItemCreate)
     assert event.item == item
@@ -184,7 +184,7 @@ def test_items_of_every_type_are_taken(item: dict[str, Any]) -> None:
         ({"type": "mcp_list_tools", "server_label": "s", "tools": {}}, "item.tools"),
     ],
 )
-def test_an_item_that_cannot_be_is_refused_by_its_field(item: dict[str, Any], param: str) -> None:
+def test_the_error_for_an_invalid_item_names_its_field(item: dict[str, Any], param: str) -> None:
     text = orjson.dumps({"type": "conversation.item.create", "item": item, "event_id": "e"})
     error = problem(text)
     assert (error.param, error.event_id) == (param, "e")
@@ -239,20 +239,20 @@ def test_sound_is_decoded() -> None:
         (b'{"type":"input_audio_buffer.append","audio":"AAAA","audio":"AAAAAAAA"}', "audio"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused(text: bytes, param: str) -> None:
-    # What goes on as the bytes that came must not mean one thing here and another there.
+def test_a_duplicate_key_is_refused(text: bytes, param: str) -> None:
+    # Bytes that are passed on unchanged must not mean one thing to the gateway and another to the model.
     with pytest.raises(WireError) as problem:
         read_client_event(text, PCM16_24K)
     assert (problem.value.code, problem.value.param) == ("invalid_event", param)
 
 
-def test_an_event_id_out_of_bounds_is_not_repeated() -> None:
+def test_an_event_id_that_is_too_long_is_not_echoed() -> None:
     with pytest.raises(WireError) as problem:
         read_client_event(b'{"type":"response.cancel","event_id":"' + b"x" * 1000 + b'"}', PCM16_24K)
     assert (problem.value.param, problem.value.event_id) == ("event_id", None)
 
 
-def test_a_message_of_countless_parts_is_refused_before_it_is_parsed() -> None:
+def test_a_message_with_too_many_parts_is_refused_before_it_is_parsed() -> None:
     for odd in (b"{},", b"0,", b'"k":1,', b"[],"):
         text = b'{"type":"session.update","session":{"type":"realtime","x":[' + odd * (MAX_PARTS + 1) + b"0]}}"
         assert problem(text).code == "invalid_event"
@@ -263,7 +263,7 @@ def test_a_message_of_countless_parts_is_refused_before_it_is_parsed() -> None:
     read("session.update", session={"type": "realtime", "tools": tools})
 
 
-def test_more_text_than_a_model_can_read_is_refused_by_its_field() -> None:
+def test_the_error_for_a_text_that_is_too_long_names_its_field() -> None:
     long = "x" * (MAX_TEXT_CHARS + 1)
     for item, path in (
         (user({"type": "input_text", "text": long}), "item.content[0].text"),

@@ -13,7 +13,7 @@ from gateway.realtime.session import AgentSide, EffectiveSession
 from gateway.realtime.wire_formats import read_format, write_format
 from sessions.agent import TurnDetection
 from sessions.errors import WireError
-from sessions.setup import ToolSpec
+from sessions.setup import ToolSpec, TurnPolicy
 
 OURS = ToolSpec("find_table", "Finds a table.", {"type": "object"})
 THEIRS = {"type": "function", "name": "blink", "description": "Blinks.", "parameters": {"type": "object"}}
@@ -53,7 +53,7 @@ def said(**fields: Any) -> dict[str, Any]:
     return update(audio={"output": fields})
 
 
-def test_the_client_sees_the_whole_session_and_nothing_of_the_agents_own(session: EffectiveSession) -> None:
+def test_the_client_sees_the_whole_session_without_the_agents_fields(session: EffectiveSession) -> None:
     seen = seen_by_client(session)
     assert b"Secret" not in orjson.dumps(seen)
     assert b"find_table" not in orjson.dumps(seen)
@@ -92,7 +92,7 @@ def test_the_client_sees_the_whole_session_and_nothing_of_the_agents_own(session
     }
 
 
-def test_the_model_gets_what_someone_has_set(session: EffectiveSession) -> None:
+def test_the_model_gets_only_fields_that_are_set(session: EffectiveSession) -> None:
     got = got_by_model(session.merged(update(tools=[THEIRS], reasoning={"effort": "low"})))
     assert got["instructions"] == "Secret."
     assert [tool["name"] for tool in got["tools"]] == ["find_table", "blink"]
@@ -103,8 +103,8 @@ def test_the_model_gets_what_someone_has_set(session: EffectiveSession) -> None:
     assert "noise_reduction" not in got["audio"]["input"]
 
 
-def test_a_clients_fields_are_laid_over_the_agents(session: EffectiveSession) -> None:
-    wish = {
+def test_a_clients_fields_are_merged_over_the_agents(session: EffectiveSession) -> None:
+    change = {
         "input": {
             "format": {"type": "audio/pcmu"},
             "noise_reduction": None,
@@ -112,10 +112,10 @@ def test_a_clients_fields_are_laid_over_the_agents(session: EffectiveSession) ->
         },
         "output": {"format": {"type": "audio/pcma", "rate": None}, "voice": {"id": "voice_1"}, "speed": 1.2},
     }
-    merged = session.merged(update(audio=wish, output_modalities=["text"], tool_choice="none"))
+    merged = session.merged(update(audio=change, output_modalities=["text"], tool_choice="none"))
     setup = merged.setup()
     assert (setup.input_format, setup.output_format, setup.text_only) == (PCMU_8K, PCMA_8K, True)
-    assert (setup.answers_by_itself, setup.interrupts_by_itself) == (True, True)
+    assert setup.turn_policy is TurnPolicy.MODEL_INTERRUPTS
     assert setup.session == got_by_model(merged)
     assert got_by_model(merged)["audio"]["input"]["noise_reduction"] is None
     seen = seen_by_client(merged)
@@ -125,11 +125,11 @@ def test_a_clients_fields_are_laid_over_the_agents(session: EffectiveSession) ->
     assert seen_by_client(again) == seen
 
 
-def test_turn_detection_is_overlaid_replaced_or_taken_by_hand(session: EffectiveSession) -> None:
+def test_turn_detection_is_merged_replaced_or_turned_off(session: EffectiveSession) -> None:
     overlaid = session.merged(heard(turn_detection={"type": "server_vad", "threshold": 0.7, "odd": 1}))
     assert overlaid.turn_detection is not None
     assert (overlaid.turn_detection["threshold"], overlaid.turn_detection["silence_duration_ms"]) == (0.7, 400)
-    assert overlaid.interrupts_by_itself is False
+    assert overlaid.turn_policy is TurnPolicy.MODEL
     eager = overlaid.merged(heard(turn_detection={"type": "semantic_vad", "eagerness": "high"}))
     assert eager.turn_detection == {
         "type": "semantic_vad",
@@ -137,13 +137,15 @@ def test_turn_detection_is_overlaid_replaced_or_taken_by_hand(session: Effective
         "create_response": True,
         "interrupt_response": True,
     }
-    by_hand = eager.merged(heard(turn_detection=None))
-    assert by_hand.setup().answers_by_itself is False
-    assert got_by_model(by_hand)["audio"]["input"]["turn_detection"] is None
+    asked_for = eager.merged(heard(turn_detection={"type": "server_vad", "create_response": False}))
+    assert asked_for.turn_policy is TurnPolicy.CLIENT_ASKS
+    manual_turns = eager.merged(heard(turn_detection=None))
+    assert manual_turns.setup().turn_policy is TurnPolicy.CLIENT
+    assert got_by_model(manual_turns)["audio"]["input"]["turn_detection"] is None
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("none", None), ("semantic_vad", "semantic_vad")])
-def test_the_agent_chooses_the_detection(kind: str, expected: str | None) -> None:
+def test_the_agents_turn_detection_is_the_default(kind: str, expected: str | None) -> None:
     agent = AgentSide("", (), None, 0.9, TurnDetection(kind=kind), None, None)
     session = EffectiveSession.for_agent(agent, "s", 1, "m")
     detection = session.turn_detection
@@ -166,7 +168,7 @@ AGENTS_OWN = update(
 )
 
 
-def test_fields_of_the_agents_are_passed_over_in_silence(session: EffectiveSession) -> None:
+def test_the_agents_fields_are_ignored_silently(session: EffectiveSession) -> None:
     assert session.merged(AGENTS_OWN) == session
     assert session.merged(update(instructions=7, prompt=7, truncation=7, max_output_tokens="x")) == session
 
@@ -185,7 +187,7 @@ def test_fields_that_the_client_may_set_are_set_and_echoed(session: EffectiveSes
     assert got_by_model(off.merged(update(max_output_tokens="inf"), EVERYTHING))["max_output_tokens"] == "inf"
 
 
-def test_tools_are_replaced_as_a_whole(session: EffectiveSession) -> None:
+def test_the_list_of_tools_is_replaced_as_a_whole(session: EffectiveSession) -> None:
     one = session.merged(update(tools=[THEIRS]))
     assert one.merged(update(tools=[{**THEIRS, "name": "nod"}])).tools == ({**THEIRS, "name": "nod"},)
     assert one.merged(update(tools=None)).tools == (THEIRS,)
@@ -194,7 +196,7 @@ def test_tools_are_replaced_as_a_whole(session: EffectiveSession) -> None:
     assert one.merged(update(tools=[mcp], tool_choice={"type": "mcp", "server_label": "s"})).tools == (mcp,)
 
 
-def test_the_voice_is_locked_by_its_first_sound(session: EffectiveSession) -> None:
+def test_the_voice_is_locked_once_the_agent_has_spoken(session: EffectiveSession) -> None:
     assert session.merged(said(voice="ash")).voice == "ash"
     assert session.merged(said(voice="marin"), voice_locked=True) == session
     with pytest.raises(WireError) as caught:
@@ -203,7 +205,7 @@ def test_the_voice_is_locked_by_its_first_sound(session: EffectiveSession) -> No
 
 
 @pytest.mark.parametrize(
-    ("wish", "code", "param"),
+    ("change", "code", "param"),
     [
         ({}, "missing_required_parameter", "session.type"),
         ({"type": "transcription"}, "invalid_value", "session.type"),
@@ -275,19 +277,19 @@ def test_the_voice_is_locked_by_its_first_sound(session: EffectiveSession) -> No
         (heard(transcription="x"), "invalid_type", "session.audio.input.transcription"),
     ],
 )
-def test_what_cannot_be_is_refused_by_its_field(
-    session: EffectiveSession, wish: dict[str, Any], code: str, param: str
+def test_the_error_for_an_invalid_value_names_its_field(
+    session: EffectiveSession, change: dict[str, Any], code: str, param: str
 ) -> None:
     with pytest.raises(WireError) as caught:
-        session.merged(wish, EVERYTHING)
+        session.merged(change, EVERYTHING)
     assert (caught.value.code, caught.value.param) == (code, param)
 
 
 # ---- what a client may ask for in a response
 
 
-def test_a_response_keeps_only_what_is_the_clients() -> None:
-    wish: dict[str, Any] = {
+def test_a_response_request_keeps_only_the_clients_fields() -> None:
+    response: dict[str, Any] = {
         "conversation": "none",
         "metadata": {"a": "b"},
         "output_modalities": ["text"],
@@ -302,13 +304,13 @@ def test_a_response_keeps_only_what_is_the_clients() -> None:
         "tomorrow": 1,
         "reasoning": None,
     }
-    kept = filtered_response(wish, frozenset())
+    kept = filtered_response(response, frozenset())
     assert set(kept) == {"conversation", "metadata", "output_modalities", "audio", "tool_choice", "tomorrow"}
     assert filtered_response({"instructions": "Mine."}, frozenset({"instructions"})) == {"instructions": "Mine."}
 
 
 @pytest.mark.parametrize(
-    ("wish", "param"),
+    ("response", "param"),
     [
         ({"conversation": "both"}, "response.conversation"),
         ({"metadata": {str(n): "x" for n in range(17)}}, "response.metadata"),
@@ -329,20 +331,20 @@ def test_a_response_keeps_only_what_is_the_clients() -> None:
         ),
     ],
 )
-def test_a_response_that_cannot_be_is_refused_by_its_field(wish: dict[str, Any], param: str) -> None:
+def test_the_error_for_an_invalid_response_request_names_its_field(response: dict[str, Any], param: str) -> None:
     with pytest.raises(WireError) as caught:
-        filtered_response(wish, EVERYTHING)
+        filtered_response(response, EVERYTHING)
     assert caught.value.param == param
 
 
-def test_system_items_are_instructions() -> None:
+def test_system_items_count_as_instructions() -> None:
     system = {"type": "message", "role": "system", "content": []}
     assert not item_allowed(system, frozenset())
     assert item_allowed(system, frozenset({"instructions"}))
     assert item_allowed({**system, "role": "user"}, frozenset())
 
 
-def test_given_words_are_joined() -> None:
+def test_the_parts_of_a_pre_generated_message_are_joined() -> None:
     content = [{"type": "text", "text": "Hello."}, {"type": "text", "text": "Bye."}]
     assert spoken_text({"content": content}) == "Hello. Bye."
 

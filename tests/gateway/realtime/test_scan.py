@@ -32,13 +32,13 @@ def append(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_an_append_is_read_whatever_the_order_of_its_keys(separators: tuple[str, str]) -> None:
+def test_an_append_is_scanned_with_its_keys_in_any_order(separators: tuple[str, str]) -> None:
     for message in (append(), append(event_id="e"), dict(reversed(append(event_id="e").items()))):
         assert scan_append(json.dumps(message, separators=separators).encode()) == SOUND
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_a_delta_is_read_whatever_the_order_of_its_keys(separators: tuple[str, str]) -> None:
+def test_a_delta_is_scanned_with_its_keys_in_any_order(separators: tuple[str, str]) -> None:
     for message in (DELTA, dict(reversed(DELTA.items())), {**DELTA, "obfuscation": "xyz", "new": {"a": [1]}}):
         text = json.dumps(message, separators=separators).encode()
         assert scan_delta(text) == Delta("resp_1", "item_1", 0, 0, SOUND)
@@ -70,7 +70,7 @@ def test_a_delta_is_read_whatever_the_order_of_its_keys(separators: tuple[str, s
         b'[{"type":"input_audio_buffer.append","audio":"AAAA"}]',
     ],
 )
-def test_what_is_not_surely_an_append_is_left_to_the_parser(text: bytes) -> None:
+def test_a_message_that_is_not_certainly_an_append_is_left_to_the_parser(text: bytes) -> None:
     assert scan_append(text) is None
 
 
@@ -98,7 +98,7 @@ def test_a_long_rest_is_left_to_the_parser() -> None:
     assert scan_delta(orjson.dumps({**DELTA, "note": "x" * 5000})) is None
 
 
-def test_sound_that_is_not_base64_or_not_whole_samples_names_its_field() -> None:
+def test_the_error_for_invalid_base64_or_half_a_sample_names_its_field() -> None:
     assert decode_audio(b"AAAA", PCMU_8K) == b"\0\0\0"
     assert decode_audio("AAA=", PCM16_24K) == b"\0\0"
     for bad in (b"AAAA", b"A", b"AA\n==", b"AA==AA==", "ä", b"AA AA"):
@@ -107,7 +107,7 @@ def test_sound_that_is_not_base64_or_not_whole_samples_names_its_field() -> None
         assert caught.value.param == "audio"
 
 
-# ---- whatever stands in the message, an answer is the parser's answer
+# ---- for any message, a result of the scan equals the parser's
 
 busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -128,7 +128,7 @@ KEYS = ["type", "audio", "delta", "event_id", "response_id", "item_id", "output_
 
 @st.composite
 def messages(draw: st.DrawFn) -> bytes:
-    """Objects near the two shapes: pairs left out, doubled, of other types, shuffled, spaced, or cut and patched."""
+    """Objects similar to the two shapes: pairs omitted, doubled, of other types, shuffled, spaced, cut or patched."""
     base = draw(st.sampled_from([list(append(event_id="e").items()), list(DELTA.items()), list(append().items())]))
     pairs: list[tuple[str, Any]] = [(k, "AAAA" if k in ("audio", "delta") else v) for k, v in base]
     pairs += draw(st.lists(st.tuples(st.one_of(st.sampled_from(KEYS), words), values), max_size=2))
@@ -156,7 +156,7 @@ def decodes(audio: bytes) -> bool:
 
 @busy_machine
 @given(messages())
-def test_a_scanned_append_is_what_the_parser_reads(text: bytes) -> None:
+def test_a_scanned_append_equals_the_parsed_one(text: bytes) -> None:
     audio = scan_append(text)
     if audio is not None and decodes(audio):
         parsed = orjson.loads(text)
@@ -167,7 +167,7 @@ def test_a_scanned_append_is_what_the_parser_reads(text: bytes) -> None:
 
 @busy_machine
 @given(messages())
-def test_a_scanned_delta_is_what_the_parser_reads(text: bytes) -> None:
+def test_a_scanned_delta_equals_the_parsed_one(text: bytes) -> None:
     delta = scan_delta(text)
     if delta is not None and decodes(delta.audio):
         parsed = orjson.loads(text)
@@ -178,7 +178,7 @@ def test_a_scanned_delta_is_what_the_parser_reads(text: bytes) -> None:
 
 @busy_machine
 @given(st.binary(max_size=60), st.sampled_from([b"audio", b"delta"]))
-def test_any_sound_text_is_taken_or_refused_as_the_parser_does(sound: bytes, key: bytes) -> None:
+def test_any_sound_string_is_accepted_or_refused_as_by_the_parser(sound: bytes, key: bytes) -> None:
     kind = b"input_audio_buffer.append" if key == b"audio" else b"response.output_audio.delta"
     ids = b"" if key == b"audio" else b'"response_id":"r","item_id":"i","output_index":0,"content_index":0,'
     text = b'{"type":"' + kind + b'",' + ids + b'"' + key + b'":"' + sound + b'"}'

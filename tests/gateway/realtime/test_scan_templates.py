@@ -1,4 +1,4 @@
-"""The quick readings of sound: exactly what the slower ones say, or nothing."""
+"""The fast readings of sound give exactly what the slower ones give, or None."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def learnt_append(text: bytes) -> SoundPattern:
     return pattern
 
 
-def test_a_pattern_reads_the_next_message_with_another_id_and_other_sound() -> None:
+def test_a_pattern_reads_a_message_with_another_id_and_other_sound() -> None:
     pattern = learnt(delta())
     assert pattern.payload(delta("event_another-1", "AAAA")) == bytes(3)
     assert pattern.payload(delta("event_2", "")) == b""
@@ -53,7 +53,7 @@ def test_a_pattern_reads_the_next_message_with_another_id_and_other_sound() -> N
 
 @pytest.mark.parametrize("spaced", [False, True])
 @pytest.mark.parametrize("first", [{}, {"event_id": "event_1"}])
-def test_whatever_a_client_writes_its_next_append_is_read_by_pattern(spaced: bool, first: dict[str, str]) -> None:
+def test_a_clients_next_append_is_read_by_pattern(spaced: bool, first: dict[str, str]) -> None:
     pattern = learnt_append(append(spaced=spaced, **first))
     following = {"event_id": "another-2"} if first else {}
     assert pattern.payload(append("AAAA", spaced=spaced, **following)) == bytes(3)
@@ -61,7 +61,7 @@ def test_whatever_a_client_writes_its_next_append_is_read_by_pattern(spaced: boo
     assert pattern.payload(append("AAAA", spaced=spaced, **({} if first else {"event_id": "e"}))) is None
 
 
-def test_an_id_in_front_of_the_type_is_no_hindrance() -> None:
+def test_the_event_id_may_come_before_the_type() -> None:
     def message(event_id: str, sound: str) -> bytes:
         fields = {"event_id": event_id, "type": "input_audio_buffer.append", "audio": sound}
         return json.dumps(fields).encode()
@@ -88,11 +88,11 @@ def test_an_id_in_front_of_the_type_is_no_hindrance() -> None:
         b"",
     ],
 )
-def test_a_pattern_leaves_what_differs_elsewhere(text: bytes) -> None:
+def test_a_pattern_refuses_messages_that_differ_elsewhere(text: bytes) -> None:
     assert learnt(delta()).payload(text) is None
 
 
-def test_no_pattern_is_learnt_where_the_id_stands_twice() -> None:
+def test_no_pattern_is_learnt_from_a_message_with_two_ids() -> None:
     text = delta(more={"event_id": "x"})
     found = scan_delta(text)
     assert found is not None
@@ -100,7 +100,7 @@ def test_no_pattern_is_learnt_where_the_id_stands_twice() -> None:
 
 
 @given(data=st.data(), behind=st.booleans())
-def test_whatever_a_pattern_reads_the_scan_reads_alike(data: st.DataObject, behind: bool) -> None:
+def test_a_pattern_and_the_scan_give_the_same_result(data: st.DataObject, behind: bool) -> None:
     def message(event_id: str) -> bytes:
         return delta(None)[:-1] + b',"event_id":"%b"}' % event_id.encode() if behind else delta(event_id)
 
@@ -119,7 +119,7 @@ def test_whatever_a_pattern_reads_the_scan_reads_alike(data: st.DataObject, behi
         assert decode_audio(found.audio) == payload
 
 
-def test_a_plain_append_is_read_and_anything_odd_is_left_to_those_who_complain() -> None:
+def test_a_plain_append_is_read_and_any_other_message_is_left_to_the_parser() -> None:
     head = b'{"type":"input_audio_buffer.append","audio":"'
     assert PLAIN.payload(head + b'AAAA"}') == bytes(3)
     assert PLAIN.payload(head + b"AAAA") is None
@@ -128,7 +128,7 @@ def test_a_plain_append_is_read_and_anything_odd_is_left_to_those_who_complain()
 
 
 @given(audio=st.text(alphabet='A=/+"\\,:{} é', max_size=12))
-def test_whatever_a_plain_append_reads_the_scan_reads_alike(audio: str) -> None:
+def test_a_plain_append_and_the_scan_give_the_same_result(audio: str) -> None:
     text = b'{"type":"input_audio_buffer.append","audio":"' + audio.encode() + b'"}'
     payload = PLAIN.payload(text)
     if payload is not None:

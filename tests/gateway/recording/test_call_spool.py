@@ -1,4 +1,4 @@
-"""What a running call spools: bytes as received, and an index that says which samples they are, from when."""
+"""The spool of a running call: bytes as received, and an index that maps them to samples and times of arrival."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def index_of(folder: Path) -> list[Run]:
 
 
 class SlowDisk(SpoolWriter):
-    """Refuses while `full`."""
+    """Refuses blocks while `full`."""
 
     def __init__(self) -> None:
         super().__init__(inline=True)
@@ -62,7 +62,7 @@ def test_a_steady_stream_is_one_run(tmp_path: Path) -> None:
     assert not (tmp_path / "agent.raw").exists()
 
 
-def test_a_pause_in_arrival_begins_a_new_run_at_the_time_it_went_on(tmp_path: Path) -> None:
+def test_sound_that_arrives_late_begins_a_new_run_at_its_time_of_arrival(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     spool.caller(frame(0), START_MS)
     spool.caller(frame(160), START_MS + 20 + 60)
@@ -74,7 +74,7 @@ def test_a_pause_in_arrival_begins_a_new_run_at_the_time_it_went_on(tmp_path: Pa
     ]
 
 
-def test_sound_that_comes_too_early_begins_a_new_run_too(tmp_path: Path) -> None:
+def test_sound_that_arrives_too_early_begins_a_new_run(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     for number in range(5):
         spool.caller(frame(number * 160), START_MS)
@@ -82,7 +82,7 @@ def test_sound_that_comes_too_early_begins_a_new_run_too(tmp_path: Path) -> None
     assert [run.start_sample for run in index_of(tmp_path)] == [0, 640]
 
 
-def test_a_hole_in_the_samples_or_another_format_begins_a_new_run(tmp_path: Path) -> None:
+def test_a_gap_in_the_samples_or_another_format_begins_a_new_run(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     spool.caller(frame(0), START_MS)
     spool.caller(frame(320), START_MS + 40)
@@ -98,7 +98,7 @@ def test_a_hole_in_the_samples_or_another_format_begins_a_new_run(tmp_path: Path
     assert [stretch.samples for stretch in stretches(runs, CALLER, size)] == [160, 160, 160]
 
 
-def test_the_agents_runs_are_by_item_however_fast_they_come(tmp_path: Path) -> None:
+def test_each_item_of_the_agent_is_one_run_however_fast_it_arrives(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     for number in range(50):
         spool.agent(frame(number * 480, 480, PCM16_24K), "item_a", START_MS + 100 + number)
@@ -110,7 +110,7 @@ def test_the_agents_runs_are_by_item_however_fast_they_come(tmp_path: Path) -> N
     ]
 
 
-def test_sound_reaches_the_disk_every_two_seconds_and_a_crash_leaves_what_had_reached_it(tmp_path: Path) -> None:
+def test_sound_is_written_every_two_seconds_and_remains_after_a_crash(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     for number in range(110):
         spool.caller(frame(number * 160), START_MS + number * 20)
@@ -118,7 +118,7 @@ def test_sound_reaches_the_disk_every_two_seconds_and_a_crash_leaves_what_had_re
     assert len(index_of(tmp_path)) == 1
 
 
-def test_a_quiet_call_is_written_by_its_tick(tmp_path: Path) -> None:
+def test_the_waiting_sound_of_a_silent_call_is_written_by_tick(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     spool.agent(frame(0), "item_a", START_MS)
     spool.tick(START_MS + 1999)
@@ -127,7 +127,7 @@ def test_a_quiet_call_is_written_by_its_tick(tmp_path: Path) -> None:
     assert tmp_path.joinpath("agent.raw").stat().st_size == 160
 
 
-def test_a_block_that_was_refused_is_a_hole_and_the_recording_is_incomplete(tmp_path: Path) -> None:
+def test_a_refused_block_is_a_gap_and_the_recording_is_incomplete(tmp_path: Path) -> None:
     disk = SlowDisk()
     spool = spool_in(tmp_path, disk)
     spool.caller(frame(0, fill=1), START_MS)
@@ -150,7 +150,7 @@ def test_a_block_that_was_refused_is_a_hole_and_the_recording_is_incomplete(tmp_
     assert (tmp_path / "agent.raw").read_bytes() == b"\5" * 160
 
 
-def test_a_first_block_that_was_refused_does_not_cost_the_header(tmp_path: Path) -> None:
+def test_the_header_is_written_though_the_first_block_was_refused(tmp_path: Path) -> None:
     disk = SlowDisk()
     disk.full = True
     spool = spool_in(tmp_path, disk)
@@ -162,7 +162,7 @@ def test_a_first_block_that_was_refused_does_not_cost_the_header(tmp_path: Path)
     assert [run.start_sample for run in index_of(tmp_path)] == [160]
 
 
-def test_a_dead_disk_stops_the_spool_and_not_the_call(tmp_path: Path) -> None:
+def test_a_dead_disk_makes_the_recording_incomplete_and_raises_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     spool = spool_in(tmp_path / "file" / "call")
     for number in range(300):
@@ -171,7 +171,7 @@ def test_a_dead_disk_stops_the_spool_and_not_the_call(tmp_path: Path) -> None:
     assert not spool.complete
 
 
-def test_what_comes_after_the_close_is_dropped(tmp_path: Path) -> None:
+def test_sound_after_the_close_is_dropped(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     spool.caller(frame(0), START_MS)
     spool.close(START_MS)
@@ -181,7 +181,7 @@ def test_what_comes_after_the_close_is_dropped(tmp_path: Path) -> None:
     assert spool.complete
 
 
-def test_an_index_cut_short_in_its_last_line_is_read_up_to_there(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_of_an_index_is_skipped(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     spool.caller(frame(0), START_MS)
     spool.agent(frame(0), "item_a", START_MS)
@@ -199,7 +199,7 @@ def test_an_index_cut_short_in_its_last_line_is_read_up_to_there(tmp_path: Path)
             read_index(path)
 
 
-def test_a_track_that_is_shorter_than_its_index_is_cut_to_what_is_there() -> None:
+def test_a_track_that_is_shorter_than_its_index_has_shorter_stretches() -> None:
     runs = [Run(CALLER, None, offset, 0, 0, PCMU_8K) for offset in (0, 100, 200)]
     found = stretches(runs, CALLER, 150)
     assert [(stretch.run.offset_bytes, stretch.samples) for stretch in found] == [(0, 100), (100, 50)]

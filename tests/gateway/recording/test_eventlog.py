@@ -1,4 +1,4 @@
-"""The event log: messages and sound in order, nothing of sound where it is not wanted, readable after a crash."""
+"""The event log: messages and sound in order, no sound if it is not wanted, readable after a crash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from audio.formats import PCMU_8K, AudioFrame
 from gateway.recording.eventlog import (
     EVENTS_FILE,
+    LONG_TEXT_BYTES,
     EventLog,
     EventLogHeader,
     Logged,
@@ -51,7 +52,29 @@ def test_messages_come_back_in_order_with_their_times(tmp_path: Path) -> None:
     assert log.complete
 
 
-def test_frames_that_follow_each_other_are_one_line_until_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["w", "\\", '"', "\n", "\u00fc", "\U0001f600"])
+def test_a_long_message_is_kept_whole_between_its_neighbours(tmp_path: Path, words: str) -> None:
+    log = log_in(tmp_path)
+    long = words * (3 * LONG_TEXT_BYTES)
+    log.message(Source.CALLER, "before", START_MS)
+    log.message(Source.CALLER, long.encode(), START_MS + 10)
+    log.message(Source.MODEL, "after", START_MS + 20)
+    log.close(START_MS + 20)
+    assert events_of(tmp_path) == [
+        LoggedMessage(0, Source.CALLER, "before"),
+        LoggedMessage(10, Source.CALLER, long),
+        LoggedMessage(20, Source.MODEL, "after"),
+    ]
+
+
+def test_half_a_character_in_a_long_message_becomes_a_replacement_character(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    log.message(Source.MODEL, b"w" * LONG_TEXT_BYTES + b"\xc3", START_MS)
+    log.close(START_MS)
+    assert events_of(tmp_path) == [LoggedMessage(0, Source.MODEL, "w" * LONG_TEXT_BYTES + "\ufffd")]
+
+
+def test_consecutive_frames_share_a_line_until_a_message(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     for number in range(3):
         log.sound(Source.CALLER, "caller", frame(number * 160), START_MS + number * 20)
@@ -65,7 +88,7 @@ def test_frames_that_follow_each_other_are_one_line_until_a_message(tmp_path: Pa
     ]
 
 
-def test_both_sides_sound_at_once_and_each_keeps_its_line(tmp_path: Path) -> None:
+def test_when_both_sides_sound_at_once_each_has_its_own_line(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     for number in range(3):
         log.sound(Source.CALLER, "caller", frame(number * 160), START_MS + number * 20)
@@ -81,7 +104,7 @@ def test_both_sides_sound_at_once_and_each_keeps_its_line(tmp_path: Path) -> Non
     ]
 
 
-def test_a_long_stretch_is_closed_each_second_and_on_the_disk_soon_after(tmp_path: Path) -> None:
+def test_a_line_of_sound_is_closed_after_a_second_and_written_with_the_next_block(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     for number in range(150):
         log.sound(Source.CALLER, "caller", frame(number * 160), START_MS + number * 20)
@@ -92,7 +115,7 @@ def test_a_long_stretch_is_closed_each_second_and_on_the_disk_soon_after(tmp_pat
     assert [event.at_ms for event in events_of(tmp_path)] == [0, 1000, 2000]
 
 
-def test_without_sound_not_a_line_of_it_is_written(tmp_path: Path) -> None:
+def test_a_log_without_sound_has_no_line_of_sound(tmp_path: Path) -> None:
     log = log_in(tmp_path, with_sound=False)
     log.sound(Source.CALLER, "caller", frame(0), START_MS)
     log.message(Source.MODEL, "hello", START_MS)
@@ -100,7 +123,7 @@ def test_without_sound_not_a_line_of_it_is_written(tmp_path: Path) -> None:
     assert events_of(tmp_path) == [LoggedMessage(0, Source.MODEL, "hello")]
 
 
-def test_a_quiet_call_is_written_by_its_tick(tmp_path: Path) -> None:
+def test_the_waiting_lines_of_a_silent_call_are_written_by_tick(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     log.message(Source.MODEL, "hello", START_MS)
     assert not (tmp_path / EVENTS_FILE).exists()
@@ -108,7 +131,7 @@ def test_a_quiet_call_is_written_by_its_tick(tmp_path: Path) -> None:
     assert len(events_of(tmp_path)) == 1
 
 
-def test_a_last_line_that_was_cut_is_skipped_and_a_spoilt_one_is_named(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_skipped_and_the_error_names_a_damaged_file(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     log.message(Source.MODEL, "one", START_MS)
     log.message(Source.MODEL, "two", START_MS + 1)
@@ -130,7 +153,7 @@ def test_a_last_line_that_was_cut_is_skipped_and_a_spoilt_one_is_named(tmp_path:
 
 
 class Refusing(SpoolWriter):
-    """Takes only so many blocks."""
+    """Accepts only `blocks` blocks."""
 
     def __init__(self, blocks: int) -> None:
         super().__init__(inline=True)
@@ -149,7 +172,7 @@ def test_a_disk_that_is_too_slow_makes_the_log_incomplete(tmp_path: Path) -> Non
     assert len(events_of(tmp_path)) == 1
 
 
-def test_a_log_without_its_header_is_given_up(tmp_path: Path) -> None:
+def test_a_log_whose_first_block_was_refused_is_given_up(tmp_path: Path) -> None:
     disk = Refusing(0)
     log = EventLog(disk, Sink(tmp_path), HEADER, with_sound=True, started_ms=START_MS)
     log.message(Source.MODEL, "one", START_MS + 2000)
@@ -160,7 +183,7 @@ def test_a_log_without_its_header_is_given_up(tmp_path: Path) -> None:
     assert not (tmp_path / EVENTS_FILE).exists()
 
 
-def test_half_a_surrogate_costs_its_message_and_not_the_call(tmp_path: Path) -> None:
+def test_a_message_with_half_a_surrogate_pair_is_left_out(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     log.message(Source.MODEL, "\ud83d", START_MS)
     log.message(Source.MODEL, "fine", START_MS)
@@ -169,7 +192,7 @@ def test_half_a_surrogate_costs_its_message_and_not_the_call(tmp_path: Path) -> 
     assert not log.complete
 
 
-def test_a_dead_disk_stops_the_log(tmp_path: Path) -> None:
+def test_a_dead_disk_makes_the_log_incomplete(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     log = log_in(tmp_path / "file" / "call")
     for number in range(5):

@@ -1,4 +1,4 @@
-"""The stereo recording, made from real spools and read back: each side where it sounded, as long as it was heard."""
+"""The stereo recording, made from real spools and read back: each side where it sounded, cut to what was heard."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spool_of(folder: Path) -> CallSpool:
 
 
 def a_call(folder: Path) -> list[PlayedSpan]:
-    """The caller sounds from 0 to 1000 ms, the agent from 1200, of 2000 ms sent 700 heard."""
+    """The caller sounds from 0 to 1000 ms, the agent from 1200 ms on; of its 2000 ms, 700 ms were heard."""
     spool = spool_of(folder)
     for number, frame in enumerate(frames(tone(440, 1000, PCMU_8K), PCMU_8K)):
         spool.caller(frame, number * 20)
@@ -52,7 +52,7 @@ def level(sound: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("file_format", ["flac", "wav"])
-def test_each_side_sounds_where_it_did_and_as_long_as_it_was_heard(tmp_path: Path, file_format: str) -> None:
+def test_each_side_is_placed_where_it_sounded_and_cut_to_what_was_heard(tmp_path: Path, file_format: str) -> None:
     played = a_call(tmp_path / "call")
     out = tmp_path / "out"
     done = finish(tmp_path / "call", out, file_format, played)
@@ -72,7 +72,7 @@ def test_each_side_sounds_where_it_did_and_as_long_as_it_was_heard(tmp_path: Pat
     assert int(np.argmax(spectrum)) == 440
 
 
-def test_a_seam_between_runs_of_one_stream_is_not_heard(tmp_path: Path) -> None:
+def test_consecutive_runs_of_one_stream_are_joined_without_a_click(tmp_path: Path) -> None:
     spool = spool_of(tmp_path / "call")
     pieces = frames(tone(440, 1000, PCMU_8K), PCMU_8K)
     for number, frame in enumerate(pieces):
@@ -89,14 +89,14 @@ def test_a_seam_between_runs_of_one_stream_is_not_heard(tmp_path: Path) -> None:
     assert np.max(np.abs(left - expected)[200:-200]) < 0.02
 
 
-def test_a_call_without_a_sound_has_no_file(tmp_path: Path) -> None:
+def test_a_call_without_sound_has_no_file(tmp_path: Path) -> None:
     spool_of(tmp_path / "call").close(0)
     done = finish(tmp_path / "call", tmp_path / "out", "flac", [])
     assert (done.duration_ms, done.complete) == (0, True)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_spool_that_lacks_sound_gives_what_there_is_and_says_so(tmp_path: Path) -> None:
+def test_a_spool_that_lacks_sound_makes_an_incomplete_recording(tmp_path: Path) -> None:
     played = a_call(tmp_path / "call")
     agent_file = tmp_path / "call" / "agent.raw"
     agent_file.write_bytes(agent_file.read_bytes()[:9601])
@@ -107,7 +107,7 @@ def test_a_spool_that_lacks_sound_gives_what_there_is_and_says_so(tmp_path: Path
     assert not finish(tmp_path / "call", tmp_path / "out", "wav", played).complete
 
 
-def test_a_job_tells_how_it_went_and_a_bad_one_harms_nobody(tmp_path: Path) -> None:
+def test_a_job_returns_its_result_and_a_bad_job_returns_an_error(tmp_path: Path) -> None:
     played = a_call(tmp_path / "call")
     job = {"folder": str(tmp_path / "call"), "out": str(tmp_path / "out"), "format": "flac"}
     spans = [[span.item_id, span.begin_ms, span.heard_ms] for span in played]
@@ -131,7 +131,7 @@ def test_a_job_tells_how_it_went_and_a_bad_one_harms_nobody(tmp_path: Path) -> N
     assert "error" in run_job(tmp_path / "no job")
 
 
-def test_an_index_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_index_raises(tmp_path: Path) -> None:
     (tmp_path / "tracks.jsonl").write_bytes(b"nonsense\n")
     with pytest.raises(BadSpool):
         finish(tmp_path, tmp_path / "out", "flac", [])

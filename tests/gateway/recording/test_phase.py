@@ -1,4 +1,4 @@
-"""Each call writes its recording on the beat of its own start: calls that were late together do not stay together."""
+"""Each call writes its blocks at times counted from its own start, also after a stall that delayed all calls."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from call_rig import later
-from virtual import run
+from support.calls.call_rig import later
+from support.virtual import run
 
 from audio.formats import PCMU_8K, AudioFrame
+from gateway.blobs.folder import FolderBlobs
 from gateway.clock import LoopClock
-from gateway.recording.blobs import FolderBlobs
 from gateway.recording.eventlog import Source
 from gateway.recording.finisher import Finisher
 from gateway.recording.phase import BLOCK_MS, next_due_ms
@@ -26,12 +26,12 @@ from sessions.ports import Clock
 from sessions.stores.contract import SessionKey
 
 CALLS = 150
-MOST_IN_20_MS = 2  # 150 calls with a block every 2 s: 1.5 on average
-STALL_AT_S, STALL_S = 7.0, 0.5  # when everybody's sound is late by so much, all at once
+MOST_IN_20_MS = 2  # 150 calls with a block every 2 s write 1.5 blocks in 20 ms on average
+STALL_AT_S, STALL_S = 7.0, 0.5  # when the sound of all calls is delayed, and for how long
 
 
 class Counting(SpoolWriter):
-    """Notes when it is handed a block, and lets go of it."""
+    """Notes the time of each block, and does not write it."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(inline=True)
@@ -47,20 +47,20 @@ class Counting(SpoolWriter):
 
 
 def most_within(times_ms: list[int], window_ms: int) -> int:
-    """How many of these fall into the fullest window."""
+    """The largest number of these times in any window of this length."""
     return max(bisect_right(times_ms, at_ms + window_ms - 1) - index for index, at_ms in enumerate(times_ms))
 
 
-def test_the_next_time_is_on_the_calls_own_beat_however_late_the_last_was() -> None:
+def test_the_next_time_is_a_multiple_of_the_interval_after_the_start_however_late_the_last_was() -> None:
     assert next_due_ms(300, 2000, 300) == 2300
     assert next_due_ms(300, 2000, 2299) == 2300
     assert next_due_ms(300, 2000, 2300) == 4300
     assert next_due_ms(300, 2000, 7123) == 8300
-    assert next_due_ms(300, 2000, 100) == 300  # a clock of a hair before
+    assert next_due_ms(300, 2000, 100) == 300  # a clock that is slightly behind the start
 
 
-def test_a_stall_that_all_calls_share_does_not_bring_their_blocks_together(tmp_path: Path) -> None:
-    """Calls that talk: sound hands over itself, on time, and the same before the stall as long after it."""
+def test_a_stall_of_all_calls_does_not_bring_their_blocks_together(tmp_path: Path) -> None:
+    """In calls with sound, the frames themselves trigger the blocks, before the stall and long after it."""
 
     async def talk(recorder: Recorder, clock: Clock, number: int) -> None:
         running = begin(recorder, clock, number, ReplayPolicy.OFF)
@@ -83,23 +83,23 @@ def test_a_stall_that_all_calls_share_does_not_bring_their_blocks_together(tmp_p
 
 
 @pytest.mark.parametrize("replay", [ReplayPolicy.OFF, ReplayPolicy.FULL])
-def test_quiet_calls_are_handed_over_each_at_its_own_time(tmp_path: Path, replay: ReplayPolicy) -> None:
-    """Calls in which something comes only now and then, at one moment for all of them: the timer hands it over."""
+def test_the_blocks_of_silent_calls_are_written_each_at_its_own_time(tmp_path: Path, replay: ReplayPolicy) -> None:
+    """In calls with one frame now and then, at the same moment in all calls, the timer triggers the blocks."""
 
     async def hum(recorder: Recorder, clock: Clock, number: int) -> None:
         running = begin(recorder, clock, number, replay)
         assert running.spool is not None
         for turn in range(12):
             until_s = 1003 + turn * 5
-            await later(until_s - asyncio.get_running_loop().time())  # everybody hangs on the same word
+            await later(until_s - asyncio.get_running_loop().time())  # the same moment in all calls
             running.spool.caller(AudioFrame(b"\x10" * 160, PCMU_8K, turn * 160), clock.now_ms())
             if running.events is not None:
                 running.events.sound(Source.CALLER, "caller", AudioFrame(b"\x10" * 160, PCMU_8K, 0), clock.now_ms())
         await later(5)
 
     writer = run(many(tmp_path, hum))
-    parts = 1 if replay is ReplayPolicy.OFF else 2  # a call's event log goes with its sound
-    timed = [at_ms for at_ms in writer.at_ms if (at_ms - 1_003_000) % 5000]  # not by the sound itself
+    parts = 1 if replay is ReplayPolicy.OFF else 2  # the event log is a block of its own
+    timed = [at_ms for at_ms in writer.at_ms if (at_ms - 1_003_000) % 5000]  # without the blocks that a frame triggered
     assert len(timed) >= CALLS * 8
     assert most_within(timed, 20) <= MOST_IN_20_MS * parts
 
@@ -134,16 +134,16 @@ async def many(folder: Path, call) -> Counting:  # type: ignore[no-untyped-def]
     return writer
 
 
-def test_what_piled_up_behind_a_slow_disk_is_written_with_rests(tmp_path: Path) -> None:
+def test_a_backlog_behind_a_slow_disk_is_written_with_pauses(tmp_path: Path) -> None:
     async def main() -> None:
         written: list[int] = []
-        rests: list[int] = []
+        pauses: list[int] = []
 
         class Noting(Sink):
             def write(self, parts, files=None):  # type: ignore[no-untyped-def]
                 written.append(1)
 
-        writer = SpoolWriter(rest=lambda seconds: rests.append(len(written)))
+        writer = SpoolWriter(pause=lambda seconds: pauses.append(len(written)))
         for _ in range(50):
             writer.append(Noting(tmp_path), [("a", b"x")])
         writer.start()
@@ -151,6 +151,6 @@ def test_what_piled_up_behind_a_slow_disk_is_written_with_rests(tmp_path: Path) 
             await writer.settled()
         await writer.close()
         assert len(written) == 50
-        assert rests == list(range(BATCH_MAX_BLOCKS, 50, BATCH_MAX_BLOCKS))
+        assert pauses == list(range(BATCH_MAX_BLOCKS, 50, BATCH_MAX_BLOCKS))
 
     asyncio.run(main())

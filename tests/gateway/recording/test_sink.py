@@ -1,4 +1,4 @@
-"""A block is in the files whole or not at all, and after one that the disk refused the next is tried again."""
+"""A block is written completely or not at all, and the block after a refused one is tried again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gateway.recording.tracks import AGENT, AGENT_FILE, CALLER, CALLER_FILE, IND
 from gateway.recording.writer import SpoolWriter
 from sessions.record import PlayedSpan
 
-FULL = Path("/dev/full")  # takes no byte: ENOSPC
+FULL = Path("/dev/full")  # every write fails with ENOSPC
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 HEADER = TracksHeader("default", "s1", stereo=True, keep_tracks=False)
 
 
 class KeepingWriter(SpoolWriter):
-    """Writes at once, and keeps files open as the thread does."""
+    """Writes at once, and keeps files open like the thread."""
 
     def __init__(self) -> None:
         super().__init__(inline=True)
@@ -38,14 +38,14 @@ def frame(number: int) -> AudioFrame:
 
 
 def talk(spool: CallSpool, begin_s: int, end_s: int) -> None:
-    """Both sides, in frames of 100 ms."""
+    """Add sound of both sides, in frames of 100 ms."""
     for number in range(begin_s * 10, end_s * 10):
         spool.caller(frame(number), number * 100)
         spool.agent(frame(number), "item_a", number * 100)
 
 
 def refuse(folder: Path, name: str) -> None:
-    """From now on the disk is full for this file of the folder."""
+    """Make the disk look full for this file of the folder."""
     (folder / name).rename(folder / f"{name}.real")
     (folder / name).symlink_to(FULL)
 
@@ -57,7 +57,7 @@ def take_again(folder: Path, name: str) -> None:
 
 @needs_full
 @pytest.mark.parametrize("name", [CALLER_FILE, AGENT_FILE])
-def test_a_disk_that_is_full_for_a_while_costs_the_recording_that_while(tmp_path: Path, name: str) -> None:
+def test_while_the_disk_is_full_the_recording_has_a_gap(tmp_path: Path, name: str) -> None:
     sink = Sink(tmp_path)
     spool = CallSpool(SpoolWriter(inline=True), sink, HEADER, started_ms=0)
     talk(spool, 0, 5)  # blocks at 2 and 4 s
@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_for_a_while_costs_the_recording_that_while(tmp_path
     _, runs = read_index(tmp_path / INDEX_FILE)
     caller, *after = [run for run in runs if run.track == CALLER]
     assert (caller.start_sample, caller.at_ms, caller.offset_bytes) == (0, 0, 0)
-    held = 41 * 800  # the frame at which a block is due goes with it
+    held = 41 * 800  # the frame that triggers a block is part of it
     assert after[0] == Run(CALLER, None, held, 81 * 800, 8100, PCMU_8K)
     agent = [run for run in runs if run.track == AGENT]
     assert [(run.item_id, run.offset_bytes, run.start_sample) for run in agent] == [
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_made_yet_is_made_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("writer", [SpoolWriter(inline=True), KeepingWriter()])
-def test_a_folder_that_is_deleted_is_begun_anew(tmp_path: Path, writer: SpoolWriter) -> None:
+def test_a_folder_that_was_deleted_is_made_again(tmp_path: Path, writer: SpoolWriter) -> None:
     sink = Sink(tmp_path / "calls" / "s1")
     spool = CallSpool(writer, sink, HEADER, started_ms=0)
     talk(spool, 0, 5)
@@ -125,7 +125,7 @@ def test_a_folder_that_is_deleted_is_begun_anew(tmp_path: Path, writer: SpoolWri
 
 
 @needs_full
-def test_an_event_log_goes_on_behind_what_the_disk_refused(tmp_path: Path) -> None:
+def test_an_event_log_goes_on_after_refused_blocks(tmp_path: Path) -> None:
     about = EventLogHeader("harbour", "1", "s1", {})
     log = EventLog(SpoolWriter(inline=True), Sink(tmp_path), about, with_sound=False, started_ms=0)
     for second in range(0, 20, 2):
@@ -143,7 +143,7 @@ def test_an_event_log_goes_on_behind_what_the_disk_refused(tmp_path: Path) -> No
     ]
 
 
-def test_half_a_block_that_was_left_at_the_end_is_cut_off(tmp_path: Path) -> None:
+def test_half_a_block_at_the_end_of_a_file_is_cut_off(tmp_path: Path) -> None:
     sink = Sink(tmp_path)
     sink.write([("a", b"whole")])
     with (tmp_path / "a").open("ab") as torn:
@@ -152,7 +152,7 @@ def test_half_a_block_that_was_left_at_the_end_is_cut_off(tmp_path: Path) -> Non
     assert (tmp_path / "a").read_bytes() == b"whole again"
 
 
-def test_a_payload_that_cannot_be_made_costs_its_block(tmp_path: Path) -> None:
+def test_a_block_whose_payload_cannot_be_made_is_lost_alone(tmp_path: Path) -> None:
     sink = Sink(tmp_path)
     sink.write([("a", b"one"), ("b", None)])  # type: ignore[list-item]
     sink.write([("a", b"two")])

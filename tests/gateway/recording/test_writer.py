@@ -1,4 +1,4 @@
-"""The thread that writes spools: in order, bounded, and giving up one folder at a time."""
+"""The thread that writes spools: it writes in order, its queue is bounded, and a bad folder affects no other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.recording.sink import Sink
 from gateway.recording.writer import SpoolWriter
 
 
-def test_blocks_are_written_in_order_and_settled_means_on_the_disk(tmp_path: Path) -> None:
+def test_blocks_are_written_in_order_and_settled_returns_after_that(tmp_path: Path) -> None:
     async def main() -> None:
         writer = SpoolWriter()
         writer.start()
@@ -39,7 +39,7 @@ def test_closing_writes_what_waits(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_block_that_is_too_much_is_refused(tmp_path: Path) -> None:
+def test_a_block_that_exceeds_the_bound_is_refused(tmp_path: Path) -> None:
     async def main() -> None:
         writer = SpoolWriter(max_bytes=10)
         writer.start()
@@ -51,7 +51,7 @@ def test_a_block_that_is_too_much_is_refused(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_folder_that_cannot_be_written_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_does_not_affect_the_others(tmp_path: Path) -> None:
     async def main() -> None:
         writer = SpoolWriter()
         writer.start()
@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_written_is_given_up_and_the_others_go_on(tmp_pa
     asyncio.run(main())
 
 
-def test_a_discarded_folder_stays_gone(tmp_path: Path) -> None:
+def test_a_discarded_folder_is_not_made_again(tmp_path: Path) -> None:
     async def main(inline: bool) -> None:
         writer = SpoolWriter(inline=inline)
         writer.start()
@@ -86,7 +86,7 @@ def test_a_discarded_folder_stays_gone(tmp_path: Path) -> None:
     asyncio.run(main(inline=True))
 
 
-def test_inline_writes_are_there_at_once(tmp_path: Path) -> None:
+def test_inline_blocks_are_written_at_once(tmp_path: Path) -> None:
     writer = SpoolWriter(inline=True)
     sink = Sink(tmp_path / "call")
     assert writer.append(sink, [("a", b"x")])

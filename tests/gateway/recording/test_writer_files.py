@@ -1,4 +1,4 @@
-"""The spool writer's files: kept open while a call runs, within a bound, and let go with it."""
+"""The spool writer's files stay open while a call runs, within a bound, and are closed with it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_settling_a_call_closes_its_files(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_gathered_block_is_written_without_anybody_asking(tmp_path: Path) -> None:
+def test_a_gathered_block_is_written_after_a_short_time(tmp_path: Path) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         written = loop.create_future()

@@ -1,4 +1,4 @@
-"""Functions that do not come back cost their own agent that one function, and somebody is told."""
+"""A function that does not return is lost to its own agent only, and this is logged."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from call_rig import later
-from virtual import run
+from support.calls.call_rig import later
+from support.virtual import run
 
 from gateway.tools import function_runs
 from gateway.tools.function_runs import GRACE_S, MAX_OF_AGENT, MAX_OF_FUNCTION, MAX_OVERDUE, FunctionRuns, Stuck
@@ -19,20 +19,20 @@ from sessions.errors import ToolFailed
 
 
 async def stubborn() -> None:
-    """Never ends, whatever it is asked."""
+    """Never ends, even when it is cancelled."""
     while True:
         with suppress(asyncio.CancelledError):
             await later(3600)
 
 
 async def give_up(runs: FunctionRuns, agent: str, name: str, function: Callable[..., Any]) -> None:
-    """Call it, and wait no longer than its deadline."""
+    """Call the function and stop waiting at its deadline."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await runs.run(agent, name, function, {})
 
 
-def test_a_function_that_does_not_come_back_is_refused_for_its_agent_and_logged(
+def test_a_function_that_does_not_return_is_refused_for_its_agent_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     release = asyncio.Event()
@@ -55,7 +55,7 @@ def test_a_function_that_does_not_come_back_is_refused_for_its_agent_and_logged(
         with pytest.raises(ToolFailed, match="does not work at the moment"):
             await runs.run("desk", "hangs", hangs, {})
         assert await runs.run("desk", "fine", fine, {}) == "here"
-        await give_up(runs, "kitchen", "hangs", hangs)  # another agent's is asked
+        await give_up(runs, "kitchen", "hangs", hangs)  # the same function still runs for another agent
         release.set()
         await later(0.1)
         assert runs.stuck() == []
@@ -67,7 +67,7 @@ def test_a_function_that_does_not_come_back_is_refused_for_its_agent_and_logged(
     assert told == [("ERROR", "desk", "hangs"), ("INFO", "desk", "hangs")]
 
 
-def test_functions_that_stop_when_asked_are_never_overdue(caplog: pytest.LogCaptureFixture) -> None:
+def test_functions_that_stop_when_cancelled_are_never_overdue(caplog: pytest.LogCaptureFixture) -> None:
     async def slow() -> None:
         await later(3600)
 
@@ -103,7 +103,7 @@ def test_plain_functions_have_a_bound_by_function_and_by_agent() -> None:
             assert len(waiting) == MAX_OF_AGENT
             with pytest.raises(ToolFailed, match="Too many"):
                 await runs.run("desk", "third", str, {})
-            assert await runs.run("kitchen", "wait", str, {}) == ""  # nobody else notices
+            assert await runs.run("kitchen", "wait", str, {}) == ""  # another agent is not affected
             release.set()
             assert {await one for one in waiting} == {"went on"}
         assert await runs.run("desk", "wait", wait, {}) == "went on"
@@ -111,7 +111,7 @@ def test_plain_functions_have_a_bound_by_function_and_by_agent() -> None:
     asyncio.run(main())
 
 
-def test_a_plain_function_that_hands_out_a_coroutine_is_awaited() -> None:
+def test_a_plain_function_that_returns_a_coroutine_is_awaited() -> None:
     async def inner() -> str:
         return "awaited"
 
@@ -122,12 +122,13 @@ def test_a_plain_function_that_hands_out_a_coroutine_is_awaited() -> None:
     asyncio.run(main())
 
 
-def test_closing_asks_tasks_to_stop_and_waits_no_longer_than_told() -> None:
+def test_closing_cancels_tasks_and_waits_no_longer_than_its_limit() -> None:
     async def main() -> None:
         runs = FunctionRuns()
         await give_up(runs, "desk", "stubborn", stubborn)
         assert await runs.close(0.1) == 1
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:  # this loop cannot end with it
+        # This loop could not close while these tasks run.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.get_coro().throw(GeneratorExit)  # type: ignore[union-attr]
 
     with suppress(RuntimeError, GeneratorExit):

@@ -1,4 +1,4 @@
-"""A result that has arrived is told, whatever the server broke, and what it broke is noted without its words."""
+"""A result that has arrived reaches the model, whatever the server did wrong, and each fault is logged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.tools.answers import NOTHING_SAID, breach, told
+from gateway.tools.answers import NOTHING_SAID, first_violation, read_result
 from sessions.ports import Json, JsonObject
 
 NOTE: JsonObject = {"type": "object", "properties": {"note": {"type": "string"}}, "required": ["note"]}
@@ -59,8 +59,8 @@ def words(text: Json) -> Json:
         ({"content": [words('{"x": 1}')], "structuredContent": {"x": 1}}, '{"x": 1}', False),
     ],
 )
-def test_a_result_is_told_as_far_as_it_can_be_read(result: Json, text: str, refused: bool) -> None:
-    given = told(result, 1000)
+def test_a_result_is_read_as_far_as_possible(result: Json, text: str, refused: bool) -> None:
+    given = read_result(result, 1000)
     assert (given.text, given.refused) == (text, refused)
     given.text.encode()
 
@@ -68,26 +68,26 @@ def test_a_result_is_told_as_far_as_it_can_be_read(result: Json, text: str, refu
 @pytest.mark.parametrize(
     ("result", "note"),
     [
-        ([1], "the result is array and no object"),
-        ({"content": "secret"}, "content is string and no array"),
-        ({"content": ["secret"]}, "content[0] is string and no object"),
-        ({"content": [words(1)]}, "content[0].text is number and no string"),
-        ({"content": [], "isError": 1}, "isError is number and no boolean"),
-        ({"content": [], "structuredContent": "secret"}, "structuredContent is string and no object"),
+        ([1], "the result is array, not an object"),
+        ({"content": "secret"}, "content is string, not an array"),
+        ({"content": ["secret"]}, "content[0] is string, not an object"),
+        ({"content": [words(1)]}, "content[0].text is number, not a string"),
+        ({"content": [], "isError": 1}, "isError is number, not a boolean"),
+        ({"content": [], "structuredContent": "secret"}, "structuredContent is string, not an object"),
     ],
 )
-def test_what_a_server_breaks_is_noted_without_what_it_said(result: Json, note: str) -> None:
-    notes = told(result, 1000).notes
+def test_a_server_fault_is_noted_without_the_servers_words(result: Json, note: str) -> None:
+    notes = read_result(result, 1000).notes
     assert note in notes
     assert "secret" not in str(notes)
 
 
-def test_facts_against_their_schema_are_told_and_noted() -> None:
+def test_content_against_its_schema_is_passed_on_and_noted() -> None:
     result: Json = {"content": [words("Booked as number 7.")], "structuredContent": {"note": None}}
-    given = told(result, 1000, NOTE)
+    given = read_result(result, 1000, NOTE)
     assert json.loads(given.text) == {"sentence": "Booked as number 7.", "note": None}
-    assert given.notes == ("structuredContent.note is null, and its outputSchema says string",)
-    assert told({"content": [words("Yes.")]}, 1000, NOTE).notes == (
+    assert given.notes == ("structuredContent.note is null, but its outputSchema says string",)
+    assert read_result({"content": [words("Yes.")]}, 1000, NOTE).notes == (
         "structuredContent is missing, though the tool has an outputSchema",
     )
 
@@ -96,58 +96,58 @@ def test_facts_against_their_schema_are_told_and_noted() -> None:
     ("schema", "facts", "broken"),
     [
         (NOTE, {"note": "x"}, None),
-        (NOTE, {}, "structuredContent.note is missing, and its outputSchema requires it"),
+        (NOTE, {}, "structuredContent.note is missing, but its outputSchema requires it"),
         ({"properties": {"a": {"type": ["string", "null"]}}}, {"a": None}, None),
         ({"properties": {"a": {"type": "integer"}}}, {"a": 2.0}, None),
         (
             {"properties": {"a": {"type": "integer"}}},
             {"a": True},
-            "structuredContent.a is boolean, and its outputSchema says integer",
+            "structuredContent.a is boolean, but its outputSchema says integer",
         ),
         (
             {"properties": {"a": {"items": {"type": "string"}}}},
             {"a": ["x", 1]},
-            "structuredContent.a[] is number, and its outputSchema says string",
+            "structuredContent.a[] is number, but its outputSchema says string",
         ),
         (
             {"properties": {"a": {"enum": ["x"]}}},
             {"a": "y"},
-            "structuredContent.a is none of the values in its outputSchema",
+            "structuredContent.a is not one of the values in its outputSchema",
         ),
         ({"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, {"a": None}, None),
         (
             {"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}},
             {"a": 1},
-            "structuredContent.a is none of what its outputSchema allows",
+            "structuredContent.a matches no choice of its outputSchema",
         ),
         (
             {"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}},
             {"a": 1},
-            "structuredContent.a is number, and its outputSchema says string",
+            "structuredContent.a is number, but its outputSchema says string",
         ),
         ({"properties": {"a": {"$ref": "elsewhere.json"}}}, {"a": 1}, None),
         ({"$ref": "#"}, {"a": 1}, None),
         ({"type": 7, "required": "x", "properties": []}, {"a": 1}, None),
     ],
 )
-def test_a_schema_is_looked_at_for_types_required_fields_and_choices(
+def test_a_schema_check_covers_types_required_fields_and_choices(
     schema: JsonObject, facts: JsonObject, broken: str | None
 ) -> None:
-    assert breach(schema, facts) == broken
+    assert first_violation(schema, facts) == broken
 
 
-def test_what_is_too_long_is_cut_and_says_so() -> None:
-    long = told({"content": [words("ä" * 3000)]}, 1000).text
+def test_a_result_that_is_too_long_is_cut_with_a_note() -> None:
+    long = read_result({"content": [words("ä" * 3000)]}, 1000).text
     assert long == "ä" * 500 + "\n[Cut: the result has 6000 bytes, 1000 are shown.]"
     facts: Json = {"structuredContent": {"rows": list(range(300_000))}}
-    assert told(facts, 1000).text.endswith("\n[Cut: only the first 1000 bytes of the result are shown.]")
+    assert read_result(facts, 1000).text.endswith("\n[Cut: only the first 1000 bytes of the result are shown.]")
     both: Json = {"content": [words("Short.")], "structuredContent": {"rows": list(range(1000))}}
-    assert told(both, 1000).text == "Short."
+    assert read_result(both, 1000).text == "Short."
 
 
-def test_facts_that_are_nested_too_deeply_are_left_out() -> None:
+def test_content_that_is_nested_too_deeply_is_left_out() -> None:
     deep: Json = {}
     for _ in range(5000):
         deep = {"a": deep}
-    assert told({"content": [words("Done.")], "structuredContent": deep}, 1000).text == "Done."
-    assert "nested too deeply" in told({"structuredContent": deep}, 100_000).text
+    assert read_result({"content": [words("Done.")], "structuredContent": deep}, 1000).text == "Done."
+    assert "nested too deeply" in read_result({"structuredContent": deep}, 100_000).text

@@ -1,4 +1,4 @@
-"""The MCP configuration: what is read, and how mistakes are named."""
+"""The MCP configuration: what is read, and how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -64,14 +64,17 @@ def test_both_kinds_of_server_are_read_with_secrets_from_the_environment(tmp_pat
         ({"url": "https://h", "type": "sse"}, "mcpServers.s.type: 'sse' is not supported"),
         ({"url": "https://h", "type": "stdio"}, "mcpServers.s.type: 'stdio' is not supported"),
         ({"url": "https://h", "args": []}, "mcpServers.s.args: is not known here"),
-        ({}, "mcpServers.s.command: must be a text"),
+        ({}, "mcpServers.s.command: is missing; write"),
         ({"command": ""}, "mcpServers.s.command: must not be empty"),
         ({"command": "x", "args": "y"}, "mcpServers.s.args: must be a list"),
         ({"command": "x", "args": ["y", 2]}, "mcpServers.s.args[1]: must be a text"),
-        ({"command": "x", "timeout": "3"}, "mcpServers.s.timeout: must be a number of seconds, or milliseconds above"),
-        ({"command": "x", "timeout": 0}, "mcpServers.s.timeout: must be a number"),
-        ({"command": "x", "startup_timeout_s": True}, "mcpServers.s.startup_timeout_s: must be a number of seconds"),
-        ({"command": "x", "startup_timeout_s": 601}, "mcpServers.s.startup_timeout_s: must be a number of seconds"),
+        (
+            {"command": "x", "timeout": "3"},
+            "mcpServers.s.timeout: must be a number from 0.001 to 1000000000 (seconds; above",
+        ),
+        ({"command": "x", "timeout": 0}, "mcpServers.s.timeout: must be from 0.001 to 1000000000, not 0 (seconds"),
+        ({"command": "x", "startup_timeout_s": True}, "mcpServers.s.startup_timeout_s: must be a number from"),
+        ({"command": "x", "startup_timeout_s": 601}, "mcpServers.s.startup_timeout_s: must be from 0.001 to 600, not"),
         ({"command": "x", "disabledTools": ["y"]}, "mcpServers.s.disabledTools: is not known here; an agent's file"),
         ({"command": "x", "disabled": "yes"}, "mcpServers.s.disabled: must be true or false"),
         ({"command": "x", "enabled": 1}, "mcpServers.s.enabled: must be true or false"),
@@ -79,10 +82,10 @@ def test_both_kinds_of_server_are_read_with_secrets_from_the_environment(tmp_pat
         ({"serverUrl": "https://h", "url": "https://h"}, "mcpServers.s.serverUrl: url is given too"),
         ({"url": "https://h", "headers": {"A b": "c"}}, "mcpServers.s.headers.A b: is no name of an HTTP header"),
         ({"url": "https://h", "headers": {"A": "é"}}, "mcpServers.s.headers.A: must be of printable ASCII"),
-        ([], "mcpServers.s: must be a JSON object"),
+        ([], "mcpServers.s: must be a mapping"),
     ],
 )
-def test_a_mistake_is_named_by_file_and_field(tmp_path: Path, server: object, named: str) -> None:
+def test_a_mistake_is_reported_with_file_and_field(tmp_path: Path, server: object, named: str) -> None:
     with pytest.raises(McpConfigError) as error:
         read(tmp_path, {"mcpServers": {"s": server}})
     assert str(error.value).startswith(f"{tmp_path / 'mcp.json'}:1: {named}")
@@ -109,7 +112,7 @@ def test_how_long_a_server_may_take(
         assert (server.startup_ms, server.answer_ms) == (startup_ms, answer_ms)
 
 
-def test_what_other_clients_write_is_understood(tmp_path: Path) -> None:
+def test_keys_of_other_mcp_clients_are_understood(tmp_path: Path) -> None:
     servers = read(
         tmp_path,
         {
@@ -124,16 +127,16 @@ def test_what_other_clients_write_is_understood(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["a b", "a__b", "", "x" * 33])
-def test_a_server_needs_a_name_that_models_take(tmp_path: Path, label: str) -> None:
+def test_a_server_label_must_be_usable_in_a_tool_name(tmp_path: Path, label: str) -> None:
     with pytest.raises(McpConfigError, match="a server's name has"):
         read(tmp_path, {"mcpServers": {label: {"command": "x"}}})
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("{\n,", "mcp.json:2: is not JSON"), ("[]", "the file: must be a JSON object"), ("{}", "mcpServers: must be")],
+    [("{\n,", "mcp.json:2: is not JSON"), ("[]", "mcp.json:1: must be a mapping"), ("{}", "mcpServers: must be")],
 )
-def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, named: str) -> None:
+def test_a_file_of_the_wrong_shape_is_refused(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(McpConfigError, match=named):
         read(tmp_path, text)
 
@@ -156,6 +159,6 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         load_mcp_config(tmp_path / "pipe", {})
 
 
-def test_the_demonstration_file_is_good() -> None:
+def test_the_shipped_mcp_json_is_valid() -> None:
     path = Path(__file__).parents[3] / "mcp.json"
     assert set(load_mcp_config(path, {})) == {"bookings"}

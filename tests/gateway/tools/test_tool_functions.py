@@ -11,17 +11,18 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from anything import OddError
 from pydantic import AfterValidator, BaseModel, Field
+from support.anything import OddError
 
-from gateway.tools.contract import ToolContext, ToolResult
-from gateway.tools.functions import BUILT_IN, FunctionTool, from_function, is_marked, tool
+from gateway.tools.contract import ToolContext, ToolResult, is_marked, tool
+from gateway.tools.functions import BUILT_IN, FunctionTool, from_function
+from sessions.caller_facts import CallerFacts
 from sessions.errors import ToolFailed
 
 
 @dataclass
 class StoppedClock:
-    """Stands at one moment: 2026-11-20 14:00 UTC."""
+    """A clock that always shows 2026-11-20 14:00 UTC."""
 
     wall: float = 1795183200.0
 
@@ -32,7 +33,7 @@ class StoppedClock:
         return self.wall
 
 
-CONTEXT = ToolContext("sess_1", "front-desk", {"number": "+4930"}, StoppedClock())
+CONTEXT = ToolContext("sess_1", "front-desk", CallerFacts.of("+4930"), StoppedClock())
 
 
 def run(function_tool: FunctionTool, **arguments: Any) -> ToolResult:
@@ -99,7 +100,7 @@ def test_the_schema_comes_from_hints_and_docstring() -> None:
     assert "context" not in parameters["properties"]
 
 
-def test_a_function_gets_checked_arguments_and_the_call() -> None:
+def test_a_function_receives_checked_arguments_and_the_context() -> None:
     made = from_function(order)
     assert run(made, dish="soup", count="2").text == "2 small soup with water for +4930"
     assert run(made, dish="soup", count=1, size="large", drink="wine").text == "1 large soup with wine for +4930"
@@ -140,7 +141,7 @@ def test_what_a_function_returns_becomes_text(returned: object, text: str) -> No
     assert run(from_function(give)) == ToolResult(text, None, None)
 
 
-def test_a_function_may_return_a_whole_result() -> None:
+def test_a_function_may_return_a_tool_result() -> None:
     async def leave() -> ToolResult:
         """Leave."""
         return ToolResult("Bye.", None, "hang_up")
@@ -148,7 +149,7 @@ def test_a_function_may_return_a_whole_result() -> None:
     assert run(from_function(leave)).then == "hang_up"
 
 
-def test_what_json_cannot_carry_is_a_failure() -> None:
+def test_a_value_that_json_cannot_carry_is_a_failure() -> None:
     async def give() -> object:
         """Give."""
         return object()
@@ -214,7 +215,7 @@ RAISED: list[type[BaseException]] = [
 
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("raised", RAISED)
-def test_whatever_a_function_raises_fails_this_call_only(
+def test_any_exception_of_a_function_fails_this_call_only(
     raised: type[BaseException], plain: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def look() -> str:
@@ -229,11 +230,11 @@ def test_whatever_a_function_raises_fails_this_call_only(
         run(from_function(look if plain else look_async))
     (logged,) = caplog.records
     assert logged.__dict__["tool"] == ("look" if plain else "look_async")
-    if raised is not StopIteration:  # a coroutine makes a RuntimeError of it, somewhere else
+    if raised is not StopIteration:  # a coroutine turns StopIteration into a RuntimeError, raised elsewhere
         assert "test_tool_functions.py:" in logged.__dict__["place"]
 
 
-def test_a_value_of_an_arguments_own_check_that_exits_fails_this_call_only() -> None:
+def test_a_validator_that_raises_system_exit_fails_this_call_only() -> None:
     def leave(value: str) -> str:
         raise SystemExit(2)
 
@@ -241,7 +242,8 @@ def test_a_value_of_an_arguments_own_check_that_exits_fails_this_call_only() -> 
         """Look."""
         return day
 
-    look.__annotations__["day"] = Annotated[str, AfterValidator(leave)]  # the test's own names are not the module's
+    # The names of this test are not in the module, where type hints are looked up.
+    look.__annotations__["day"] = Annotated[str, AfterValidator(leave)]
     with pytest.raises(ToolFailed, match="did not work"):
         run(from_function(look), day="monday")
 
@@ -260,7 +262,7 @@ def test_a_value_of_an_arguments_own_check_that_exits_fails_this_call_only() -> 
         {1, 2},
     ],
 )
-def test_a_result_of_the_wrong_type_is_a_failed_tool(returned: object) -> None:
+def test_a_result_with_a_wrong_field_type_is_a_failure(returned: object) -> None:
     async def give() -> object:
         """Give."""
         return returned
@@ -270,7 +272,7 @@ def test_a_result_of_the_wrong_type_is_a_failed_tool(returned: object) -> None:
 
 
 @pytest.mark.parametrize("wrap", [str, lambda text: ToolResult(text, None, None), lambda text: {"note": text}])
-def test_half_an_emoji_becomes_a_replacement_character(wrap: Callable[[str], object]) -> None:
+def test_a_lone_surrogate_becomes_a_replacement_character(wrap: Callable[[str], object]) -> None:
     async def give() -> object:
         """Give."""
         return wrap("Hi \ud83d!")
@@ -280,7 +282,7 @@ def test_half_an_emoji_becomes_a_replacement_character(wrap: Callable[[str], obj
     text.encode()
 
 
-def test_numbers_as_keys_are_taken() -> None:
+def test_numbers_as_keys_are_accepted() -> None:
     async def give() -> object:
         """Give."""
         return {1: "one"}
@@ -288,7 +290,7 @@ def test_numbers_as_keys_are_taken() -> None:
     assert run(from_function(give)).text == '{"1": "one"}'
 
 
-def test_a_refusal_without_words_is_a_failed_tool() -> None:
+def test_a_refusal_without_a_message_is_a_failure() -> None:
     async def look() -> str:
         """Look."""
         raise ToolFailed(None)  # type: ignore[arg-type]
@@ -330,11 +332,11 @@ def far_too_long_a_name_for_a_tool_that_a_model_can_call_without_any_trouble() -
     [
         (no_docstring, "needs a docstring"),
         (no_hint, "needs a type hint for x"),
-        (many, "named parameters"),
-        (only_by_place, "named parameters"),
-        (no_json, "JSON cannot carry"),
+        (many, "by name only"),
+        (only_by_place, "by name only"),
+        (no_json, "no JSON schema"),
         (unknown, "cannot be resolved"),
-        (far_too_long_a_name_for_a_tool_that_a_model_can_call_without_any_trouble, "no name for a tool"),
+        (far_too_long_a_name_for_a_tool_that_a_model_can_call_without_any_trouble, "cannot be a tool's name"),
     ],
 )
 def test_a_function_that_cannot_be_a_tool_says_why(function: Any, wrong: str) -> None:
@@ -342,13 +344,20 @@ def test_a_function_that_cannot_be_a_tool_says_why(function: Any, wrong: str) ->
         from_function(function)
 
 
-def test_hanging_up_asks_for_a_goodbye_first() -> None:
+def test_hang_up_asks_for_a_goodbye_first() -> None:
     result = run(named("hang_up"))
     assert result.then == "hang_up"
     assert "goodbye" in result.text
 
 
-def test_the_current_time_is_the_clocks_in_the_zone_asked_for() -> None:
+def test_digits_cannot_be_collected_where_the_caller_has_no_keys() -> None:
+    tool = named("collect_digits")
+    assert set(tool.parameters["properties"]) == {"count", "terminator", "timeout"}  # type: ignore[arg-type]
+    with pytest.raises(ToolFailed, match="cannot press keys"):
+        run(tool, count=4)
+
+
+def test_the_current_time_is_in_the_requested_timezone() -> None:
     assert run(named("current_time"), timezone="Asia/Tokyo").text == (
         "It is 23:00 on Friday, 20 November 2026 in Asia/Tokyo."
     )
@@ -356,3 +365,12 @@ def test_the_current_time_is_the_clocks_in_the_zone_asked_for() -> None:
     for zone in ("Nowhere/Land", "../etc/passwd", "Europe", 3):
         with pytest.raises(ToolFailed, match="timezone"):
             run(named("current_time"), timezone=zone)
+
+
+def test_a_context_that_may_be_none_is_refused_in_plain_words() -> None:
+    def look_up(number: str, context: ToolContext | None = None) -> str:
+        """Looks a number up."""
+        return number
+
+    with pytest.raises(TypeError, match="must annotate context as ToolContext alone"):
+        from_function(look_up)

@@ -1,4 +1,4 @@
-"""JSON of a stranger's making: read in full, within reason, and never for long in one piece."""
+"""JSON from untrusted sources is read as far as possible, and never for long in one step."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MIB = 1 << 20
         (b"[" + b"1," * 30_000 + b"2]", [1] * 30_000 + [2]),
     ],
 )
-def test_what_others_refuse_is_read(raw: bytes, value: object) -> None:
+def test_values_that_strict_parsers_refuse_are_read(raw: bytes, value: object) -> None:
     assert read_json(raw) == value
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"nope", b'{"a": 1,}', b"[" * MIB, b"1 2"])
-def test_what_is_no_json_is_unreadable_and_not_shown(raw: bytes) -> None:
+def test_text_that_is_not_json_is_unreadable_and_not_shown(raw: bytes) -> None:
     with pytest.raises(Unreadable) as error:
         read_json(raw)
     assert "nope" not in str(error.value)

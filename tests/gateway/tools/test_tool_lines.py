@@ -1,4 +1,4 @@
-"""Lines and events of a bounded length, out of bytes that come as they like."""
+"""Lines and events of bounded length, from bytes that arrive in any pieces."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from gateway.tools.lines import BoundedLines, Endless, EventSplitter, TooLong
 
 
-def test_lines_are_whole_however_they_come() -> None:
+def test_lines_are_complete_however_their_bytes_arrive() -> None:
     for size in (1, 2, 3, 100):
         lines, text = BoundedLines(10), b"one\n\ntwo\nthree"
         found = [line for at in range(0, len(text), size) for line in lines.feed(text[at : at + size])]
         assert found == [b"one", b"", b"two"]
 
 
-def test_a_line_that_is_too_long_is_told_once_and_the_next_one_is_read() -> None:
+def test_a_line_that_is_too_long_is_reported_once_and_the_next_one_is_read() -> None:
     for size in (1, 7, 100):
         lines, text = BoundedLines(4), b"ok\n123456789\nok\n1234\n"
         found = [line for at in range(0, len(text), size) for line in lines.feed(text[at : at + size])]
@@ -32,7 +32,7 @@ def test_a_line_without_end_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
-def test_events_are_whole_whatever_ends_their_lines(end: bytes) -> None:
+def test_events_are_complete_whatever_ends_their_lines(end: bytes) -> None:
     text = b"id: 1\ndata: a\n\ndata: b\ndata: c\n\n\ndata: d\n".replace(b"\n", end)
     for size in (1, 2, 3, 100):
         splitter = EventSplitter(100)

@@ -1,4 +1,4 @@
-"""A link keeps its server connected and its callers free, whatever the connection does."""
+"""A link keeps its server connected and answers its callers in time, whatever the connection does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-import virtual
+from support import virtual
 
 from gateway.tools.connection import ConnectionGone, McpTool, NeverRan
 from gateway.tools.contract import ToolResult
@@ -56,7 +56,7 @@ async def hangs() -> ToolResult:
 
 
 async def hangs_whatever_comes() -> ToolResult:
-    """Like an SDK that swallows its cancellation."""
+    """Swallows its cancellation, as an SDK may."""
     with suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
     with suppress(asyncio.CancelledError):
@@ -65,7 +65,7 @@ async def hangs_whatever_comes() -> ToolResult:
 
 
 class Peer:
-    """A scripted server: each dial takes the next of `dials`, each call the next of `steps`; the last one stays."""
+    """A scripted server: each dial takes the next of `dials`, each call the next of `steps`; the last one repeats."""
 
     def __init__(self, *steps: Step, dials: tuple[str, ...] = ("up",)) -> None:
         self.steps = list(steps) or [fine]
@@ -88,7 +88,8 @@ class Peer:
                 await asyncio.Event().wait()
             case "stubborn":
                 await hangs_whatever_comes()
-            case "cancels":  # the SDK cancels the task that opened a client whose connection is lost
+            # The SDK cancels the task that opened a client whose connection is lost.
+            case "cancels":
                 asyncio.get_running_loop().call_later(0.005, asyncio.current_task().cancel)  # type: ignore[union-attr]
         self.open += 1
         try:
@@ -113,7 +114,7 @@ class Peer:
 
 
 def with_link(peer: Peer, body: Callable[[Link], Coroutine[Any, Any, None]]) -> None:
-    """Run `body` beside a running link, and see it close."""
+    """Run `body` beside a running link, and check that the link closes."""
 
     async def main() -> None:
         async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
@@ -140,7 +141,7 @@ async def until(true: Callable[[], bool]) -> None:
         await Moment()
 
 
-def test_a_call_reaches_the_server_and_the_server_is_let_go_at_the_end() -> None:
+def test_a_call_reaches_the_server_and_the_connection_is_closed_at_the_end() -> None:
     peer = Peer()
 
     async def body(link: Link) -> None:
@@ -154,7 +155,7 @@ def test_a_call_reaches_the_server_and_the_server_is_let_go_at_the_end() -> None
     assert (peer.open, peer.dialled) == (0, 1)
 
 
-def test_a_refusal_is_raised_and_costs_no_connection() -> None:
+def test_a_refusal_is_raised_and_keeps_the_connection() -> None:
     peer = Peer(refuses, fine)
 
     async def body(link: Link) -> None:
@@ -167,7 +168,7 @@ def test_a_refusal_is_raised_and_costs_no_connection() -> None:
     assert peer.dialled == 1
 
 
-def test_a_repeatable_call_that_was_lost_is_made_again_once() -> None:
+def test_a_lost_call_of_a_repeatable_tool_is_repeated_once() -> None:
     peer = Peer(gone, fine)
 
     async def body(link: Link) -> None:
@@ -177,7 +178,7 @@ def test_a_repeatable_call_that_was_lost_is_made_again_once() -> None:
     assert (peer.calls, peer.dialled) == (["read", "read"], 2)
 
 
-def test_a_call_that_may_do_harm_twice_is_not_repeated() -> None:
+def test_a_lost_call_of_another_tool_is_not_repeated() -> None:
     peer = Peer(gone, fine)
 
     async def body(link: Link) -> None:
@@ -201,7 +202,7 @@ def test_a_call_that_is_lost_twice_fails() -> None:
     assert peer.calls == ["read", "read"]
 
 
-def test_a_caller_leaves_at_its_deadline_even_if_the_call_swallows_its_cancellation() -> None:
+def test_a_caller_returns_at_its_deadline_even_if_the_call_swallows_its_cancellation() -> None:
     peer = Peer(hangs_whatever_comes, fine)
 
     async def body(link: Link) -> None:
@@ -215,7 +216,7 @@ def test_a_caller_leaves_at_its_deadline_even_if_the_call_swallows_its_cancellat
     assert peer.dialled == 1
 
 
-def test_a_caller_who_gave_up_makes_the_link_look_whether_its_peer_lives() -> None:
+def test_a_call_that_times_out_makes_the_link_check_its_peer() -> None:
     peer = Peer(hangs, fine)
 
     async def body(link: Link) -> None:
@@ -232,7 +233,7 @@ def test_a_caller_who_gave_up_makes_the_link_look_whether_its_peer_lives() -> No
     assert peer.dialled >= 2
 
 
-def test_calls_in_flight_when_the_connection_is_cancelled_are_lost_and_not_the_callers() -> None:
+def test_cancelling_the_connection_loses_running_calls_but_not_their_callers() -> None:
     peer = Peer(hangs, fine, dials=("cancels", "up"))
 
     async def body(link: Link) -> None:
@@ -242,7 +243,7 @@ def test_calls_in_flight_when_the_connection_is_cancelled_are_lost_and_not_the_c
     assert (peer.calls, peer.dialled) == (["read", "read"], 2)
 
 
-def test_a_dead_server_fails_calls_soon_and_is_tried_again() -> None:
+def test_a_dead_server_fails_calls_soon_and_is_dialled_again() -> None:
     peer = Peer(dials=("down",) * 4 + ("up",))
 
     async def body(link: Link) -> None:
@@ -269,7 +270,7 @@ def test_a_call_to_a_server_that_stays_dead_fails_with_http_error() -> None:
 
 
 @pytest.mark.parametrize("manner", ["silent", "stubborn"])
-def test_a_server_that_never_greets_is_given_up(manner: str) -> None:
+def test_a_server_that_never_finishes_the_handshake_is_given_up(manner: str) -> None:
     peer = Peer(dials=(manner, "up"))
 
     async def body(link: Link) -> None:
@@ -291,7 +292,7 @@ def test_closing_while_connecting_does_not_wait_for_the_server() -> None:
     assert peer.open == 0
 
 
-def test_closing_drops_calls_in_flight() -> None:
+def test_closing_drops_running_calls() -> None:
     peer = Peer(hangs)
 
     async def call(link: Link) -> str:
@@ -311,7 +312,7 @@ def test_closing_drops_calls_in_flight() -> None:
     assert asyncio.run(main()) == "protocol_error"
 
 
-def test_a_cancelled_link_says_goodbye_first() -> None:
+def test_a_cancelled_link_closes_its_connection_first() -> None:
     peer = Peer()
 
     async def main() -> None:
@@ -340,7 +341,7 @@ def test_a_hint_makes_the_link_list_the_tools_again() -> None:
     assert (peer.dialled, peer.lists) == (1, 2)
 
 
-def test_tools_stay_known_while_the_server_is_away() -> None:
+def test_tools_stay_known_while_the_server_is_disconnected() -> None:
     peer = Peer(dials=("up", "down"))
 
     async def body(link: Link) -> None:
@@ -358,7 +359,7 @@ def test_tools_stay_known_while_the_server_is_away() -> None:
 # ---- a server that forgets its session
 
 
-def test_a_call_that_did_not_run_is_made_again_whatever_it_does() -> None:
+def test_a_call_that_did_not_run_is_repeated_whatever_the_tool() -> None:
     peer = Peer(never_ran, fine)
 
     async def body(link: Link) -> None:
@@ -368,7 +369,7 @@ def test_a_call_that_did_not_run_is_made_again_whatever_it_does() -> None:
     assert (peer.calls, peer.dialled) == (["write", "write"], 2)
 
 
-def test_a_call_that_never_runs_is_given_up_and_told_as_not_done() -> None:
+def test_a_call_that_never_runs_is_given_up_and_reported_as_not_done() -> None:
     peer = Peer(never_ran)
 
     async def body(link: Link) -> None:
@@ -380,7 +381,7 @@ def test_a_call_that_never_runs_is_given_up_and_told_as_not_done() -> None:
     assert peer.calls == ["write", "write"]
 
 
-def test_calls_in_flight_go_on_when_another_finds_the_session_gone() -> None:
+def test_running_calls_continue_when_another_call_finds_the_session_lost() -> None:
     peer = Peer()
     go_on = asyncio.Event()
 
@@ -403,11 +404,11 @@ def test_calls_in_flight_go_on_when_another_finds_the_session_gone() -> None:
         assert link.problem is None
 
     with_link(peer, body)
-    assert peer.dialled == 2  # for all of them
+    assert peer.dialled == 2  # one dial for all of them
     assert peer.open == 0
 
 
-def test_a_connection_that_lingers_is_closed_with_its_link() -> None:
+def test_a_lingering_connection_is_closed_with_its_link() -> None:
     peer = Peer(hangs, never_ran, fine)
 
     async def body(link: Link) -> None:
@@ -463,7 +464,7 @@ def test_a_call_waits_for_a_server_that_starts_as_long_as_its_deadline_allows(ca
     assert waited == [10_000]
 
 
-def test_a_start_has_an_end() -> None:
+def test_a_slow_start_is_given_up_at_its_limit() -> None:
     async def body(peer: Peer, link: Link) -> None:
         loop = asyncio.get_running_loop()
         begin_s = loop.time()
@@ -474,7 +475,7 @@ def test_a_start_has_an_end() -> None:
     with_slow_start(body, LinkTimes(), 3600.0)
 
 
-def test_a_server_that_dies_at_once_is_started_more_and_more_seldom_however_many_call() -> None:
+def test_a_server_that_dies_at_once_is_started_less_and_less_often_however_many_calls_come() -> None:
     peer = Peer(dials=("down",))
 
     async def main() -> None:
@@ -491,11 +492,11 @@ def test_a_server_that_dies_at_once_is_started_more_and_more_seldom_however_many
     assert 20 < peer.dialled < 40
 
 
-# ---- whatever a connection does
+# ---- faulty connections
 
 
 class OddError(BaseException):
-    """A stranger's own, which even refuses to be shown."""
+    """A foreign exception that cannot even be shown."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
@@ -524,7 +525,7 @@ ANYTHING: list[Callable[[], Coroutine[Any, Any, Any]]] = [
 
 
 @pytest.mark.parametrize("odd", ANYTHING)
-def test_a_call_that_ends_in_anything_is_told_as_unknown_and_the_next_one_works(odd: Step) -> None:
+def test_a_call_with_any_odd_outcome_is_reported_as_unknown_and_the_next_one_works(odd: Step) -> None:
     peer = Peer(odd, fine)
 
     async def body(link: Link) -> None:
@@ -538,9 +539,7 @@ def test_a_call_that_ends_in_anything_is_told_as_unknown_and_the_next_one_works(
 
 @pytest.mark.parametrize("odd", ANYTHING)
 @pytest.mark.parametrize("where", ["list_tools", "list_again", "listen", "dial", "goodbye"])
-def test_a_connection_that_does_anything_costs_only_itself(
-    odd: Callable[[], Coroutine[Any, Any, Any]], where: str
-) -> None:
+def test_an_odd_connection_affects_only_itself(odd: Callable[[], Coroutine[Any, Any, Any]], where: str) -> None:
     peer = Peer()
     good_list = peer.list_tools
 

@@ -1,4 +1,4 @@
-"""What a server sends becomes messages that the SDK takes, with what is known of each request."""
+"""A server's messages become messages that the SDK accepts, with what is known about each request."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ import orjson
 import pytest
 
 from gateway.tools.json_reading import Unreadable
-from gateway.tools.messages import Fate, Mailbox, Message, failure
+from gateway.tools.messages import Fate, Message, MessageReader, failure
 
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "book"}}
 
 
-def mailbox(request: dict[str, Any] = CALL) -> Mailbox:
-    box = Mailbox("peer", 1000)
-    assert box.ask(request) == request["id"]
+def reader(request: dict[str, Any] = CALL) -> MessageReader:
+    box = MessageReader("peer", 1000)
+    assert box.note_sent(request) == request["id"]
     return box
 
 
 def read(raw: object, request: dict[str, Any] = CALL, only: int | None = None) -> list[dict[str, Any]]:
     text = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
-    return [orjson.loads(message.payload) for message in mailbox(request).read(text, only)]
+    return [orjson.loads(message.payload) for message in reader(request).read(text, only)]
 
 
 def answer(result: object, **more: object) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": 3, "result": result, **more}
 
 
-def told(message: dict[str, Any]) -> str:
+def text_of(message: dict[str, Any]) -> str:
     return str(message["result"]["content"][0]["text"])
 
 
 @pytest.mark.parametrize("identity", [3, "3", 3.0])
 def test_an_answer_finds_its_request_by_any_form_of_the_id(identity: object) -> None:
     (message,) = read({"id": identity, "result": {"content": [{"type": "text", "text": "Yes."}]}})
-    assert (message["id"], message["jsonrpc"], told(message)) == (3, "2.0", "Yes.")
+    assert (message["id"], message["jsonrpc"], text_of(message)) == (3, "2.0", "Yes.")
 
 
-def test_half_an_emoji_costs_no_answer() -> None:
+def test_a_lone_surrogate_loses_no_answer() -> None:
     (message,) = read(b'{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"text","text":"Hi \\ud83d"}]}}')
-    assert told(message) == "Hi \ufffd"
+    assert text_of(message) == "Hi \ufffd"
 
 
 @pytest.mark.parametrize("result", [None, [1], 7, "x", True, {}])
-def test_a_result_of_any_kind_is_a_result(result: object) -> None:
+def test_a_result_of_any_type_is_a_result(result: object) -> None:
     (message,) = read(answer(result))
-    assert isinstance(told(message), str)
+    assert isinstance(text_of(message), str)
     assert message["result"]["isError"] is False
 
 
-def test_an_answer_under_another_id_belongs_to_the_only_request() -> None:
+def test_an_answer_under_another_id_is_given_to_the_only_request() -> None:
     stray = {"jsonrpc": "2.0", "id": 9, "result": {"content": []}}
     assert read(stray) == []
     (message,) = read(stray, only=3)
@@ -69,7 +69,7 @@ def test_an_error_keeps_its_code_and_loses_its_data() -> None:
     assert "result" in message
 
 
-def test_an_unsupported_version_still_names_those_that_are() -> None:
+def test_an_unsupported_version_error_keeps_the_supported_versions() -> None:
     error = {"code": -32022, "message": "no", "data": {"supported": ["2025-06-18"]}}
     (message,) = read({"id": 3, "error": error})
     assert message["error"]["data"]["supported"] == ["2025-06-18"]
@@ -78,7 +78,7 @@ def test_an_unsupported_version_still_names_those_that_are() -> None:
 @pytest.mark.parametrize(
     "sent", [[], [1, None, "x"], 7, None, "x", {}, {"method": "notifications/progress", "params": {}}]
 )
-def test_what_is_no_message_is_passed_over(sent: object) -> None:
+def test_an_invalid_message_is_skipped(sent: object) -> None:
     assert read(sent) == []
 
 
@@ -90,12 +90,12 @@ def test_a_batch_is_read_message_by_message() -> None:
         read([ask] * 101)
 
 
-def test_a_message_that_is_no_json_seems_to_answer_a_request() -> None:
-    box = mailbox()
-    assert box.meant(b'{"jsonrpc":"2.0","id":3,"result":{"con') == 3
-    assert box.meant(b'{"jsonrpc":"2.0", "id" : "3", "result":{') == 3
-    assert box.meant(b'{"jsonrpc":"2.0","id":4,"result":{') is None
-    assert box.meant(b"Welcome to id 3") is None
+def test_the_beginning_of_an_unreadable_message_names_its_request() -> None:
+    box = reader()
+    assert box.request_of(b'{"jsonrpc":"2.0","id":3,"result":{"con') == 3
+    assert box.request_of(b'{"jsonrpc":"2.0", "id" : "3", "result":{') == 3
+    assert box.request_of(b'{"jsonrpc":"2.0","id":4,"result":{') is None
+    assert box.request_of(b"Welcome to id 3") is None
 
 
 LIST: dict[str, Any] = {"jsonrpc": "2.0", "id": 3, "method": "tools/list"}
@@ -108,7 +108,7 @@ def tools(offered: object, **more: object) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("offered", [None, 7, {}, [None, 7, {}, {"name": 3}, {"name": ""}]])
-def test_what_is_no_tool_is_left_out(offered: object) -> None:
+def test_an_invalid_tool_is_left_out(offered: object) -> None:
     assert tools(offered) == []
 
 
@@ -126,12 +126,12 @@ def test_what_is_no_tool_is_left_out(offered: object) -> None:
         ),
     ],
 )
-def test_one_odd_schema_costs_no_other_tool(schema: object, sound: object) -> None:
+def test_a_faulty_schema_affects_no_other_tool(schema: object, sound: object) -> None:
     first, second = tools([{"name": "odd", "inputSchema": schema}, {"name": "b", "inputSchema": {"type": "object"}}])
     assert (first["inputSchema"], second["name"]) == (sound, "b")
 
 
-def test_a_tool_is_described_by_what_is_needed() -> None:
+def test_a_tool_keeps_only_the_fields_that_are_used() -> None:
     (tool,) = tools(
         [
             {
@@ -156,9 +156,9 @@ def test_a_list_is_bounded() -> None:
     assert 0 < len(tools([{"name": f"t{number}", "inputSchema": big} for number in range(100)])) < 10
 
 
-def test_what_a_server_breaks_is_logged_once_and_without_words(caplog: pytest.LogCaptureFixture) -> None:
-    box = mailbox({"jsonrpc": "2.0", "id": 4, "method": "tools/list"})
-    box.ask(CALL)
+def test_a_server_fault_is_logged_once_and_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    box = reader({"jsonrpc": "2.0", "id": 4, "method": "tools/list"})
+    box.note_sent(CALL)
     schema = {"type": "object", "properties": {"note": {"type": "string"}}}
     tool = {"name": "book", "inputSchema": {"type": "object"}, "outputSchema": schema}
     box.read(json.dumps({"id": 4, "result": {"tools": [tool]}}).encode())
@@ -168,12 +168,12 @@ def test_what_a_server_breaks_is_logged_once_and_without_words(caplog: pytest.Lo
             box.read(raw)
     fields = [record.__dict__ for record in caplog.records]
     assert [(one["about"], one["what"]) for one in fields] == [
-        ("book", "structuredContent.note is null, and its outputSchema says string")
+        ("book", "structuredContent.note is null, but its outputSchema says string")
     ]
     assert "Ada" not in str(fields)
 
 
-def test_a_greeting_may_lack_what_tells_nothing() -> None:
+def test_an_initialize_result_may_lack_unimportant_fields() -> None:
     greet = {"jsonrpc": "2.0", "id": 3, "method": "initialize"}
     (message,) = read(answer({"protocolVersion": "2025-06-18", "capabilities": None}), greet)
     assert message["result"]["serverInfo"] == {"name": "", "version": ""}

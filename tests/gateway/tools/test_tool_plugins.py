@@ -9,7 +9,7 @@ import pytest
 from gateway.tools.plugins import PluginError, load_functions
 
 GOOD = '''
-from gateway.tools.functions import tool
+from patchbay import tool
 
 @tool
 async def soup(day: str) -> str:
@@ -36,9 +36,9 @@ def plugin(folder: Path, text: str, name: str = "house.py") -> Path:
     return path
 
 
-def test_without_a_folder_there_are_the_built_in_ones(tmp_path: Path) -> None:
-    assert set(load_functions(None)) == {"hang_up", "current_time"}
-    assert set(load_functions(tmp_path / "nothing")) == {"hang_up", "current_time"}
+def test_without_a_folder_there_are_only_the_built_in_tools(tmp_path: Path) -> None:
+    assert set(load_functions(None)) == {"hang_up", "current_time", "collect_digits"}
+    assert set(load_functions(tmp_path / "nothing")) == {"hang_up", "current_time", "collect_digits"}
 
 
 def test_marked_functions_become_tools(tmp_path: Path) -> None:
@@ -46,11 +46,11 @@ def test_marked_functions_become_tools(tmp_path: Path) -> None:
     plugin(tmp_path, "raise SystemExit", "_private.py")
     plugin(tmp_path, "not python", "notes.txt")
     functions = load_functions(tmp_path)
-    assert set(functions) == {"hang_up", "current_time", "soup"}
+    assert set(functions) == {"hang_up", "current_time", "collect_digits", "soup"}
     assert functions["soup"].description == "The soup of the day."
 
 
-def test_an_imported_tool_is_not_taken_twice(tmp_path: Path) -> None:
+def test_an_imported_tool_is_not_loaded_twice(tmp_path: Path) -> None:
     plugin(tmp_path, GOOD, "a_house.py")
     plugin(tmp_path, "from patchbay_plugin_a_house import soup", "b_other.py")
     assert "soup" in load_functions(tmp_path)
@@ -62,7 +62,7 @@ def test_an_imported_tool_is_not_taken_twice(tmp_path: Path) -> None:
         ("x = 1\ndef broken(:\n", 2, "invalid syntax"),
         ("import nothing_like_this\n", 1, "ModuleNotFoundError"),
         ("\n\ndef f():\n    return 1 / 0\n\nf()\n", 4, "ZeroDivisionError"),
-        ("\nfrom gateway.tools.functions import tool\n@tool\ndef soup(day):\n    'Soup.'\n", 3, "needs a type hint"),
+        ("\nfrom patchbay import tool\n@tool\ndef soup(day):\n    'Soup.'\n", 3, "needs a type hint"),
         ("import asyncio\nraise SystemExit(2)\n", 2, "SystemExit"),
         ("import asyncio\nraise asyncio.CancelledError\n", 2, "CancelledError"),
         ("raise KeyboardInterrupt\n", 1, "KeyboardInterrupt"),
@@ -71,10 +71,10 @@ def test_an_imported_tool_is_not_taken_twice(tmp_path: Path) -> None:
         ("raise OSError(None, None)\n", 1, "OSError"),
         (LAZY, 6, "SystemExit"),
         ("x = '\ud83d'".encode("utf-8", "surrogatepass").decode("latin-1"), 1, "utf-8"),
-        (GOOD.replace("async def soup", "async def hang_up"), 4, "there is a tool named hang_up already"),
+        (GOOD.replace("async def soup", "async def hang_up"), 4, "another tool is named hang_up"),
     ],
 )
-def test_a_broken_plugin_is_named_by_file_and_line(tmp_path: Path, text: str, line: int, wrong: str) -> None:
+def test_a_broken_plugin_is_reported_with_file_and_line(tmp_path: Path, text: str, line: int, wrong: str) -> None:
     path = plugin(tmp_path, text)
     with pytest.raises(PluginError, match=wrong) as error:
         load_functions(tmp_path)

@@ -1,4 +1,4 @@
-"""The pool over MCP servers in this process: no sockets, no threads."""
+"""The pool with MCP servers in this process: no sockets, no threads."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def bookings() -> Iterator[MCPServer[Any]]:
 
 
 class Point(BaseModel):
-    """Some facts."""
+    """Structured content."""
 
     x: int
 
 
 def odd_server() -> MCPServer[Any]:
-    """Tools that give back every kind of result."""
+    """Tools that return every kind of result."""
     server: MCPServer[Any] = MCPServer("odd", log_level="CRITICAL")
 
     async def words() -> str:
@@ -92,7 +92,7 @@ def odd_server() -> MCPServer[Any]:
 
 
 def with_pool(servers: Mapping[str, object], body: Callable[[McpPool], Coroutine[Any, Any, Any]]) -> Any:
-    """What `body` gives back beside a running pool of these server objects."""
+    """What `body` returns, run beside a running pool of these server objects."""
 
     async def main() -> Any:
         pool = McpPool(
@@ -172,7 +172,7 @@ def test_unknown_tools_and_wrong_arguments_are_refused_by_the_server() -> None:
     assert "valid integer" in wrong.text
 
 
-def test_a_slow_tool_is_left_at_its_deadline_and_the_next_call_works() -> None:
+def test_a_slow_tool_is_abandoned_at_its_deadline_and_the_next_call_works() -> None:
     async def body(pool: McpPool) -> str:
         with pytest.raises(ToolFailed) as late:
             await pool.call("odd", "hang", {}, 20)
@@ -182,7 +182,7 @@ def test_a_slow_tool_is_left_at_its_deadline_and_the_next_call_works() -> None:
     assert with_pool({"odd": odd_server()}, body) == '{"x": 1}'
 
 
-def test_new_tools_are_learned_when_the_server_tells() -> None:
+def test_new_tools_are_listed_when_the_server_announces_them() -> None:
     async def body(pool: McpPool) -> bool:
         await pool.call("odd", "grow", {}, 2000)
         while "words2" not in {spec.name for spec in pool.tools("odd")}:
@@ -192,7 +192,7 @@ def test_new_tools_are_learned_when_the_server_tells() -> None:
     assert with_pool({"odd": odd_server()}, body)
 
 
-def test_a_server_that_nobody_configured_has_no_tools() -> None:
+def test_a_server_that_is_not_configured_has_no_tools() -> None:
     async def body(pool: McpPool) -> None:
         assert pool.tools("crm") == ()
         assert pool.problem("crm") == "it is not in the MCP configuration"
@@ -203,7 +203,7 @@ def test_a_server_that_nobody_configured_has_no_tools() -> None:
     with_pool({}, body)
 
 
-def test_no_module_of_the_gateways_tools_imports_the_sdk() -> None:
+def test_no_module_that_start_up_imports_loads_the_sdk() -> None:
     program = (
         "import sys, gateway.tools.pool, gateway.tools.toolbox, gateway.tools.functions, gateway.tools.plugins\n"
         "sys.exit('mcp' in sys.modules or 'mcp_types' in sys.modules or 'httpx2' in sys.modules)"
@@ -245,7 +245,7 @@ class GoodConnection(OddConnection):
 @pytest.mark.parametrize(
     "odd", [SystemExit(2), RecursionError(), TypeError(), asyncio.CancelledError(), None, [1], 7, {"a": 1}, b"x"]
 )
-def test_a_server_that_answers_with_anything_costs_neither_the_pool_nor_the_others(odd: BaseException | object) -> None:
+def test_a_server_with_odd_answers_affects_neither_the_pool_nor_other_servers(odd: BaseException | object) -> None:
     @asynccontextmanager
     async def dial(server: McpServer, bounds: AnswerBounds) -> AsyncIterator[Connection]:
         yield OddConnection(odd) if server.label == "odd" else GoodConnection(None)
@@ -267,7 +267,7 @@ def test_a_server_that_answers_with_anything_costs_neither_the_pool_nor_the_othe
     asyncio.run(main())
 
 
-def test_an_sdk_that_cannot_be_loaded_costs_the_tools_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sdk_that_cannot_be_loaded_affects_only_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gateway.tools.mcp_sdk", None)
 
     async def main() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a function returned becomes words, and however large it is, the loop goes on."""
+"""A function's result becomes text, and however large it is, the loop is not held up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pydantic import BaseModel
 from gateway.clock import LoopClock
 from gateway.tools.contract import MOST_CUT_CHARS, ToolContext, ToolResult, cut
 from gateway.tools.functions import from_function
-from gateway.tools.returned import MANY_PARTS, MOST_JSON_BYTES, TOO_LONG, is_large, shown
+from gateway.tools.returned import MANY_PARTS, MOST_JSON_BYTES, TOO_LONG, is_large, to_result
 from sessions.errors import ToolFailed
 
-LOOP_S = 0.05  # of the loop's own work for one result; 12 MB in one go take it 100 ms and more
+# The most time on the loop for one result, in seconds. 12 MB converted in one step would take 100 ms or more.
+LOOP_S = 0.05
 
 
 class Guest(BaseModel):
@@ -50,7 +51,7 @@ DEEP = nested(100_000)
 
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("returned", [PARTS, DEEP, "word " * 2_400_000, ToolResult("ä" * 12_000_000, None, None)])
-def test_a_result_of_any_size_costs_the_loop_little(returned: object, plain: bool) -> None:
+def test_a_result_of_any_size_takes_little_time_on_the_loop(returned: object, plain: bool) -> None:
     def give() -> object:
         """Give."""
         return returned
@@ -81,7 +82,7 @@ def test_a_result_of_any_size_costs_the_loop_little(returned: object, plain: boo
 @pytest.mark.parametrize(
     "small", [None, 7, "x", [1, {"a": [2]}], Guest(names=[1]), Stay([1]), list(range(MANY_PARTS - 1)), object(), b"x"]
 )
-def test_what_is_small_is_known_as_such(small: object) -> None:
+def test_a_small_value_is_not_large(small: object) -> None:
     assert not is_large(small)
 
 
@@ -101,31 +102,31 @@ def test_what_is_small_is_known_as_such(small: object) -> None:
     ],
     ids=lambda large: type(large).__name__,
 )
-def test_what_is_large_is_known_as_such(large: object) -> None:
+def test_a_large_value_is_large(large: object) -> None:
     assert is_large(large)
 
 
-def test_a_large_result_says_the_same_as_a_small_one_until_it_is_too_long() -> None:
+def test_a_large_result_reads_like_a_small_one_until_it_is_too_long() -> None:
     whole = {"stays": [Stay([1])] * 3000, "guests": [Guest(names=[2])] * 3000, "emoji": "\ud83d"}
     assert is_large(whole)
-    told = orjson.loads(shown("give", whole).text)
+    told = orjson.loads(to_result("give", whole).text)
     assert told == {"stays": [{"nights": [1]}] * 3000, "guests": [{"names": [2]}] * 3000, "emoji": "\ufffd"}
-    assert len(shown("give", PARTS).text) > MOST_JSON_BYTES
+    assert len(to_result("give", PARTS).text) > MOST_JSON_BYTES
 
 
 @pytest.mark.parametrize("make", [lambda: Guest(names=LONG), lambda: [Stay(LONG)]])
-def test_an_object_that_is_large_itself_is_told_to_be_done_and_not_shown(make: Callable[[], object]) -> None:
+def test_an_object_that_is_large_itself_is_reported_as_done_but_not_shown(make: Callable[[], object]) -> None:
     with pytest.raises(ToolFailed, match=TOO_LONG):
-        shown("give", make())
+        to_result("give", make())
 
 
 @pytest.mark.parametrize("odd", [DEEP, circle(), [object()] * (MANY_PARTS + 1), [10**4999] * (MANY_PARTS + 1)])
-def test_what_json_cannot_carry_is_a_failed_tool_at_any_size(odd: object) -> None:
+def test_a_value_that_json_cannot_carry_is_a_failure_at_any_size(odd: object) -> None:
     with pytest.raises(ToolFailed):
-        shown("give", odd)
+        to_result("give", odd)
 
 
-def test_a_text_past_the_bound_says_that_it_is_longer_than_that() -> None:
+def test_a_text_past_the_bound_says_that_it_is_longer() -> None:
     assert cut("x" * 300, 100).endswith("[Cut: the result has 300 bytes, 100 are shown.]")
-    longer = shown("give", "x" * (5 * MOST_CUT_CHARS)).text
+    longer = to_result("give", "x" * (5 * MOST_CUT_CHARS)).text
     assert cut(longer, 100).endswith("[Cut: the result has more than 1048576 bytes, 100 are shown.]")

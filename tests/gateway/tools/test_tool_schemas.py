@@ -1,4 +1,4 @@
-"""A tool's parameters as models take them: an object, with properties, without unions at the top."""
+"""A tool's parameters as models accept them: an object with properties and no unions at the top level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tools.schemas import fitted
+from gateway.tools.schemas import fit_schema
 from sessions.ports import JsonObject
 
 TEXT: dict[str, Any] = {"type": "string"}
@@ -61,8 +61,8 @@ def an_object(*required: str, **properties: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_the_top_is_an_object_with_properties_and_no_union(schema: JsonObject, parameters: JsonObject) -> None:
-    assert fitted(schema).parameters == parameters
+def test_the_top_level_is_an_object_with_properties_and_no_union(schema: JsonObject, parameters: JsonObject) -> None:
+    assert fit_schema(schema).parameters == parameters
 
 
 @pytest.mark.parametrize(
@@ -87,19 +87,19 @@ def test_the_top_is_an_object_with_properties_and_no_union(schema: JsonObject, p
         ({"type": "string", "format": "date", "x-own": [1]}, {"type": "string", "format": "date", "x-own": [1]}),
     ],
 )
-def test_a_schema_inside_loses_what_means_nothing(schema: Any, sound: JsonObject) -> None:
-    assert fitted(an_object(a=schema)).parameters == an_object(a=sound)
+def test_a_nested_schema_loses_invalid_keywords(schema: Any, sound: JsonObject) -> None:
+    assert fit_schema(an_object(a=schema)).parameters == an_object(a=sound)
 
 
-def test_a_property_that_nothing_fits_is_left_out() -> None:
-    assert fitted(an_object(a=False, b=TEXT)).parameters == an_object(b=TEXT)
+def test_a_property_that_no_value_matches_is_left_out() -> None:
+    assert fit_schema(an_object(a=False, b=TEXT)).parameters == an_object(b=TEXT)
 
 
-def test_what_belongs_together_is_told_in_words() -> None:
+def test_arguments_that_belong_together_are_named_in_the_note() -> None:
     schema = {**an_object(a=TEXT, b=TEXT), "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
-    assert fitted(schema).note == "Give at least one of these sets of arguments: a; b."
-    assert fitted({**schema, "oneOf": schema["anyOf"], "anyOf": []}).note.startswith("Give exactly one")
-    assert fitted(an_object("a", a=TEXT)).note == ""
+    assert fit_schema(schema).note == "Give at least one of these sets of arguments: a; b."
+    assert fit_schema({**schema, "oneOf": schema["anyOf"], "anyOf": []}).note.startswith("Give exactly one")
+    assert fit_schema(an_object("a", a=TEXT)).note == ""
 
 
 KEYS = st.sampled_from(
@@ -116,17 +116,17 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
-def test_anything_becomes_a_schema_that_models_take(schema: dict[str, Any]) -> None:
-    parameters = fitted(schema).parameters
+def test_any_value_becomes_a_schema_that_models_accept(schema: dict[str, Any]) -> None:
+    parameters = fit_schema(schema).parameters
     assert parameters["type"] == "object"
     assert isinstance(parameters["properties"], dict)
     assert not set(parameters) & set(REFUSED_ON_TOP)
 
 
-def test_a_schema_that_never_ends_does() -> None:
+def test_a_recursive_schema_ends() -> None:
     deep: dict[str, Any] = {}
     for _ in range(500):
         deep = {"type": "object", "properties": {"a": deep}, "anyOf": [deep]}
-    assert fitted(deep).parameters["type"] == "object"
+    assert fit_schema(deep).parameters["type"] == "object"
     ring = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}}
-    assert fitted(ring).parameters["type"] == "object"
+    assert fit_schema(ring).parameters["type"] == "object"

@@ -1,4 +1,4 @@
-"""One call's tools: names, grants, deadlines, and what a model may get wrong."""
+"""The tools of one call: names, grants, deadlines, and a model's mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTEXT = ToolContext("sess_1", "front-desk", {}, SystemClock())
 
 
 class Servers:
-    """Two servers that answer with what they were asked; `down` ones are not connected."""
+    """Two servers that answer with what they were asked; the `down` ones are not connected."""
 
     def __init__(self, tools: Mapping[str, tuple[str, ...]], down: frozenset[str] = frozenset()) -> None:
         self._tools = tools
@@ -91,7 +91,7 @@ def test_grants_become_the_models_tools_in_their_order() -> None:
     assert servers.calls == [("book", "take", {"a": 1}, 8000), ("crm", "look", {}, 3000)]
 
 
-def test_a_name_that_two_servers_have_gets_their_labels() -> None:
+def test_a_name_that_two_servers_share_gets_their_labels() -> None:
     servers = Servers({"book": ("find", "current_time"), "crm": ("find",)})
     box = Toolbox([everything("book"), everything("crm"), function("current_time")], servers, FUNCTIONS)
     assert [spec.name for spec in box.specs] == ["book__find", "book__current_time", "crm__find", "current_time"]
@@ -107,7 +107,7 @@ def test_a_tool_granted_twice_is_one_tool() -> None:
     assert box.rule("find") == ToolRule("book", "find", 5000)
 
 
-def test_names_that_models_do_not_take_are_replaced() -> None:
+def test_names_that_models_refuse_are_replaced() -> None:
     long = "x" * 70
     servers = Servers({"book": ("find.table", "find/table", long)})
     box = Toolbox([everything("book")], servers, FUNCTIONS)
@@ -119,7 +119,7 @@ def test_names_that_models_do_not_take_are_replaced() -> None:
     assert [call[1] for call in servers.calls] == ["find.table", "find/table", long]
 
 
-def test_what_is_missing_is_a_problem_and_not_a_failure() -> None:
+def test_a_missing_tool_is_a_problem_and_not_a_failure() -> None:
     servers = Servers({"book": ("find",), "crm": ("look",)}, down=frozenset({"crm", "gone"}))
     grants = [
         ToolGrant("book", None, (ToolRule("book", "find"), ToolRule("book", "fly"))),
@@ -131,16 +131,19 @@ def test_what_is_missing_is_a_problem_and_not_a_failure() -> None:
     assert [spec.name for spec in box.specs] == ["find", "look"]
     assert box.problems == (
         "tool server book has no tool fly",
-        "tool server crm is not connected, its tools are those last known: refused",
+        "tool server crm is not connected, the call has its last known tools: refused",
         "tool server gone is not connected, the call has none of its tools: refused",
         "there is no function tool dance",
     )
 
 
-def test_a_tool_whose_server_was_never_there_cannot_be_reached() -> None:
+def test_a_tool_of_a_server_that_never_connected_cannot_be_reached() -> None:
     box = Toolbox([everything("gone")], Servers({}, down=frozenset({"gone"})), FUNCTIONS)
     refused = refusal(box, "book_table")
-    assert (refused.kind, "book_table" in refused.message) == ("http_error", False)  # it may be spoken to the caller
+    assert (refused.kind, "book_table" in refused.message) == (
+        "http_error",
+        False,
+    )  # the message may be spoken to the caller
 
 
 def test_a_tool_that_was_not_granted_is_unknown() -> None:
@@ -157,17 +160,17 @@ def test_a_tool_that_was_not_granted_is_unknown() -> None:
         ('{"a": NaN}', "not valid JSON"),
         ("[" * 10_000, "not valid JSON"),
         ('"\ud800"', "not valid JSON"),
-        ('{"a": "' + "x" * 20_000 + '"}', "at most 16384 are taken"),
+        ('{"a": "' + "x" * 20_000 + '"}', "at most 16384 are accepted"),
     ],
 )
-def test_arguments_that_cannot_be_read_are_refused_in_words(arguments: str, why: str) -> None:
+def test_unreadable_arguments_are_refused_in_words(arguments: str, why: str) -> None:
     servers = Servers({"book": ("find",)})
     box = Toolbox([everything("book")], servers, FUNCTIONS)
     assert why in refusal(box, "find", arguments).message
     assert servers.calls == []
 
 
-def test_a_function_that_takes_too_long_is_left() -> None:
+def test_a_function_that_takes_too_long_is_abandoned() -> None:
     box = Toolbox([function("wait", 10)], Servers({}), FUNCTIONS)
     assert refusal(box, "wait").kind == "timeout"
 

@@ -2,16 +2,16 @@
 
 import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
 import { z } from 'zod';
-import { Visit } from './voice.mjs';
+import { ClientCall } from './voice.mjs';
 
-const visit = new Visit();
-const { notes, loudspeaker } = visit;
+const clientCall = new ClientCall();
+const { notes, loudspeaker } = clientCall;
 
 const getWeather = tool({
   name: 'get_weather',
   description: 'The weather at a place',
   parameters: z.object({ place: z.string() }),
-  execute: async ({ place }) => visit.weather(place),
+  execute: async ({ place }) => clientCall.weather(place),
 });
 
 function said(history, role) {
@@ -19,9 +19,9 @@ function said(history, role) {
   return messages.flatMap((item) => item.content.map((part) => part.transcript ?? part.text ?? ''));
 }
 
-await visit.run(async () => {
+await clientCall.run(async () => {
   const agent = new RealtimeAgent({ name: 'caller', instructions: 'Be kind.', tools: [getWeather] });
-  const url = `${visit.url.replace('http', 'ws')}/v1/realtime?model=${visit.agent}`;
+  const url = `${clientCall.url.replace('http', 'ws')}/v1/realtime?model=${clientCall.agent}`;
   const session = new RealtimeSession(agent, { transport: new OpenAIRealtimeWebSocket({ url }) });
 
   session.on('transport_event', (event) => notes.events.push(event));
@@ -36,11 +36,11 @@ await visit.run(async () => {
   });
   session.on('error', ({ error }) => notes.errors.push(JSON.stringify(error)));
 
-  await session.connect({ apiKey: visit.key });
-  const speech = visit.microphone.pour((frame) =>
+  await session.connect({ apiKey: clientCall.key });
+  const speech = clientCall.microphone.pour((frame) =>
     session.sendAudio(frame.buffer.slice(frame.byteOffset, frame.byteOffset + frame.byteLength)),
   );
-  await visit.talk((text) => session.sendMessage(text));
+  await clientCall.talk((text) => session.sendMessage(text));
   await speech;
   session.close();
   await new Promise((resolve) => setTimeout(resolve, 100));

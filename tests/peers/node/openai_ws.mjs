@@ -1,12 +1,12 @@
-// The `openai` package's OpenAIRealtimeWS, with the little around it that its users write: playback and truncation.
+// The `openai` package's OpenAIRealtimeWS, with what its users write themselves: playback and truncation.
 
 import { once } from 'node:events';
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
-import { Visit } from './voice.mjs';
+import { ClientCall } from './voice.mjs';
 
-const visit = new Visit();
-const { notes, loudspeaker } = visit;
+const clientCall = new ClientCall();
+const { notes, loudspeaker } = clientCall;
 const tool = {
   type: 'function',
   name: 'get_weather',
@@ -14,9 +14,9 @@ const tool = {
   parameters: { type: 'object', properties: { place: { type: 'string' } }, required: ['place'] },
 };
 
-await visit.run(async () => {
-  const client = new OpenAI({ apiKey: visit.key, baseURL: `${visit.url}/v1` });
-  const realtime = new OpenAIRealtimeWS({ model: visit.agent }, client);
+await clientCall.run(async () => {
+  const client = new OpenAI({ apiKey: clientCall.key, baseURL: `${clientCall.url}/v1` });
+  const realtime = new OpenAIRealtimeWS({ model: clientCall.agent }, client);
   const playing = { itemId: undefined, beganMs: 0 };
 
   realtime.on('event', (event) => notes.events.push(event));
@@ -44,7 +44,7 @@ await visit.run(async () => {
   realtime.on('response.done', ({ response }) => {
     const calls = response.output.filter((item) => item.type === 'function_call');
     for (const call of calls) {
-      const output = visit.weather(JSON.parse(call.arguments).place);
+      const output = clientCall.weather(JSON.parse(call.arguments).place);
       realtime.send({
         type: 'conversation.item.create',
         item: { type: 'function_call_output', call_id: call.call_id, output },
@@ -55,10 +55,10 @@ await visit.run(async () => {
 
   await once(realtime.socket, 'open');
   realtime.send({ type: 'session.update', session: { type: 'realtime', tools: [tool] } });
-  const speech = visit.microphone.pour((frame) =>
+  const speech = clientCall.microphone.pour((frame) =>
     realtime.send({ type: 'input_audio_buffer.append', audio: frame.toString('base64') }),
   );
-  await visit.talk((text) => {
+  await clientCall.talk((text) => {
     const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text }] };
     realtime.send({ type: 'conversation.item.create', item });
     realtime.send({ type: 'response.create' });

@@ -1,4 +1,4 @@
-// What a client's script needs to hold the call: a microphone, a loudspeaker, and notes of what the client saw.
+// What a client's script needs for the call: a microphone, a loudspeaker, and notes of what the client saw.
 // The same call as in ../client_voice.py. Sound is PCM16 24 kHz mono.
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ const FRAME_BYTES = FRAME_MS * BYTES_PER_MS;
 const STEP_LIMIT_MS = 10_000;
 const BARGE_IN_AFTER_MS = 1200;
 
-// A caller who speaks a line when told to and is silent else: 20 ms frames in real time, always.
+// A caller who speaks a line when asked and is otherwise silent, always in 20 ms frames in real time.
 class Microphone {
   constructor(lines) {
     this.lines = lines;
@@ -36,7 +36,7 @@ class Microphone {
   }
 }
 
-// Plays in real time what it is given, one after the other, until it is cleared.
+// Plays queued sound in real time, until it is cleared.
 class Loudspeaker {
   gotMs = 0;
   #heardMs = 0;
@@ -73,8 +73,8 @@ class Loudspeaker {
   }
 }
 
-// The call that every client holds: a typed line, a greeting, a booking, the weather, an interruption, a goodbye.
-export class Visit {
+// The call that every client makes: a typed line, a greeting, a booking, the weather, an interruption, a goodbye.
+export class ClientCall {
   constructor() {
     const [url, folder, key, out, agent] = process.argv.slice(2);
     Object.assign(this, { url, key, out, agent });
@@ -132,7 +132,7 @@ export class Visit {
     await this.until(() => this.loudspeaker.silent, 'silence');
   }
 
-  // Runs the script's `main` and hands the notes over, with what went wrong.
+  // Runs the script's `main` and writes the notes, with the error if there was one.
   async run(main) {
     let code = 0;
     try {

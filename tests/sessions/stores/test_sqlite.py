@@ -1,4 +1,4 @@
-"""The SQLite store: the contract in both its modes, and what its file does when it is damaged, held or foreign."""
+"""The SQLite store: the contract, threaded and inline, and files that are damaged, locked, deleted or foreign."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import orjson
 import pytest
-from faulty_store import ODD_FAULTS
-from store_contract import HandClock, StoreContract, session, turn
+from support.stores.faulty_store import ODD_FAULTS
+from support.stores.store_contract import HandClock, StoreContract, session, turn
 
 from sessions.errors import VoiceError
 from sessions.stores.contract import BadDocument, Store, StoreFailed, Write
@@ -39,13 +40,13 @@ def open_and_close(path: Path, *, busy_ms: int = 50) -> None:
     asyncio.run(main())
 
 
-def test_a_file_that_is_no_database_is_named() -> None:
+def test_the_error_names_a_file_that_is_no_database() -> None:
     path = Path(__file__)
     with pytest.raises(StoreFailed, match=r"test_sqlite\.py is damaged, or is not a SQLite database"):
         open_and_close(path)
 
 
-def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_that_was_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
     open_and_close(path)
     path.write_bytes(path.read_bytes()[:5000])
@@ -53,12 +54,12 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         open_and_close(path)
 
 
-def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="cannot be opened"):
         open_and_close(tmp_path)
 
 
-def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE bookings (id)")
@@ -77,18 +78,18 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         open_and_close(path)
 
 
-def test_a_file_that_another_process_holds_fails_the_write_and_takes_the_next(tmp_path: Path) -> None:
+def test_a_write_fails_while_another_process_locks_the_file_and_the_next_one_succeeds(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
 
     async def main() -> None:
         store = SqliteStore(str(path), HandClock(), busy_ms=20)
         await store.open()
-        holder = sqlite3.connect(path, isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
+        locker = sqlite3.connect(path, isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreFailed, match="locked by another process"):
             await store.put(session("s1"), None)
-        holder.execute("COMMIT")
-        holder.close()
+        locker.execute("COMMIT")
+        locker.close()
         await store.put(session("s1"), None)
         await store.close()
 
@@ -97,9 +98,7 @@ def test_a_file_that_another_process_holds_fails_the_write_and_takes_the_next(tm
 
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
-def test_a_file_that_was_deleted_while_in_use_is_a_lost_store_and_not_a_silent_one(
-    tmp_path: Path, inline: bool, how: str
-) -> None:
+def test_a_write_fails_if_the_file_was_deleted_or_replaced_while_in_use(tmp_path: Path, inline: bool, how: str) -> None:
     path = tmp_path / "patchbay.db"
 
     async def main() -> None:
@@ -113,7 +112,7 @@ def test_a_file_that_was_deleted_while_in_use_is_a_lost_store_and_not_a_silent_o
             await store.put(session("s2"), None)
         path.unlink(missing_ok=True)
         (tmp_path / "elsewhere.db").rename(path)
-        await store.put(session("s2"), None)  # it is back
+        await store.put(session("s2"), None)  # the file is back
         await store.close()
 
     asyncio.run(main())
@@ -121,7 +120,7 @@ def test_a_file_that_was_deleted_while_in_use_is_a_lost_store_and_not_a_silent_o
 
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("how", ["folder", "file", "replaced by an empty file"])
-def test_a_file_that_does_not_come_back_is_made_anew_after_a_moment(tmp_path: Path, inline: bool, how: str) -> None:
+def test_a_file_that_does_not_come_back_is_made_again_after_a_second(tmp_path: Path, inline: bool, how: str) -> None:
     path = tmp_path / "data" / "patchbay.db"
 
     async def main() -> None:
@@ -138,8 +137,10 @@ def test_a_file_that_does_not_come_back_is_made_anew_after_a_moment(tmp_path: Pa
         for _ in range(3):
             with pytest.raises(StoreFailed, match="was deleted or moved while in use"):
                 await store.put(session("s2"), None)
+        assert store.generation == 0
         clock.ms += REOPEN_MS
         await store.put(session("s2"), None)
+        assert store.generation == 1
         assert [found["session_id"] for found in (await store.sessions("default", limit=9, after=None)).items] == ["s2"]
         await store.close()
         await store.open()
@@ -149,7 +150,7 @@ def test_a_file_that_does_not_come_back_is_made_anew_after_a_moment(tmp_path: Pa
     asyncio.run(main())
 
 
-def test_a_file_in_the_place_of_ours_that_is_another_programs_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_file_in_the_place_of_the_stores_file_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
 
     async def main() -> None:
@@ -169,12 +170,12 @@ def test_a_file_in_the_place_of_ours_that_is_another_programs_is_left_alone(tmp_
     asyncio.run(main())
 
 
-SPOILT = [None, 7, 1.5, "", "words", "null", "[]", "7", b"", b"\xff\xfe", b"[1]", b"null", b'{"half": ', "{}x"]
+DAMAGED = [None, 7, 1.5, "", "words", "null", "[]", "7", b"", b"\xff\xfe", b"[1]", b"null", b'{"half": ', "{}x"]
 
 
 @pytest.mark.parametrize("inline", [False, True])
-@pytest.mark.parametrize("body", SPOILT, ids=repr)
-def test_a_row_that_holds_no_document_costs_itself(
+@pytest.mark.parametrize("body", DAMAGED, ids=repr)
+def test_a_row_that_holds_no_document_is_logged_and_skipped(
     tmp_path: Path, inline: bool, body: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "patchbay.db"
@@ -201,12 +202,15 @@ def test_a_row_that_holds_no_document_costs_itself(
         await store.close()
 
     asyncio.run(main())
-    assert "a stored document cannot be read" in caplog.messages
+    found = [vars(one) for one in caplog.records if one.message == "a stored document cannot be read"]
+    named = {(one["tenant"], one["session_id"], one["document"]) for one in found}
+    assert named == {("default", "odd", "session"), ("default", "odd", "turn_00000")}
+    assert all("of session 'odd' of tenant 'default'" in one["reason"] for one in found)
 
 
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("name", ["tenant", "session_id", "agent", "state"])
-def test_words_that_sqlite_cannot_hold_cost_their_document_and_not_the_store(
+def test_a_document_with_text_that_sqlite_cannot_store_is_refused_alone(
     tmp_path: Path, inline: bool, name: str
 ) -> None:
     async def main() -> None:
@@ -223,7 +227,7 @@ def test_words_that_sqlite_cannot_hold_cost_their_document_and_not_the_store(
 
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("fault", ODD_FAULTS, ids=lambda fault: type(fault).__name__)
-def test_a_write_that_breaks_takes_back_what_it_did_and_costs_no_other(
+def test_a_write_that_raises_is_rolled_back_and_the_others_are_committed(
     tmp_path: Path, inline: bool, fault: BaseException
 ) -> None:
     path = str(tmp_path / "patchbay.db")
@@ -252,14 +256,14 @@ def read_live_and_ended(connection: sqlite3.Connection) -> list[object]:
     return [found[0] for found in connection.execute("SELECT session_id FROM documents")]
 
 
-def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
     open_and_close(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("inline", [False, True])
-def test_the_words_of_a_deleted_session_are_in_no_file(tmp_path: Path, inline: bool) -> None:
+def test_the_text_of_a_deleted_session_is_in_no_file(tmp_path: Path, inline: bool) -> None:
     secret = "the kingfisher dines at eight"
 
     async def main() -> None:
@@ -299,14 +303,14 @@ def test_a_store_in_memory_works_inline_only() -> None:
         SqliteStore(":memory:", HandClock())
 
 
-def test_a_batch_that_the_disk_refuses_fails_for_each_of_its_writers(tmp_path: Path) -> None:
+def test_if_a_batch_cannot_be_committed_each_of_its_writes_fails(tmp_path: Path) -> None:
     path = tmp_path / "patchbay.db"
 
     async def main() -> None:
         store = SqliteStore(str(path), HandClock(), busy_ms=20)
         await store.open()
-        holder = sqlite3.connect(path, isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
+        locker = sqlite3.connect(path, isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
         failed: list[str] = []
 
         async def attempt(number: int) -> None:
@@ -319,9 +323,70 @@ def test_a_batch_that_the_disk_refuses_fails_for_each_of_its_writers(tmp_path: P
             for number in range(5):
                 tasks.create_task(attempt(number))
         assert len(failed) == 5
-        holder.execute("ROLLBACK")
-        holder.close()
+        locker.execute("ROLLBACK")
+        locker.close()
         assert (await store.sessions("default", limit=10, after=None)).items == ()
         await store.close()
 
     asyncio.run(main())
+
+
+FIRST_SCHEMA = """
+    CREATE TABLE documents (
+        version INTEGER PRIMARY KEY AUTOINCREMENT,
+        tenant TEXT NOT NULL, session_id TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
+        expires_s REAL, started_at REAL, agent TEXT, state TEXT, body BLOB NOT NULL);
+    CREATE UNIQUE INDEX by_id ON documents (tenant, session_id, id);
+    CREATE INDEX by_state ON documents (state) WHERE type = 'session' AND state = 'live';
+    PRAGMA application_id=1346533681;
+    PRAGMA user_version=1;
+"""
+
+
+def test_a_file_with_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "patchbay.db"
+    rows = [
+        (session("s1", state="live", owner={"process": "p", "boot": "boot_1"}), "live"),
+        (session("s2", state="live", owner="nobody"), "live"),
+        (session("s3"), "ended"),
+    ]
+    with sqlite3.connect(path) as old:
+        old.executescript(FIRST_SCHEMA)
+        for document, state in rows:
+            values = ("default", document["session_id"], "session", "session", 1.0, "harbour", state)
+            old.execute(
+                "INSERT INTO documents (tenant, session_id, id, type, started_at, agent, state, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, orjson.dumps(document)),
+            )
+        old.execute(
+            "INSERT INTO documents (tenant, session_id, id, type, started_at, agent, state, body)"
+            " VALUES ('default', 's4', 'session', 'session', 1, 'harbour', 'live', 'no JSON')"
+        )
+    old.close()
+
+    async def main() -> None:
+        for _ in range(2):  # the second start finds nothing to do
+            store = SqliteStore(str(path), HandClock())
+            await store.open()
+            assert [found["session_id"] for found in await store.left_live("boot_1")] == ["s1"]
+            assert {found["session_id"] for found in await store.left_live()} == {"s1", "s2"}
+            assert (await store.get("default", "s3", "session"))["written_s"] > 1_700_000_000
+            await store.put(turn("s3", 0), None)
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_file_that_cannot_be_brought_up_to_date_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "patchbay.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(FIRST_SCHEMA)
+        old.execute("ALTER TABLE documents ADD COLUMN boot TEXT")  # as nothing of Patchbay's would leave it
+    old.close()
+    with pytest.raises(StoreFailed, match="duplicate column"):
+        open_and_close(path)
+    with sqlite3.connect(path) as left:
+        assert left.execute("PRAGMA user_version").fetchone() == (1,)
+        assert "written_s" not in [row[1] for row in left.execute("PRAGMA table_info(documents)")]
+    left.close()

@@ -1,0 +1,1 @@
+"""What both of Asterisk's media protocols share: the calls that a dialplan has announced."""

@@ -1,0 +1,89 @@
+"""Lets telephone calls in by the number that they called, and begins them once their far end has said what it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.auth.entrance import Caller, KeyKind
+from gateway.auth.requests import Refusal
+from gateway.callers.phone.codec import MediaStarted
+from gateway.callers.phone.plan import phone_plan
+from gateway.calls.admission import Admission, Ticket
+from gateway.calls.running import RunningCall
+from gateway.legs.phone import MAX_WAITING_MS, PhoneLeg
+from gateway.legs.ticker import Ticker
+from sessions.ports import Clock
+
+NO_NUMBER = Refusal(404, "number_not_found", "No agent answers that number; `numbers` in the settings names them.")
+
+
+def _nothing(reason: str) -> None:
+    """Stands in where a carrier needs no action at a call's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCall:
+    """A telephone call that has been let in, and whose far end has not said yet what it sends.
+
+    `protocol` is the protocol's name in records. `on_end` is called once with the end reason when the media socket is
+    given up, whether the call had begun or not; it must not wait.
+    `redial_ms` is how long a call that has begun waits for its far end to dial again when the socket is lost
+    (`gateway/callers/phone/redial.py`); 0 where the protocol knows no such thing, and the call ends at once.
+    """
+
+    ticket: Ticket
+    protocol: str
+    on_end: Callable[[str], None] = _nothing
+    redial_ms: int = 0
+
+
+class PhoneCalls:
+    """What all telephone protocols of one process share."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        agent_of: Callable[[str | None], str | None],
+        clock: Clock,
+        max_waiting_ms: int = MAX_WAITING_MS,
+    ) -> None:
+        """`agent_of` gives the agent that answers a called number; None where no agent does."""
+        self.clock = clock
+        self._admission = admission
+        self._agent_of = agent_of
+        self._max_waiting_ms = max_waiting_ms
+        self._ticker: Ticker | None = None  # made with the first call, in the event loop
+
+    async def admit(self, tenant: str, called: str | None) -> Ticket | Refusal:
+        """Decide on a call of a carrier's to a number. The ticket must be given to `begin` or `release`."""
+        agent = self._agent_of(called)
+        if agent is None:
+            return NO_NUMBER
+        return await self.admit_to(tenant, agent)
+
+    async def admit_to(self, tenant: str, agent: str) -> Ticket | Refusal:
+        """Decide on a call to an agent that was chosen before, as a media ticket says."""
+        return await self._admission.admit(Caller(tenant, KeyKind.CARRIER, None, None), agent, keys=True)
+
+    def release(self, ticket: Ticket) -> None:
+        """Give a ticket back whose call will not begin."""
+        self._admission.release(ticket)
+
+    def begin(self, expected: ExpectedCall, started: MediaStarted) -> tuple[PhoneLeg, RunningCall]:
+        """Begin a call whose far end has said what it sends. The leg is connected, but not opened."""
+        ticket, far_end = expected.ticket, started.rules.format
+        if self._ticker is None:
+            self._ticker = Ticker(self.clock)
+        plan = phone_plan(
+            ticket,
+            started.facts,
+            self.clock,
+            protocol=expected.protocol,
+            far_end=far_end,
+            format=self._admission.format_for(ticket.agent, far_end),
+        )
+        leg = PhoneLeg(started.rules, self._ticker, self.clock, self._max_waiting_ms)
+        running = self._admission.begin(ticket, started.facts, leg, plan)
+        leg.connect(running.from_caller, running.fault)
+        return leg, running

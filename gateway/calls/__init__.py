@@ -1,0 +1,1 @@
+"""Running calls: their executor, their fast paths, their record, and how they begin."""

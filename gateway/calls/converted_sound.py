@@ -1,0 +1,68 @@
+"""Gives a model the caller's sound in the format that its session has, where the caller's far end sends another one.
+
+The record of a call keeps the sound as the far end sent it, so it is converted only on its way to the model. This
+module loads numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from audio.formats import AudioFormat, AudioFrame
+from audio.resampling import Converter
+from gateway.legs.model import ModelConnector, ModelLeg
+from sessions.commands import Configure, ModelCommand, SendAudio
+from sessions.events import ModelEvent
+from sessions.setup import ModelSetup
+
+
+class ConvertingLeg:
+    """A model's leg that takes sound in any format; it offers no fast path."""
+
+    def __init__(self, leg: ModelLeg, format: AudioFormat) -> None:
+        """`format` is that of the model's session, until another one is configured."""
+        self._leg = leg
+        self._format = format
+        self._converter: Converter | None = None
+
+    def send(self, command: ModelCommand) -> None:
+        """Pass a command on; sound is converted to the session's format, if it has another one."""
+        if type(command) is SendAudio:
+            if command.frame.format != self._format:
+                command = SendAudio(self._converted(command.frame), None)
+        elif type(command) is Configure:
+            self._format = command.setup.input_format
+        self._leg.send(command)
+
+    def close(self) -> None:
+        """Close the model's leg."""
+        self._leg.close()
+
+    @property
+    def dropped_ms(self) -> int:
+        """How much of the caller's sound the model's leg has dropped."""
+        dropped_ms: int = getattr(self._leg, "dropped_ms", 0)
+        return dropped_ms
+
+    def _converted(self, frame: AudioFrame) -> AudioFrame:
+        converter = self._converter
+        if converter is None or converter.source != frame.format or converter.target != self._format:
+            converter = self._converter = Converter(frame.format, self._format)
+        return converter.convert(frame)
+
+
+class ConvertingConnector:
+    """Dials a model, and converts the caller's sound for it."""
+
+    def __init__(self, connector: ModelConnector) -> None:
+        self._connector = connector
+
+    async def dial(
+        self,
+        setup: ModelSetup,
+        attempt: int,
+        deliver: Callable[[ModelEvent], None],
+        fault: Callable[[BaseException], None],
+    ) -> ModelLeg:
+        """Open a leg. Raises LegLost."""
+        return ConvertingLeg(await self._connector.dial(setup, attempt, deliver, fault), setup.input_format)

@@ -1,0 +1,60 @@
+"""The kinds of values that settings and the tables inside them share, each with its check and its message."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from gateway.auth.requests import read_proxies
+from gateway.config.urls import is_this_machine, read_plain_url
+
+
+def parts(value: str) -> tuple[str, ...]:
+    """The parts of a list that is written as text: separated by commas or line breaks, none of them empty."""
+    return tuple(part for line in value.splitlines() for part in map(str.strip, line.split(",")) if part)
+
+
+def _split(value: object) -> object:
+    return parts(value) if isinstance(value, str) else value
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _http_url(value: str) -> str:
+    read_plain_url(value, ("https", "http"))
+    return value.rstrip("/")
+
+
+def _private_url(value: str) -> str:
+    read_plain_url(value, ("https", "http"))
+    if not value.startswith("https:") and not is_this_machine(value):
+        raise ValueError("must begin with https://; plain http goes to this machine only")
+    return value.rstrip("/")
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        read_proxies(value)
+    except ValueError:
+        raise ValueError("each must be an address or a network, such as 10.0.0.0/8") from None
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_flag)]
+Seconds = Annotated[float, BeforeValidator(_no_flag)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Networks = Annotated[Words, AfterValidator(_networks)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PrivateUrl = Annotated[str, AfterValidator(_private_url)]  # https, or http on this machine
+Secret = Annotated[SecretStr, Field(min_length=1)]
+
+
+class Table(BaseModel):
+    """A table of settings inside a setting; it accepts no name that it does not know, and shows no value in errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -1,0 +1,189 @@
+"""The caller's leg for far ends whose playback the gateway paces: telephone exchanges and carriers.
+
+It is the same for all of them. Each protocol's own part reads its messages, hands their events to `deliver`, and writes
+what a `FarEnd` must be able to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from audio.playout import FarEndRules, PlayOut
+from gateway.legs.ticker import Beat, Ticker
+from sessions.commands import CallerCommand, ClearPlayback, EndCall, Play, Relay, ResponseGone
+from sessions.events import CallerEvent, HungUp, MarkEchoed, ResponseEnded
+from sessions.ports import Clock
+
+# So much of the agent's speech may wait for one caller, unless the leg is given another limit.
+MAX_WAITING_MS = 300_000
+REASONS = {1000: "ended", 1001: "shutting_down"}  # by close code
+
+
+class FarEnd(Protocol):
+    """The messages of one protocol to one caller. No method waits, and none brings an event from within."""
+
+    def send_sound(self, payload: bytes) -> None:
+        """Send sound to be played, in the format and the frames that its rules name."""
+        ...
+
+    def send_clear(self) -> None:
+        """Let it drop the sound that it holds. Does nothing where it holds none."""
+        ...
+
+    def send_mark(self, name: str) -> None:
+        """Let it echo this name when it has played everything before it. Only asked for where the rules have marks."""
+        ...
+
+    def hang_up(self, reason: str) -> None:
+        """End the connection for this end reason of the call. Harmless on one that has ended."""
+        ...
+
+
+def _no_call(event: CallerEvent) -> None:
+    """Stands in for the call until there is one."""
+
+
+def _no_fault(error: BaseException) -> None:
+    """Stands in for the call where a tick goes wrong before there is one."""
+
+
+class PhoneLeg:
+    """One telephone caller: speech waits in `play_out` and leaves for the far end when it is time."""
+
+    __slots__ = (
+        "_beat",
+        "_clock",
+        "_deliver",
+        "_far_end",
+        "_fault",
+        "_held",
+        "_marks",
+        "_max_waiting_ms",
+        "_ticker",
+        "play_out",
+    )
+
+    def __init__(self, rules: FarEndRules, ticker: Ticker, clock: Clock, max_waiting_ms: int = MAX_WAITING_MS) -> None:
+        self.play_out = PlayOut(rules)
+        self._marks = rules.mark_every_ms is not None
+        self._ticker = ticker
+        self._clock = clock
+        self._max_waiting_ms = max_waiting_ms
+        self._far_end: FarEnd | None = None
+        self._held = False  # the far end wants no more sound for now
+        self._beat: Beat | None = None
+        self._deliver: Callable[[CallerEvent], None] = _no_call
+        self._fault: Callable[[BaseException], None] = _no_fault
+
+    def connect(self, deliver: Callable[[CallerEvent], None], fault: Callable[[BaseException], None]) -> None:
+        """Connect the leg with the call that has begun on it. `fault` gets what a tick raises."""
+        self._deliver, self._fault = deliver, fault
+
+    # ---- for the protocol's own part
+
+    def opened(self, far_end: FarEnd) -> None:
+        """The far end takes sound from now on; one that holds none gets silence at once."""
+        self._far_end = far_end
+        self._beat = self._ticker.join(self._tick, self._broke)
+        if not self.play_out.rules.ahead_ms:
+            self._beat.wake(0)
+
+    def deliver(self, event: CallerEvent) -> None:
+        """Hand an event of the caller's to the call."""
+        self._deliver(event)
+
+    def echoed(self, name: str) -> None:
+        """The far end has echoed a mark. One that is unknown, or from before a clear, is nothing to the call."""
+        mark = self.play_out.echoed(name)
+        if mark is not None:
+            self._deliver(MarkEchoed(mark.item_id, mark.position_ms))
+
+    def hold(self, held: bool) -> None:
+        """Send no sound until `held` is False again: the far end has no room for it."""
+        self._held = held
+        if not held:
+            self._refill()
+
+    def holds(self, held_ms: int) -> None:
+        """The far end holds so much sound: what goes beyond the gateway's own estimate is waited for."""
+        self.play_out.holds(held_ms, self._clock.now_ms())
+
+    def lost(self, reason: str = "caller_hung_up") -> None:
+        """The far end is gone: nothing is sent any more, and the call ends."""
+        self._stop()
+        self._deliver(HungUp(reason))
+
+    # ---- for the call
+
+    def do(self, command: CallerCommand) -> None:
+        """Carry a command out. What only a client of the model's dialect could use is passed over."""
+        if type(command) is Play:
+            self.play_out.feed(command.item_id, command.frame)
+            self._refill()
+        elif (type(command) is Relay and type(command.event) is ResponseEnded) or type(command) is ResponseGone:
+            self.play_out.finish()
+            self._refill()
+        elif type(command) is ClearPlayback:
+            self.play_out.clear()
+            if self._far_end is not None:
+                self._far_end.send_clear()
+        elif type(command) is EndCall:
+            self._hang_up(command.reason)
+
+    def close(self, code: int, reason: str) -> None:
+        """Hang up. A telephone knows no close codes, so the code becomes a reason."""
+        self._hang_up(REASONS.get(code, "server_fault"))
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more speech waits for the caller than may."""
+        return self.play_out.waiting_ms > self._max_waiting_ms
+
+    # ---- time
+
+    def _tick(self, now_ms: int) -> float | None:
+        self._send(now_ms)
+        wake_ms = self.play_out.wake_ms()
+        return None if wake_ms is None else wake_ms - now_ms
+
+    def _refill(self) -> None:
+        """Send to a far end that holds sound what it has room for; one that holds none waits for its tick."""
+        if not self.play_out.rules.ahead_ms or self._beat is None:
+            return
+        now_ms = self._clock.now_ms()
+        wait_ms = self._tick(now_ms)
+        if wait_ms is not None:
+            self._beat.wake(wait_ms)
+
+    def _send(self, now_ms: int) -> None:
+        far_end, play_out = self._far_end, self.play_out
+        if far_end is None or self._held:
+            return
+        while payloads := play_out.take(now_ms):
+            for payload in payloads:
+                far_end.send_sound(payload)
+            if not self._marks:
+                return
+            name = play_out.mark()
+            if name is not None:
+                far_end.send_mark(name)
+
+    # ---- the end
+
+    def _hang_up(self, reason: str) -> None:
+        far_end = self._far_end
+        self._stop()
+        if far_end is not None:
+            far_end.hang_up(reason)
+
+    def _stop(self) -> None:
+        self._far_end = None
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            beat.leave()
+
+    def _broke(self, error: BaseException) -> None:
+        """A tick has failed. The leg still can hang up, which the call makes it do when it ends."""
+        self._beat = None
+        self._fault(error)

@@ -1,0 +1,1 @@
+"""The offline model's dialogue: rules, slots and templates, without I/O."""

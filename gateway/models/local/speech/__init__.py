@@ -1,0 +1,1 @@
+"""The offline model's speech: turn finding, recognition and synthesis."""

@@ -1,0 +1,1 @@
+"""The process and its event loop: running it, protecting its tasks, starting programs, finding what blocks it."""
