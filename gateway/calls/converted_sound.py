@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from audio.formats import AudioFormat, AudioFrame
 from audio.resampling import Converter
+from gateway.legs.fast_path_end import fast_path_of
 from gateway.legs.model import ModelConnector, ModelLeg
 from sessions.commands import Configure, ModelCommand, SendAudio
 from sessions.events import ModelEvent
@@ -17,19 +18,23 @@ from sessions.setup import ModelSetup
 
 
 class ConvertingLeg:
-    """A model's leg that takes sound in any format; it offers no fast path."""
+    """A model's leg that takes sound in any format. It offers the fast path of the leg that it stands for, if any."""
 
     def __init__(self, leg: ModelLeg, format: AudioFormat) -> None:
         """`format` is that of the model's session, until another one is configured."""
         self._leg = leg
         self._format = format
         self._converter: Converter | None = None
+        self.fast_path = fast_path_of(leg)
+        if self.fast_path is not None:
+            self.fast_path.inward = self._inward
 
     def send(self, command: ModelCommand) -> None:
         """Pass a command on; sound is converted to the session's format, if it has another one."""
         if type(command) is SendAudio:
-            if command.frame.format != self._format:
-                command = SendAudio(self._converted(command.frame), None)
+            frame = self._inward(command.frame)
+            if frame is not command.frame:
+                command = SendAudio(frame, None)
         elif type(command) is Configure:
             self._format = command.setup.input_format
         self._leg.send(command)
@@ -44,7 +49,10 @@ class ConvertingLeg:
         dropped_ms: int = getattr(self._leg, "dropped_ms", 0)
         return dropped_ms
 
-    def _converted(self, frame: AudioFrame) -> AudioFrame:
+    def _inward(self, frame: AudioFrame) -> AudioFrame:
+        """The frame in the session's format."""
+        if frame.format is self._format or frame.format == self._format:
+            return frame
         converter = self._converter
         if converter is None or converter.source != frame.format or converter.target != self._format:
             converter = self._converter = Converter(frame.format, self._format)

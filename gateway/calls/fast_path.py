@@ -45,12 +45,14 @@ class FastPaths:
         if run is not None:
             self._record.caller_run(run)
             self._call.fast_path.caller_run(run)
-            model.note_sent(run)
+            if _same(caller, model):
+                model.note_sent(run)
         run = model.take()
         if run is not None:
             self._record.agent_run(run, self._item_id)
             self._call.fast_path.agent_run(self._item_id, run)
-            caller.note_sent(run)
+            if _same(caller, model):
+                caller.note_sent(run)
             self._on_played()
             if self._call.fast_path.agent_open is None:  # `on_played` has just cancelled the response
                 model.close()
@@ -103,11 +105,19 @@ class FastPaths:
 def _connect(reading: FastPathEnd, writing: FastPathEnd, speech: Speech | None) -> None:
     """Open the fast path from one leg to the other, if both can now."""
     source = reading.source(speech)
-    send = writing.sender(speech) if source is not None else None
-    if source is None or send is None:
+    if source is None:
         reading.close()
+    elif _same(reading, writing):
+        send = writing.sender(speech)
+        reading.close() if send is None else reading.open(source, send)
     else:
-        reading.open(source, send)
+        send_frame = writing.frame_sender(speech, source.stream.format)
+        reading.close() if send_frame is None else reading.open_frames(source, send_frame)
+
+
+def _same(one: FastPathEnd, other: FastPathEnd) -> bool:
+    """Whether messages go from one to the other as they are."""
+    return bool(one.protocol) and one.protocol == other.protocol
 
 
 def _nothing() -> None:

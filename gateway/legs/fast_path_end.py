@@ -1,10 +1,11 @@
 """A leg's end of the fast path: sound goes from one leg's socket to the other's, and the call hears of it later.
 
 Between two events of a call most messages are alike: the same shape, sound of the same stream, and a socket that has
-room for them. Such a message is recognised by its pattern, its sound is decoded (which also validates it), and its
-bytes are written to the other leg unchanged. The call, its playback ledger and the recording get this sound in runs:
-before they take an event that depends on it, and after `MAX_WAIT_MS` at the latest. Each frame of a run keeps the time
-at which it arrived.
+room for them. Such a message is recognised by its pattern, and its sound is decoded (which also validates it). Where
+both legs speak the same protocol, the other leg's socket gets its bytes unchanged; otherwise the other leg gets the
+frame and writes it in its own way. The call, its playback ledger and the recording get this sound in runs: before they
+take an event that depends on it, and after `MAX_WAIT_MS` at the latest. Each frame of a run keeps the time at which it
+arrived.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from audio.formats import PCM16_24K
+from audio.formats import PCM16_24K, AudioFormat, AudioFrame
 from audio.runs import FrameRun, SoundStream
 from gateway.clock import NS_A_MS
 from gateway.realtime.scan import SoundPattern
@@ -22,10 +23,22 @@ from sessions.fast_path import Speech
 MAX_FRAMES = 15
 MAX_WAIT_MS = 300
 
+REALTIME = "realtime"  # the protocol whose messages clients and models exchange
+
+
+def _no_payload(message: bytes) -> None:
+    return None
+
+
+NO_PATTERN = SoundPattern(_no_payload)
+
 
 @dataclass(slots=True)
 class SoundSource:
-    """Where a fast path's sound comes from: the pattern of its messages, and the stream whose samples it counts."""
+    """Where a fast path's sound comes from: the pattern of its messages, and the stream whose samples it counts.
+
+    The pattern is `NO_PATTERN` where the leg reads all its messages itself, and hands the frames to `carry_frame`.
+    """
 
     pattern: SoundPattern
     stream: SoundStream
@@ -34,10 +47,16 @@ class SoundSource:
 class FastPathEnd:
     """One leg's end of a call's fast paths, which a leg offers as its attribute `fast_path`.
 
-    The leg passes each message to `carry` before it reads the message itself. The leg's own subclass answers `source`,
-    `sender` and `note_sent`; their argument `speech` names the agent's speech, and None stands for the caller's sound.
-    An end is closed until the call opens it.
+    The leg passes each message to `carry` before it reads the message itself, or each frame that it has read to
+    `carry_frame` before it delivers it. The leg's own subclass answers `source`, `sender`, `frame_sender` and
+    `note_sent`; their argument `speech` names the agent's speech, and None stands for the caller's sound. An end is
+    closed until the call opens it.
+
+    `protocol` names the protocol of the leg's messages. Between two ends with the same one they go on as they are; the
+    empty name is the same as no other.
     """
+
+    protocol = ""
 
     __slots__ = (
         "_at_ns",
@@ -48,9 +67,11 @@ class FastPathEnd:
         "_payloads",
         "_sample_bytes",
         "_send",
+        "_send_frame",
         "_start_sample",
         "_stream",
         "flush",
+        "inward",
     )
 
     def __init__(self) -> None:
@@ -58,6 +79,7 @@ class FastPathEnd:
         self.flush: Callable[[], None] = _nothing
         self._full: Callable[[], None] = _nothing
         self._send: Callable[[bytes], None] | None = None
+        self._send_frame: Callable[[AudioFrame], None] | None = None
         self._payload_of: Callable[[bytes], bytes | None] = _no_payload
         self._sample_bytes = 1
         self._stream = SoundStream(PCM16_24K)
@@ -65,6 +87,8 @@ class FastPathEnd:
         self._payloads: list[bytes] = []
         self._at_ns: list[int] = []
         self._due_ns = 0
+        # What brings frames into the format that this leg takes, before `frame_sender` writes them; None: nothing does.
+        self.inward: Callable[[AudioFrame], AudioFrame] | None = None
 
     # ---- for the call, answered by the leg's own class
 
@@ -80,7 +104,14 @@ class FastPathEnd:
         return None
 
     def note_sent(self, run: FrameRun) -> None:
-        """Count a run that was written to this leg's socket, so that the codec's sample count stays right."""
+        """Count a run that `sender` wrote to this leg's socket, so that the codec's sample count stays right."""
+
+    def frame_sender(self, speech: Speech | None, format: AudioFormat) -> Callable[[AudioFrame], None] | None:
+        """Return what sends a frame of this format to this leg, and counts it, until the next event.
+
+        None where that is not possible, as with `sender`.
+        """
+        return None
 
     # ---- for the call
 
@@ -96,23 +127,27 @@ class FastPathEnd:
         """Close for good and drop all references to the call, so that nothing here keeps it alive."""
         self.close()
         self.flush = self._full = _nothing
+        self.inward = None
 
     def open(self, source: SoundSource, send: Callable[[bytes], None]) -> None:
         """From now on `carry` writes messages of this source with `send`. No sound may be waiting."""
-        self._payload_of = source.pattern.payload
-        self._stream = source.stream
-        self._sample_bytes = source.stream.format.sample_bytes
-        self._send = send
+        self._open(source)
+        self._send, self._send_frame = send, None
+
+    def open_frames(self, source: SoundSource, send: Callable[[AudioFrame], None]) -> None:
+        """From now on `carry` and `carry_frame` hand frames of this source to `send`. No sound may be waiting."""
+        self._open(source)
+        self._send, self._send_frame = None, send
 
     def close(self) -> None:
-        """From now on `carry` takes no message. Sound that waits stays until `take`."""
-        self._send = None
+        """From now on nothing is carried. Sound that waits stays until `take`."""
+        self._send = self._send_frame = None
         self._payload_of = _no_payload
 
     @property
     def closed(self) -> bool:
         """Whether the leg must read every message itself."""
-        return self._send is None
+        return self._send is None and self._send_frame is None
 
     def take(self) -> FrameRun | None:
         """Remove and return the sound that waits to be noted; None where none waits."""
@@ -126,35 +161,60 @@ class FastPathEnd:
     # ---- for the leg
 
     def carry(self, message: bytes) -> bool:
-        """Write a message to the other leg if it is sound of the open source. False: the leg must read it itself."""
-        send = self._send
-        if send is None:
-            return False
+        """Send a message on if it is sound of the open source. False: the leg must read it itself."""
         payload = self._payload_of(message)
         if payload is None or len(payload) % self._sample_bytes:
             return False
-        send(message)
+        send = self._send
+        if send is not None:
+            send(message)
+        elif self._send_frame is not None:
+            self._send_frame(AudioFrame(payload, self._stream.format, self._stream.samples))
+        else:
+            return False
+        if not self._payloads:
+            self._start_sample = self._stream.samples
+        self._stream.samples += len(payload) // self._sample_bytes
+        self._wait(payload)
+        return True
+
+    def carry_frame(self, frame: AudioFrame) -> bool:
+        """Send a frame on if it may be. False: the leg must deliver it, as where it does not follow the one before."""
+        send, stream = self._send_frame, self._stream
+        if send is None:
+            return False
+        if not self._payloads:
+            self._start_sample = frame.start_sample
+        elif frame.start_sample != stream.samples:
+            return False
+        send(frame)
+        stream.samples = frame.start_sample + len(frame.payload) // self._sample_bytes
+        self._wait(frame.payload)
+        return True
+
+    # ---- waiting
+
+    def _open(self, source: SoundSource) -> None:
+        self._payload_of = source.pattern.payload
+        self._stream = source.stream
+        self._sample_bytes = source.stream.format.sample_bytes
+
+    def _wait(self, payload: bytes) -> None:
+        """Keep a payload that has been sent, until it is noted."""
         at_ns = self._now_ns()
         payloads = self._payloads
         if not payloads:
             self._due_ns = at_ns + MAX_WAIT_MS * NS_A_MS
-            self._start_sample = self._stream.samples
         payloads.append(payload)
         self._at_ns.append(at_ns)
-        self._stream.samples += len(payload) // self._sample_bytes
         if at_ns >= self._due_ns or len(payloads) >= MAX_FRAMES:
             self._full()
-        return True
 
 
 def fast_path_of(leg: object) -> FastPathEnd | None:
     """The fast path that a leg offers; None where it offers none."""
     end = getattr(leg, "fast_path", None)
     return end if isinstance(end, FastPathEnd) else None
-
-
-def _no_payload(message: bytes) -> None:
-    return None
 
 
 def _no_time() -> int:

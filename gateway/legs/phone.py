@@ -7,12 +7,17 @@ what a `FarEnd` must be able to write.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
+from audio.formats import AudioFormat, AudioFrame
 from audio.playout import FarEndRules, PlayOut
+from audio.runs import SoundStream
+from gateway.legs.fast_path_end import NO_PATTERN, FastPathEnd, SoundSource
 from gateway.legs.ticker import Beat, Ticker
 from sessions.commands import CallerCommand, ClearPlayback, EndCall, Play, Relay, ResponseGone
-from sessions.events import CallerEvent, HungUp, MarkEchoed, ResponseEnded
+from sessions.events import CallerAudio, CallerEvent, HungUp, MarkEchoed, ResponseEnded
+from sessions.fast_path import Speech
 from sessions.ports import Clock
 
 # So much of the agent's speech may wait for one caller, unless the leg is given another limit.
@@ -48,6 +53,30 @@ def _no_fault(error: BaseException) -> None:
     """Stands in for the call where a tick goes wrong before there is one."""
 
 
+class PhoneFastPath(FastPathEnd):
+    """A telephone's end of the fast path: its protocol's own part reads the caller's frames, and speech is played."""
+
+    __slots__ = ("_play", "_stream_in")
+
+    def __init__(self, format: AudioFormat, play: Callable[[str, AudioFrame], None]) -> None:
+        """`format` is that of the caller's frames. `play` takes an item's id and a frame of its speech."""
+        super().__init__()
+        self._stream_in = SoundStream(format)
+        self._play: Callable[[str, AudioFrame], None] | None = play
+
+    def source(self, speech: Speech | None) -> SoundSource | None:
+        """The caller's frames come by `carry_frame`."""
+        return SoundSource(NO_PATTERN, self._stream_in)
+
+    def frame_sender(self, speech: Speech | None, format: AudioFormat) -> Callable[[AudioFrame], None] | None:
+        """Play speech of any format, until the leg has ended."""
+        return None if speech is None or self._play is None else partial(self._play, speech.item_id)
+
+    def end(self) -> None:
+        """Play no more."""
+        self._play = None
+
+
 class PhoneLeg:
     """One telephone caller: speech waits in `play_out` and leaves for the far end when it is time."""
 
@@ -61,11 +90,13 @@ class PhoneLeg:
         "_marks",
         "_max_waiting_ms",
         "_ticker",
+        "fast_path",
         "play_out",
     )
 
     def __init__(self, rules: FarEndRules, ticker: Ticker, clock: Clock, max_waiting_ms: int = MAX_WAITING_MS) -> None:
         self.play_out = PlayOut(rules)
+        self.fast_path = PhoneFastPath(rules.format, self._play)
         self._marks = rules.mark_every_ms is not None
         self._ticker = ticker
         self._clock = clock
@@ -93,6 +124,11 @@ class PhoneLeg:
         """Hand an event of the caller's to the call."""
         self._deliver(event)
 
+    def sound(self, frame: AudioFrame) -> None:
+        """Hand a frame of the caller's sound on."""
+        if not self.fast_path.carry_frame(frame):
+            self._deliver(CallerAudio(frame, None))
+
     def echoed(self, name: str) -> None:
         """The far end has echoed a mark. One that is unknown, or from before a clear, is nothing to the call."""
         mark = self.play_out.echoed(name)
@@ -119,8 +155,7 @@ class PhoneLeg:
     def do(self, command: CallerCommand) -> None:
         """Carry a command out. What only a client of the model's dialect could use is passed over."""
         if type(command) is Play:
-            self.play_out.feed(command.item_id, command.frame)
-            self._refill()
+            self._play(command.item_id, command.frame)
         elif (type(command) is Relay and type(command.event) is ResponseEnded) or type(command) is ResponseGone:
             self.play_out.finish()
             self._refill()
@@ -139,6 +174,10 @@ class PhoneLeg:
     def overfull(self) -> bool:
         """Whether more speech waits for the caller than may."""
         return self.play_out.waiting_ms > self._max_waiting_ms
+
+    def _play(self, item_id: str, frame: AudioFrame) -> None:
+        self.play_out.feed(item_id, frame)
+        self._refill()
 
     # ---- time
 
@@ -179,6 +218,7 @@ class PhoneLeg:
 
     def _stop(self) -> None:
         self._far_end = None
+        self.fast_path.end()
         beat, self._beat = self._beat, None
         if beat is not None:
             beat.leave()

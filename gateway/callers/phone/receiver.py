@@ -37,7 +37,6 @@ from gateway.net.messages import CloseCode
 from gateway.net.sockets import Receiver, Socket
 from gateway.timer import Alarm
 from sessions.errors import WireError
-from sessions.events import CallerAudio
 from sessions.line_events import CallerSilence, DigitPressed, LineMeasured
 
 log = logging.getLogger(__name__)
@@ -216,7 +215,7 @@ class PhoneReceiver:
         except ValueError as error:
             raise WireError("The sound is not whole samples.", code="invalid_sound") from error
         if frame is not None:
-            leg.deliver(CallerAudio(frame, None))
+            leg.sound(frame)
         self._alarm.set(line.deadline_ms)
 
     def _keep_early(self, payload: bytes) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gateway.callers.realtime.codec import RealtimeCallerCodec
 from gateway.callers.realtime.view import ClientView
 from gateway.legs.closing import BAD_INPUT_CODE, CLOSE_CODES, OWN_CLOSES
-from gateway.legs.fast_path_end import FastPathEnd, SoundSource
+from gateway.legs.fast_path_end import REALTIME, FastPathEnd, SoundSource
 from gateway.net.sockets import Socket
 from sessions.commands import CallerCommand, EndCall, Play, Relay
 from sessions.errors import WireError
@@ -23,6 +23,8 @@ MAX_UNSENT_MS = 131_072
 
 class ClientFastPath(FastPathEnd):
     """A Realtime client's end of the fast path: its `append` messages, and speech that it sees unchanged."""
+
+    protocol = REALTIME
 
     __slots__ = ("_codec", "_view", "socket")
 

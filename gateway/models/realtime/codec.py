@@ -9,6 +9,7 @@ from typing import assert_never
 
 import pybase64
 
+from audio.formats import AudioFrame
 from audio.runs import FrameRun
 from gateway.models.realtime.call_ids import CallNames, UsedNames
 from gateway.models.realtime.decode import ModelReader
@@ -131,13 +132,18 @@ class RealtimeModelCodec:
 
     def sound(self, command: SendAudio) -> bytes:
         """The message for caller sound: the one that it came in, if it is of this protocol, else a new one."""
-        self._positions.sent(command.frame)
         wire = command.wire
         if wire is not None and (
             wire.startswith(PLAIN_APPEND) or APPEND_TYPE in wire[:128] or APPEND_TYPE in wire[-128:]
         ):
+            self._positions.sent(command.frame)
             return wire
-        encoded: bytes = pybase64.b64encode(command.frame.payload)
+        return self.frame(command.frame)
+
+    def frame(self, frame: AudioFrame) -> bytes:
+        """A new message for a frame of caller sound."""
+        self._positions.sent(frame)
+        encoded: bytes = pybase64.b64encode(frame.payload)
         return PLAIN_APPEND + encoded + b'"}'
 
     def note_sent(self, run: FrameRun) -> None:

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from audio.formats import AudioFormat, AudioFrame
 from audio.runs import FrameRun
-from gateway.legs.fast_path_end import FastPathEnd, SoundSource
+from gateway.legs.fast_path_end import REALTIME, FastPathEnd, SoundSource
 from gateway.legs.model import ModelLeg
 from gateway.models.realtime.call_ids import UsedNames
 from gateway.models.realtime.codec import RealtimeModelCodec, not_understood
@@ -80,6 +81,8 @@ class SoundHolder:
 class ModelFastPath(FastPathEnd):
     """A Realtime model's end of the fast path: its audio deltas, and caller sound while the network keeps up."""
 
+    protocol = REALTIME
+
     __slots__ = ("_codec", "_holder", "socket")
 
     def __init__(self, codec: RealtimeModelCodec, holder: SoundHolder) -> None:
@@ -102,6 +105,18 @@ class ModelFastPath(FastPathEnd):
     def note_sent(self, run: FrameRun) -> None:
         """Count caller sound that was written to the model: the model counts its positions in it."""
         self._codec.note_sent(run)
+
+    def frame_sender(self, speech: Speech | None, format: AudioFormat) -> Callable[[AudioFrame], None] | None:
+        """Write caller sound into messages. The leg has checked no format so far, so it does not here."""
+        send, message_of = self.sender(speech), self._codec.frame
+        if send is None:
+            return None
+        inward = self.inward
+
+        def write(frame: AudioFrame) -> None:
+            send(message_of(frame if inward is None else inward(frame)))
+
+        return write
 
 
 class RealtimeModelLeg:
