@@ -126,7 +126,7 @@ class LineIn:
         self._postponed = False
         self._frame_samples = min(samples, self._longest_samples)
         self._due_ms = now_ms + self._hole_ms
-        start_sample, present = self._next_sample, self._present(now_ms)
+        start_sample, present = self._next_sample, (now_ms - self._begun_ms) * format.rate_hz // 1000
         ahead = start_sample + samples - present
         if ahead < -self._most_behind:
             start_sample, ahead = present - samples, 0

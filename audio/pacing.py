@@ -20,6 +20,10 @@ class Pace(Protocol):
         """How much may leave now; 0 for nothing."""
         ...
 
+    def fits(self, sound_ms: float, now_ms: int) -> bool:
+        """Whether so much may leave now, in front of a far end that holds sound. Changes nothing."""
+        ...
+
     def next_ms(self, now_ms: int) -> float:
         """When sound that leaves next begins to be played, at the earliest."""
         ...
@@ -63,6 +67,10 @@ class ExactPace:
         if late_ms < self._frame_ms:  # as nearly always
             return self._frame_ms if late_ms >= -self._early_ms else 0
         return self._frame_ms + (now_ms - self.next_ms(now_ms)) // self._frame_ms * self._frame_ms
+
+    def fits(self, sound_ms: float, now_ms: int) -> bool:
+        """Never: sound waits for its time on the grid."""
+        return False
 
     def next_ms(self, now_ms: int) -> float:
         """The time on the grid of the next frame."""
@@ -116,6 +124,13 @@ class AheadPace:
             return 0
         self._filling = False
         return min(max(0, self._ahead_ms - ahead_ms), self._step_ms)
+
+    def fits(self, sound_ms: float, now_ms: int) -> bool:
+        """Whether `room_ms` would allow so much."""
+        ahead_ms = self.next_ms(now_ms) - now_ms
+        if not self._filling and ahead_ms > self._ahead_ms / 2 + self._early_ms:
+            return False
+        return sound_ms <= self._step_ms and ahead_ms + sound_ms <= self._ahead_ms
 
     def next_ms(self, now_ms: int) -> float:
         """The end of what has left, or now if the far end has run dry."""

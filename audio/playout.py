@@ -6,6 +6,7 @@ effect at once, and it is known to a frame what was heard.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -113,6 +114,36 @@ class PlayOut:
         self._fed = item_id
         self._finished = False
 
+    def pass_on(self, item_id: str, frame: AudioFrame, now_ms: int) -> bytes | None:
+        """Feed a frame that leaves whole at once, as where a model speaks no faster than it is heard.
+
+        Returns its message's sound, counted as sent. None: it must be fed and taken, and nothing has changed.
+        """
+        converter, payload = self._converter, frame.payload
+        if self._queue.waiting_bytes or converter is None or not converter.is_identity:
+            return None
+        size = len(payload)
+        if frame.format != converter.source or not self._passes(size):
+            return None
+        sound_ms = size * self._ms_a_byte
+        if not self._pace.fits(sound_ms, now_ms):
+            return None
+        begin_ms = self._pace.sent(sound_ms, now_ms)
+        samples = size // frame.format.sample_bytes
+        self._note((Stretch(item_id, self._queue.pass_by(item_id, samples), samples),), begin_ms)
+        self._fed = item_id
+        self._finished = False
+        return payload
+
+    def _passes(self, size: int) -> bool:
+        """Whether a far end that holds sound takes so many bytes in one message."""
+        rules = self.rules
+        if not rules.ahead_ms or not size or size % rules.format.sample_bytes:
+            return False
+        return size == self._frame_bytes or (
+            rules.framing is not Framing.ONE and not (self._whole_frames and size % self._frame_bytes)
+        )
+
     def finish(self) -> None:
         """A response has ended: its last frame is filled up with silence."""
         self._drain()
@@ -209,7 +240,7 @@ class PlayOut:
     def _keeps(self) -> bool:
         return not self.rules.ahead_ms
 
-    def _note(self, stretches: list[Stretch], begin_ms: float) -> None:
+    def _note(self, stretches: Sequence[Stretch], begin_ms: float) -> None:
         rate_hz = self.rules.format.rate_hz
         departures = self._departures
         for stretch in stretches:

@@ -46,13 +46,18 @@ class SoundQueue:
         """Append sound of an item, in whole samples."""
         if not payload:
             return
+        start_sample = self.pass_by(item_id, len(payload) // self._sample_bytes)
+        self._pieces.append(_Piece(item_id, payload, start_sample))
+        self.waiting_bytes += len(payload)
+
+    def pass_by(self, item_id: str, samples: int) -> int:
+        """Count sound of an item that does not wait here. Returns the position of its first sample."""
         lengths = self._item_samples
         start_sample = lengths.get(item_id, 0)
-        self._pieces.append(_Piece(item_id, payload, start_sample))
-        lengths[item_id] = start_sample + len(payload) // self._sample_bytes
-        self.waiting_bytes += len(payload)
+        lengths[item_id] = start_sample + samples
         if len(lengths) > MAX_ITEMS:
             del lengths[next(iter(lengths))]
+        return start_sample
 
     def pad(self, payload: bytes) -> None:
         """Append silence that belongs to no item."""

@@ -27,7 +27,7 @@ class ConvertingLeg:
         self._converter: Converter | None = None
         self.fast_path = fast_path_of(leg)
         if self.fast_path is not None:
-            self.fast_path.inward = self._inward
+            self.fast_path.inward = self._inward_of
 
     def send(self, command: ModelCommand) -> None:
         """Pass a command on; sound is converted to the session's format, if it has another one."""
@@ -48,6 +48,9 @@ class ConvertingLeg:
         """How much of the caller's sound the model's leg has dropped."""
         dropped_ms: int = getattr(self._leg, "dropped_ms", 0)
         return dropped_ms
+
+    def _inward_of(self, format: AudioFormat) -> Callable[[AudioFrame], AudioFrame] | None:
+        return None if format == self._format else self._inward
 
     def _inward(self, frame: AudioFrame) -> AudioFrame:
         """The frame in the session's format."""

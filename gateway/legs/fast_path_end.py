@@ -87,8 +87,8 @@ class FastPathEnd:
         self._payloads: list[bytes] = []
         self._at_ns: list[int] = []
         self._due_ns = 0
-        # What brings frames into the format that this leg takes, before `frame_sender` writes them; None: nothing does.
-        self.inward: Callable[[AudioFrame], AudioFrame] | None = None
+        # Gives what brings frames of a format into the one that this leg takes, or None where that is the same.
+        self.inward: Callable[[AudioFormat], Callable[[AudioFrame], AudioFrame] | None] = _no_inward
 
     # ---- for the call, answered by the leg's own class
 
@@ -127,7 +127,7 @@ class FastPathEnd:
         """Close for good and drop all references to the call, so that nothing here keeps it alive."""
         self.close()
         self.flush = self._full = _nothing
-        self.inward = None
+        self.inward = _no_inward
 
     def open(self, source: SoundSource, send: Callable[[bytes], None]) -> None:
         """From now on `carry` writes messages of this source with `send`. No sound may be waiting."""
@@ -215,6 +215,10 @@ def fast_path_of(leg: object) -> FastPathEnd | None:
     """The fast path that a leg offers; None where it offers none."""
     end = getattr(leg, "fast_path", None)
     return end if isinstance(end, FastPathEnd) else None
+
+
+def _no_inward(format: AudioFormat) -> None:
+    return None
 
 
 def _no_time() -> int:

@@ -176,7 +176,15 @@ class PhoneLeg:
         return self.play_out.waiting_ms > self._max_waiting_ms
 
     def _play(self, item_id: str, frame: AudioFrame) -> None:
-        self.play_out.feed(item_id, frame)
+        far_end, play_out = self._far_end, self.play_out
+        if far_end is not None and not self._held:
+            payload = play_out.pass_on(item_id, frame, self._clock.now_ms())
+            if payload is not None:
+                far_end.send_sound(payload)
+                if self._marks and (name := play_out.mark()) is not None:
+                    far_end.send_mark(name)
+                return
+        play_out.feed(item_id, frame)
         self._refill()
 
     # ---- time

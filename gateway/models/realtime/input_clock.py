@@ -39,7 +39,8 @@ class SoundPositions:
 
     def sent(self, frame: AudioFrame) -> None:
         """Count a frame that goes to the model."""
-        self._follow(frame.start_sample, frame.format, len(frame.payload) // frame.format.sample_bytes)
+        format = frame.format
+        self._follow(frame.start_sample, format, len(frame.payload) // format.sample_bytes)
 
     def note_sent(self, run: FrameRun) -> None:
         """Count a run of frames that went to the model through a fast path."""

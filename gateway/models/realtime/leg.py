@@ -107,16 +107,13 @@ class ModelFastPath(FastPathEnd):
         self._codec.note_sent(run)
 
     def frame_sender(self, speech: Speech | None, format: AudioFormat) -> Callable[[AudioFrame], None] | None:
-        """Write caller sound into messages. The leg has checked no format so far, so it does not here."""
-        send, message_of = self.sender(speech), self._codec.frame
+        """Write caller sound into messages, in the session's format."""
+        send, message_of, inward = self.sender(speech), self._codec.frame, self.inward(format)
         if send is None:
             return None
-        inward = self.inward
-
-        def write(frame: AudioFrame) -> None:
-            send(message_of(frame if inward is None else inward(frame)))
-
-        return write
+        if inward is None:
+            return lambda frame: send(message_of(frame))
+        return lambda frame: send(message_of(inward(frame)))
 
 
 class RealtimeModelLeg:
