@@ -313,7 +313,8 @@ class PhoneReceiver:
     def _strike(self, why: str) -> None:
         """Note a malformed message; after ten in a row, the call ends."""
         self._strikes += 1
-        if self._running is not None and self._running.log is not None:
+        if self._leg is not None and self._running is not None and self._running.log is not None:
+            self._leg.fast_path.flush()  # the log keeps everything in its order of arrival
             self._running.log("gateway", orjson.dumps({"type": "patchbay.bad_message", "why": why}))
         if self._strikes >= MAX_STRIKES:
             self._close(BAD_INPUT_CODE, "too many malformed messages in a row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,8 @@ import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.calls.call_rig import SETUP, NoServers, Rig, later
+from support.calls.call_rig import later
+from support.calls.socket_call import KeptSocket, SocketCall
 from support.virtual import run
 
 from audio.formats import PCM16_24K
@@ -23,55 +24,21 @@ from audio.runs import SoundStream
 from gateway.callers.realtime.codec import RealtimeCallerCodec
 from gateway.callers.realtime.leg import MAX_UNSENT_MS, RealtimeCallerLeg
 from gateway.callers.realtime.view import ClientView
-from gateway.calls.record import CallRecord
-from gateway.calls.running import RunningCall
 from gateway.clock import NS_A_MS
 from gateway.ids import CountingIds
 from gateway.legs.fast_path_end import MAX_FRAMES, MAX_WAIT_MS, FastPathEnd, SoundSource
-from gateway.legs.model import ModelLeg
 from gateway.models.realtime.codec import RealtimeModelCodec
 from gateway.models.realtime.leg import RealtimeModelLeg
 from gateway.realtime.scan import PLAIN, PLAIN_APPEND
 from gateway.realtime.session import AgentSide, EffectiveSession
-from gateway.recording.eventlog import EVENTS_FILE, Logged, Source, read_event_log
-from gateway.recording.tracks import AGENT_FILE, CALLER_FILE, INDEX_FILE, read_index, stretches
-from gateway.tools.contract import ToolContext
-from gateway.tools.toolbox import Toolbox
+from gateway.recording.tracks import CALLER_FILE, INDEX_FILE, read_index, stretches
 from sessions.agent import ReplayPolicy, TurnDetection
-from sessions.call import Call
-from sessions.commands import CallerCommand, Configure, ModelCommand
+from sessions.commands import CallerCommand
 from sessions.events import ModelEvent, SpeechStarted
-from sessions.setup import ModelSetup
-from sessions.state import CallRules
-from sessions.stores.contract import SessionKey
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "0"))
 FRAME_MS = 20
 LOUD = b"\x10\x20\xf0\xdf" * 240
-
-
-class MemorySocket:
-    """Keeps what is sent."""
-
-    closed, ended_here, unsent_bytes, peer, subprotocol = False, False, 0, "127.0.0.1", None
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-
-    def send_text(self, message: bytes) -> None:
-        self.sent.append(message)
-
-    def fast_send(self) -> Callable[[bytes], None]:
-        return self.send_text
-
-    def count_message(self) -> None:
-        pass
-
-    def send_binary(self, message: bytes) -> None:
-        raise AssertionError("the protocol has no binary messages")
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        self.closed = True
 
 
 class PlainCallerLeg:
@@ -91,88 +58,19 @@ class PlainCallerLeg:
         return self._leg.overfull
 
 
-class PlainModelLeg:
-    """A model's leg without its fast path."""
-
-    def __init__(self, leg: RealtimeModelLeg) -> None:
-        self._leg = leg
-
-    def send(self, command: ModelCommand) -> None:
-        self._leg.send(command)
-
-    def close(self) -> None:
-        self._leg.close()
-
-
-class CallOnSockets:
-    """A call between two sockets in memory, with a model that the test controls."""
+class CallOnSockets(SocketCall):
+    """A call of a Realtime client."""
 
     def __init__(self, folder: Path, *, fast_paths: bool, replay: ReplayPolicy) -> None:
-        self.rig = rig = Rig(folder, {}, recording=False)
-        self.fast_paths = fast_paths
-        self.client, self.service = MemorySocket(), MemorySocket()
-        key, now_ms = SessionKey("default", "sess_2"), rig.clock.now_ms()
-        kept = rig.recorder.begin(
-            key, recording=True, replay=replay, agent="desk", version="1", formats={}, started_ms=now_ms
-        )
-        assert kept is not None
-        self.folder = kept.sink.folder
-        record = CallRecord(rig.facts, rig.saved.append, rig.recorder, kept, rig.clock)
-        rules = CallRules({}, None, client_plays=True, length_ms=3_600_000, idle_ms=None)
-        self.call = Call(rules, SETUP, CountingIds(), now_ms)
-        self.running = RunningCall(
-            self.call,
-            self,
-            Toolbox([], NoServers(), {}),
-            ToolContext("sess_2", "desk", {}, rig.clock),
-            record,
-            rig.clock,
-            lambda: None,
-        )
+        super().__init__(folder, fast_paths=fast_paths, replay=replay)
+        self.client = KeptSocket()
         side = AgentSide("Be brief.", (), None, None, TurnDetection(), None, None)
         view = ClientView(CountingIds(), frozenset(), show_tools=False)
         session = EffectiveSession.for_agent(side, "sess_2", 2_000_000_000, "desk")
         codec = RealtimeCallerCodec(session, view, CountingIds(), frozenset())
-        self.leg = RealtimeCallerLeg(codec, view, self.running.from_caller, record.log)
+        self.leg = RealtimeCallerLeg(codec, view, self.running.from_caller, self.running.log)
         self.leg.opened(self.client)
         self.running.attach(self.leg if fast_paths else PlainCallerLeg(self.leg))
-        self.model: RealtimeModelLeg | None = None
-        self.answers = self.events = 0
-        self.open = False
-
-    async def dial(
-        self,
-        setup: ModelSetup,
-        attempt: int,
-        deliver: Callable[[ModelEvent], None],
-        fault: Callable[[BaseException], None],
-    ) -> ModelLeg:
-        """As a connector does."""
-        self.model = RealtimeModelLeg(RealtimeModelCodec(CountingIds(), speaks_given_text=False), deliver)
-        self.model.opened(self.service)
-        self.model.send(Configure(setup))
-        return self.model if self.fast_paths else PlainModelLeg(self.model)
-
-    async def connect(self) -> None:
-        """Let the dial happen, and the model become ready."""
-        for _ in range(10):
-            await later(0)
-        self.tell("session.updated", session={})
-
-    def tell(self, kind: str, **fields: Any) -> None:
-        """The model says something."""
-        assert self.model is not None
-        self.events += 1
-        self.model.text(orjson.dumps({"type": kind, "event_id": f"event_{self.events}", **fields}))
-
-    @property
-    def place(self) -> dict[str, Any]:
-        return {
-            "response_id": f"resp_{self.answers}",
-            "item_id": f"item_a{self.answers}",
-            "output_index": 0,
-            "content_index": 0,
-        }
 
     def caller_frame(self, index: int, shape: str) -> None:
         sound = base64.b64encode(LOUD if index % 50 < 30 else bytes(960)).decode()
@@ -191,19 +89,6 @@ class CallOnSockets:
         sound = (LOUD if index % 7 else bytes(960))[:payload_bytes]
         self.tell("response.output_audio.delta", **self.place, delta=base64.b64encode(sound).decode())
 
-    def begin(self) -> None:
-        self.answers += 1
-        self.open = True
-        self.tell("response.created", response={"id": f"resp_{self.answers}", "status": "in_progress"})
-        item = {"id": f"item_a{self.answers}", "type": "message", "role": "assistant", "content": []}
-        self.tell("response.output_item.added", response_id=f"resp_{self.answers}", output_index=0, item=item)
-
-    def end(self) -> None:
-        self.open = False
-        usage = {"input_token_details": {"audio_tokens": 5}, "output_token_details": {"audio_tokens": 7}}
-        response = {"id": f"resp_{self.answers}", "status": "completed", "output": [], "usage": usage}
-        self.tell("response.done", response=response)
-
     def do(self, step: tuple[Any, ...], index: int) -> None:
         """One thing that happens."""
         match step:
@@ -211,14 +96,6 @@ class CallOnSockets:
                 self.caller_frame(index, shape)
             case ("agent", payload_bytes):
                 self.agent_frame(index, payload_bytes)
-            case ("answer",):
-                self.end() if self.open else self.begin()
-            case ("words",):
-                self.tell("response.output_audio_transcript.delta", **self.place, delta="word ")
-            case ("speech", "began"):
-                self.tell("input_audio_buffer.speech_started", item_id=f"item_u{index}", audio_start_ms=index * 5)
-            case ("speech", "ended"):
-                self.tell("input_audio_buffer.speech_stopped", item_id=f"item_u{index - 1}", audio_end_ms=index * 5)
             case ("truncate", heard_ms):
                 cut = {"item_id": f"item_a{self.answers}", "content_index": 0, "audio_end_ms": heard_ms}
                 self.leg.text(orjson.dumps({"type": "conversation.item.truncate", **cut}))
@@ -228,7 +105,7 @@ class CallOnSockets:
                 sound = {"audio": {"input": {"format": {"type": kind}}}}
                 self.leg.text(orjson.dumps({"type": "session.update", "session": {"type": "realtime", **sound}}))
             case _:
-                raise AssertionError(step)
+                super().do(step, index)
 
 
 STEPS = st.one_of(
@@ -240,14 +117,6 @@ STEPS = st.one_of(
     st.tuples(st.just("truncate"), st.sampled_from([0, 40, 5000])),
     st.tuples(st.just("format"), st.sampled_from(["audio/pcmu", "audio/pcm"])),
 )
-
-
-def logged(folder: Path, replay: ReplayPolicy) -> dict[str, list[Logged]]:
-    """The event log by source: lines of one millisecond have no promised order between two sources."""
-    if replay is ReplayPolicy.OFF:
-        return {}
-    _, lines = read_event_log(folder / EVENTS_FILE)
-    return {f"log of {source}": [line for line in lines if line.source is source] for source in Source}
 
 
 def told(folder: Path, steps: list[tuple[Any, ...]], *, fast_paths: bool, replay: ReplayPolicy) -> dict[str, Any]:
@@ -269,16 +138,7 @@ def told(folder: Path, steps: list[tuple[Any, ...]], *, fast_paths: bool, replay
                 else:
                     line.do(step, index)
             line.running.hang_up("test_over")
-        return {
-            "caller": (line.folder / CALLER_FILE).read_bytes() if (line.folder / CALLER_FILE).exists() else b"",
-            "agent": (line.folder / AGENT_FILE).read_bytes() if (line.folder / AGENT_FILE).exists() else b"",
-            **logged(line.folder, replay),
-            "client": line.client.sent,
-            "service": line.service.sent,
-            "documents": line.rig.saved,
-            "played": line.call.played(line.rig.clock.now_ms()),
-            "summary": line.call.summary(line.rig.clock.now_ms()),
-        }
+        return {**line.told(), "client": line.client.sent}
 
     return run(whole())
 
@@ -400,7 +260,7 @@ def test_a_position_of_a_fresh_leg_counts_the_sound_that_a_fast_path_has_carried
     codec = RealtimeModelCodec(CountingIds(), speaks_given_text=False)
     told: list[ModelEvent] = []
     leg = RealtimeModelLeg(codec, told.append)
-    socket = MemorySocket()
+    socket = KeptSocket()
     leg.opened(socket)
 
     def flush() -> None:
