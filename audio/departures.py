@@ -1,8 +1,9 @@
-"""What a play-out tells the playback ledger: which sound has left, and when it begins to be played."""
+"""What a play-out tells the playback ledger: which sound has left, when it begins to be played, and what was echoed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(slots=True)
@@ -29,3 +30,15 @@ class Departure:
     def end_ms(self) -> int:
         """Where it ends in its item."""
         return (self.start_sample + self.samples) * 1000 // self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The far end has said at `at_ms` that it has played an item up to this position."""
+
+    item_id: str
+    position_ms: int
+    at_ms: int
+
+
+PlayedOut: TypeAlias = Departure | Echo

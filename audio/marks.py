@@ -31,6 +31,10 @@ class Marks:
         self._number = 0
         self._pending: OrderedDict[str, Mark] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many have not come back."""
+        return len(self._pending)
+
     def name(self, mark: Mark) -> str:
         """A new name for this mark: ASCII, at most `MAX_NAME_BYTES` long."""
         self._number += 1

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from audio.departures import Departure
+from audio.departures import Departure, Echo, PlayedOut
 from audio.formats import AudioFormat, AudioFrame
 from audio.g711 import silence
 from audio.marks import Mark, Marks
@@ -99,7 +99,7 @@ class PlayOut:
         self._finished = True
         self._left: Stretch | None = None  # the sound that has left last, in this generation
         self._unmarked_samples = 0  # how much sound has left since the last mark
-        self._departures: list[Departure] = []
+        self._departures: list[PlayedOut] = []
         self._sound_until_ms: float | None = None  # when the sound that has left will have been played
 
     # ---- the model's sound
@@ -207,6 +207,15 @@ class PlayOut:
         """What a mark stands for that came back; None for one that is unknown or from before a clear."""
         return self._marks.echoed(name)
 
+    def note_echo(self, mark: Mark, now_ms: int) -> None:
+        """Let `departures` tell of a mark that has come back now."""
+        self._departures.append(Echo(mark.item_id, mark.position_ms, now_ms))
+
+    @property
+    def all_echoed(self) -> bool:
+        """Whether nothing waits or is still to come, and every mark has come back."""
+        return self._finished and not self._queue.waiting_bytes and not self._unmarked_samples and not len(self._marks)
+
     def holds(self, held_ms: int, now_ms: int) -> None:
         """The far end has counted how much sound it holds. Where that is much more than expected, less leaves."""
         self._pace.holds(held_ms, now_ms)
@@ -223,8 +232,8 @@ class PlayOut:
 
     # ---- what has left
 
-    def departures(self, now_ms: int) -> list[Departure]:
-        """Return what has left since the last time, in order, and sound that waits and is late. Mostly empty."""
+    def departures(self, now_ms: int) -> list[PlayedOut]:
+        """Return what has left and come back since the last time, in order, and sound that waits and is late."""
         found, self._departures = self._departures, []
         if not self._queue.waiting_bytes:
             return found
@@ -247,7 +256,7 @@ class PlayOut:
             item_id, start_sample, samples = stretch
             last = departures[-1] if departures else None
             if (
-                last is not None
+                type(last) is Departure
                 and last.item_id == item_id
                 and last.start_sample + last.samples == start_sample
                 and self._sound_until_ms is not None

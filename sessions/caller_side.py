@@ -24,7 +24,6 @@ from sessions.events import (
     ClientToolAnswered,
     DeleteWanted,
     ItemWritten,
-    MarkEchoed,
     PlaybackReported,
     SettingsChanged,
 )
@@ -183,9 +182,9 @@ def played(state: CallState, event: PlaybackReported, now_ms: int) -> None:
     state.to_model(TruncateItem(event.item_id, event.heard_ms, event.wire))
 
 
-def echoed(state: CallState, event: MarkEchoed, now_ms: int) -> None:
+def echoed(state: CallState, item_id: str, position_ms: int, now_ms: int) -> None:
     """Note how far a far end that echoes marks has played."""
-    item = state.ledger.echoed(event.item_id, event.position_ms, now_ms)
+    item = state.ledger.echoed(item_id, position_ms, now_ms)
     if item is None:
         return
     if item.settled(now_ms):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from audio.departures import Departure
+from audio.departures import Echo, PlayedOut
 from audio.runs import FrameRun
 from sessions import caller_side, speaking
 from sessions.commands import Command, Relay
@@ -86,7 +86,13 @@ class FastPathSound:
         if self._state.end.reason is None:
             speaking.run(self._state, item_id, run)
 
-    def left(self, departures: Iterable[Departure]) -> None:
-        """Take what has left the caller's play-out, before any event that arrived after it and depends on it."""
-        if self._state.end.reason is None:
-            self._state.ledger.left(departures)
+    def left(self, played_out: Iterable[PlayedOut]) -> None:
+        """Take what has left the caller's play-out and what was echoed, before any later event that depends on it."""
+        state = self._state
+        if state.end.reason is not None:
+            return
+        for one in played_out:
+            if isinstance(one, Echo):
+                caller_side.echoed(state, one.item_id, one.position_ms, one.at_ms)
+            else:
+                state.ledger.left((one,))

@@ -98,7 +98,7 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
         case PlaybackReported():
             caller_side.played(state, event, now_ms)
         case MarkEchoed():
-            caller_side.echoed(state, event, now_ms)
+            caller_side.echoed(state, event.item_id, event.position_ms, now_ms)
         case DigitPressed():
             key_side.pressed(state, event, now_ms)
         case SettingsChanged():

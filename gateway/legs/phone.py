@@ -130,10 +130,18 @@ class PhoneLeg:
             self._deliver(CallerAudio(frame, None))
 
     def echoed(self, name: str) -> None:
-        """The far end has echoed a mark. One that is unknown, or from before a clear, is nothing to the call."""
-        mark = self.play_out.echoed(name)
-        if mark is not None:
+        """The far end has echoed a mark. One that is unknown, or from before a clear, is nothing to the call.
+
+        The last one is an event. The call decides nothing by those before it, so it hears of them with what has left.
+        """
+        play_out = self.play_out
+        mark = play_out.echoed(name)
+        if mark is None:
+            return
+        if play_out.all_echoed:
             self._deliver(MarkEchoed(mark.item_id, mark.position_ms))
+        else:
+            play_out.note_echo(mark, self._clock.now_ms())
 
     def hold(self, held: bool) -> None:
         """Send no sound until `held` is False again: the far end has no room for it."""

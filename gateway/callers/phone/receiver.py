@@ -51,7 +51,7 @@ def _no_send(message: bytes) -> None:
 
 def _sender(socket: Socket, codec: PhoneCodec) -> Callable[[bytes], None]:
     """What sends a message with sound."""
-    return socket.send_binary if codec.sound_is_binary or codec.all_binary else socket.send_text
+    return socket.send_binary if codec.sound_is_binary or codec.all_binary else socket.fast_send()
 
 
 class PhoneReceiver:

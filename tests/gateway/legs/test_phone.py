@@ -11,6 +11,7 @@ import pytest
 from support.calls.call_rig import SETUP, NoServers, Rig, later
 from support.virtual import VirtualLoop, run
 
+from audio.departures import Echo
 from audio.formats import PCM16_24K, PCMU_8K, AudioFrame
 from audio.g711 import silence
 from audio.playout import FarEndRules, Framing
@@ -121,10 +122,16 @@ def test_a_far_end_that_holds_sound_gets_it_at_once_and_marks_between() -> None:
         assert desk.line.sound == b"a" * 8_000
         assert desk.line.told == [f"mark 0-{n}" for n in range(1, 6)]
         assert desk.ticker.idle
-        desk.leg.echoed("0-2")
-        desk.leg.echoed("0-9")
-        desk.leg.echoed("")
-        assert desk.heard == [MarkEchoed("item_1", 400)]
+        desk.leg.play_out.departures(0)
+        for name in ("0-2", "0-9", "", "0-1", "0-3", "0-4"):
+            desk.leg.echoed(name)
+        now_ms = desk.clock.now_ms()
+        echoes = [Echo("item_1", position_ms, now_ms) for position_ms in (400, 200, 600, 800)]
+        assert (desk.leg.play_out.departures(now_ms), desk.heard) == (echoes, [])
+        desk.leg.echoed("0-5")
+        assert desk.heard == [MarkEchoed("item_1", 1_000)]
+        desk.leg.echoed("0-5")
+        assert len(desk.heard) == 1
 
     run(main())
 
