@@ -67,7 +67,6 @@ class LineIn:
         "_ahead_before",
         "_begun_ms",
         "_clipped",
-        "_due_ms",
         "_filled",
         "_frame_samples",
         "_hole_ms",
@@ -79,6 +78,7 @@ class LineIn:
         "_next_sample",
         "_postponed",
         "_slack",
+        "deadline_ms",
         "format",
     )
 
@@ -95,16 +95,11 @@ class LineIn:
         self._next_sample = 0  # the position of the next sound
         # Without sound for so long, there is a hole.
         self._hole_ms = max(HOLE_MS, min(MAX_HOLE_MS, frame_ms + OVERDUE_MS))
-        self._due_ms = begun_ms + self._hole_ms
+        self.deadline_ms = begun_ms + self._hole_ms  # when `on_time` is to be called if no sound comes before
         self._postponed = False  # whether `on_time` has waited for sound in the socket
         self._left_out_ms = begun_ms  # when sound was last left out, or did not need to be
         self._ahead_before = 0  # how far ahead of the clock the sound has come so far
         self._late = self._filled = self._clipped = 0  # in samples
-
-    @property
-    def deadline_ms(self) -> int:
-        """When `on_time` is to be called if no sound comes before."""
-        return self._due_ms
 
     @property
     def counts(self) -> LineCounts:
@@ -125,7 +120,7 @@ class LineIn:
             return None
         self._postponed = False
         self._frame_samples = min(samples, self._longest_samples)
-        self._due_ms = now_ms + self._hole_ms
+        self.deadline_ms = now_ms + self._hole_ms
         start_sample, present = self._next_sample, (now_ms - self._begun_ms) * format.rate_hz // 1000
         ahead = start_sample + samples - present
         if ahead < -self._most_behind:
@@ -145,10 +140,10 @@ class LineIn:
 
     def on_time(self, now_ms: int) -> AudioFrame | None:
         """Return the silence that is due, for the model only: the caller did not send it. An early call is harmless."""
-        overdue_ms = now_ms - self._due_ms
+        overdue_ms = now_ms - self.deadline_ms
         if overdue_ms < 0:
             return None
-        self._due_ms = now_ms + FILL_EVERY_MS
+        self.deadline_ms = now_ms + FILL_EVERY_MS
         if overdue_ms > LATE_TIMER_MS and not self._postponed:
             self._postponed = True
             return None

@@ -107,7 +107,7 @@ class PlayOut:
     def feed(self, item_id: str, frame: AudioFrame) -> None:
         """Take sound of an item. Raises ValueError for half a sample, or a format that cannot be converted."""
         converter = self._converter
-        if converter is None or converter.source != frame.format:
+        if converter is None or (converter.source is not frame.format and converter.source != frame.format):
             self._drain()
             converter = self._converter = Converter(frame.format, self.rules.format)
         self._queue.put(item_id, converter.convert(frame).payload)
@@ -123,7 +123,7 @@ class PlayOut:
         if self._queue.waiting_bytes or converter is None or not converter.is_identity:
             return None
         size = len(payload)
-        if frame.format != converter.source or not self._passes(size):
+        if (frame.format is not converter.source and frame.format != converter.source) or not self._passes(size):
             return None
         sound_ms = size * self._ms_a_byte
         if not self._pace.fits(sound_ms, now_ms):

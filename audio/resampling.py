@@ -170,7 +170,7 @@ class Converter:
 
         Raises ValueError if the frame's format is not the source's, or for half a sample of PCM.
         """
-        if frame.format != self.source:
+        if frame.format is not self.source and frame.format != self.source:
             raise ValueError(f"a {frame.format} frame came to a converter from {self.source}")
         if self.is_identity:
             return frame

@@ -54,11 +54,13 @@ class ConvertingLeg:
 
     def _inward(self, frame: AudioFrame) -> AudioFrame:
         """The frame in the session's format."""
-        if frame.format is self._format or frame.format == self._format:
+        converter, source, target = self._converter, frame.format, self._format
+        if converter is not None and converter.source is source and converter.target is target:  # as nearly always
+            return converter.convert(frame)
+        if source == target:
             return frame
-        converter = self._converter
-        if converter is None or converter.source != frame.format or converter.target != self._format:
-            converter = self._converter = Converter(frame.format, self._format)
+        if converter is None or converter.source != source or converter.target != target:
+            converter = self._converter = Converter(source, target)
         return converter.convert(frame)
 
 

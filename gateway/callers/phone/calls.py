@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.auth.entrance import Caller, KeyKind
 from gateway.auth.requests import Refusal
 from gateway.callers.phone.codec import MediaStarted
+from gateway.callers.phone.line_feed import LineWatch
 from gateway.callers.phone.plan import phone_plan
 from gateway.calls.admission import Admission, Ticket
 from gateway.calls.running import RunningCall
@@ -50,6 +51,7 @@ class PhoneCalls:
     ) -> None:
         """`agent_of` gives the agent that answers a called number; None where no agent does."""
         self.clock = clock
+        self.lines = LineWatch(clock)
         self._admission = admission
         self._agent_of = agent_of
         self._max_waiting_ms = max_waiting_ms

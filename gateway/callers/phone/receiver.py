@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from audio.line_in import LineCounts, LineIn
 from audio.playout import FarEndRules
 from gateway.callers.phone.calls import ExpectedCall, PhoneCalls
 from gateway.callers.phone.codec import (
@@ -29,6 +28,7 @@ from gateway.callers.phone.codec import (
     Pressed,
     Stopped,
 )
+from gateway.callers.phone.line_feed import LineFeed
 from gateway.calls.running import RunningCall
 from gateway.guard import Guard, cause_of
 from gateway.legs.closing import BAD_INPUT_CODE, CLOSE_CODES, MAX_STRIKES, OWN_CLOSES
@@ -37,12 +37,11 @@ from gateway.net.messages import CloseCode
 from gateway.net.sockets import Receiver, Socket
 from gateway.timer import Alarm
 from sessions.errors import WireError
-from sessions.line_events import CallerSilence, DigitPressed, LineMeasured
+from sessions.line_events import DigitPressed
 
 log = logging.getLogger(__name__)
 
 START_MS = 5_000  # the far end has so long to say what it sends
-MEASURE_EVERY_MS = 1_000
 
 
 def _no_send(message: bytes) -> None:
@@ -68,11 +67,9 @@ class PhoneReceiver:
         self._start_by_ms: int | None = None  # while the far end has not said what it sends
         self._early: deque[bytes] = deque()  # sound from before the call
         self._leg: PhoneLeg | None = None  # once the call has begun
-        self._line: LineIn | None = None
+        self._line: LineFeed | None = None
         self._running: RunningCall | None = None
         self._strikes = 0
-        self._measured_at_ms = 0
-        self._measured = LineCounts()
         self._heartbeat_due_ms: int | None = None
         self._rules: FarEndRules | None = None  # once the call has begun
         self._source: Receiver | None = None  # whose socket is the call's, if the far end has dialled again
@@ -206,17 +203,10 @@ class PhoneReceiver:
             self._socket.count_message()
 
     def _heard(self, payload: bytes) -> None:
-        leg, line = self._leg, self._line
-        if leg is None or line is None:
+        if self._line is None:
             self._keep_early(payload)
-            return
-        try:
-            frame = line.sound(payload, self._clock.now_ms())
-        except ValueError as error:
-            raise WireError("The sound is not whole samples.", code="invalid_sound") from error
-        if frame is not None:
-            leg.sound(frame)
-        self._alarm.set(line.deadline_ms)
+        else:
+            self._line.sound(payload, self._clock.now_ms())
 
     def _keep_early(self, payload: bytes) -> None:
         """Keep sound that came before the call; how long it is, is not known yet, so 16-bit sound at 24 kHz counts."""
@@ -248,14 +238,11 @@ class PhoneReceiver:
 
     def _begin(self, started: MediaStarted) -> None:
         """Begin the call."""
-        now_ms = self._clock.now_ms()
         self._start_by_ms = None
         self._leg, self._running = self._calls.begin(self._expected, started)
         self._rules = started.rules
-        self._line = LineIn(started.rules.format, now_ms, frame_ms=started.frame_ms)
-        self._measured_at_ms = now_ms
+        self._line = LineFeed(self._leg, started, self._calls.lines, self._clock.now_ms(), self.fault)
         self._leg.opened(self)
-        self._alarm.set(self._line.deadline_ms)
         while self._early:
             self._heard(self._early.popleft())
 
@@ -275,7 +262,6 @@ class PhoneReceiver:
             return
         self._alarm.set(self._start_by_ms)
         self._alarm.set(self._redial_by_ms)
-        self._fill(now_ms)
         if self._heartbeat_due_ms is not None:
             if now_ms >= self._heartbeat_due_ms:
                 self._heartbeat_due_ms = now_ms + (self._codec.heartbeat_ms or 0)
@@ -288,25 +274,6 @@ class PhoneReceiver:
         except FarEndSilent as silent:
             self._close(CloseCode.NORMAL, str(silent))
             self._end("caller_hung_up")
-
-    def _fill(self, now_ms: int) -> None:
-        """Fill a hole in the caller's sound, and report how the line is."""
-        leg, line = self._leg, self._line
-        if leg is None or line is None:
-            return
-        silence = line.on_time(now_ms)
-        if silence is not None:
-            leg.deliver(CallerSilence(silence))
-        if now_ms - self._measured_at_ms >= MEASURE_EVERY_MS:
-            self._measure(leg, line, now_ms)
-        self._alarm.set(line.deadline_ms)
-
-    def _measure(self, leg: PhoneLeg, line: LineIn, now_ms: int) -> None:
-        self._measured_at_ms = now_ms
-        counts = line.counts
-        if counts != self._measured:
-            self._measured = counts
-            leg.deliver(LineMeasured(counts))
 
     # ---- the end
 
@@ -343,7 +310,7 @@ class PhoneReceiver:
             return
         leg, line = self._leg, self._line
         if leg is not None and line is not None:
-            self._measure(leg, line, self._clock.now_ms())
+            line.measure(self._clock.now_ms())
             leg.lost(reason)
         else:
             self._calls.release(self._expected.ticket)
@@ -354,6 +321,8 @@ class PhoneReceiver:
             return
         self._ended = True
         self._alarm.close()
+        if self._line is not None:
+            self._line.end()
         self._early.clear()
         self._send_sound = _no_send
         self._leg = self._line = None

@@ -22,6 +22,7 @@ from audio.formats import PCM16_8K, PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
 from audio.playout import FarEndRules, Framing
 from gateway.callers.phone.calls import ExpectedCall, PhoneCalls
 from gateway.callers.phone.codec import MediaStarted
+from gateway.callers.phone.line_feed import LineWatch
 from gateway.callers.phone.receiver import PhoneReceiver
 from gateway.calls.converted_sound import ConvertingConnector
 from gateway.calls.running import RunningCall
@@ -108,6 +109,7 @@ class OneCall:
     def __init__(self, call: PhoneOnSockets) -> None:
         self._call = call
         self.clock = call.clock
+        self.lines = LineWatch(call.clock)
 
     def begin(self, expected: ExpectedCall, started: MediaStarted) -> tuple[PhoneLeg, RunningCall]:
         call = self._call
