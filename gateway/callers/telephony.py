@@ -114,7 +114,7 @@ class Telephony:
         from gateway.callers.phone.calls import PhoneCalls
 
         parts, settings = self._parts, self._parts.settings
-        calls = PhoneCalls(parts.admission, self._agent_of, parts.clock)
+        calls = PhoneCalls(parts.admission, self._agent_of, parts.clock, settings.max_waiting_speech_s * 1000)
         tables = settings.carriers
         if tables.asterisk is not None:
             self._make_asterisk(calls)

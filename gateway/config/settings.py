@@ -221,6 +221,9 @@ class Settings(BaseSettings):
     max_tool_answer_bytes: Whole = Field(
         default=MIB, ge=64 * 1024, le=64 * MIB, description="one answer of an MCP server, before it is parsed, bytes"
     )
+    max_waiting_speech_s: Whole = Field(
+        default=300, ge=1, le=3_600, description="the agent's speech that may wait for one telephone"
+    )
     redial_limit_ms: Whole = Field(
         default=5000,
         ge=0,

@@ -204,11 +204,11 @@ def test_large_or_numerous_messages_do_not_hold_the_loop(tmp_path: Path, transpo
         gaps: list[float] = []
 
         async def tick() -> None:
-            last = time.perf_counter()
+            last = time.thread_time()  # of this thread's own work: other programs use this machine, too
             while True:
                 await asyncio.sleep(0.005)
-                gaps.append(time.perf_counter() - last - 0.005)
-                last = time.perf_counter()
+                gaps.append(time.thread_time() - last)
+                last = time.thread_time()
 
         ticking = asyncio.create_task(tick())
         await read_by_model(pool, "large")
@@ -217,7 +217,7 @@ def test_large_or_numerous_messages_do_not_hold_the_loop(tmp_path: Path, transpo
 
     async def body(pool: McpPool) -> float:
         await read_by_model(pool, "counts")
-        return min([await worst_gap_s(pool) for _ in range(3)])  # other programs use this machine, too
+        return min([await worst_gap_s(pool) for _ in range(3)])
 
     assert beside(tmp_path, {"large": LARGE[large]}, transport, body) < 0.1
 
