@@ -16,6 +16,7 @@ from audio.g711 import silence
 from audio.marks import Mark, Marks
 from audio.pacing import AheadPace, ExactPace, Pace
 from audio.resampling import Converter
+from audio.sent_sound import SentSound
 from audio.sound_queue import SoundQueue, Stretch
 
 
@@ -33,6 +34,7 @@ class FarEndRules:
 
     `ahead_ms` is how much sound it may hold; 0 for one that holds none and needs a frame in each frame's time, of
     silence if need be. `mark_every_ms` is how much sound lies between two marks; None for one without marks.
+    `counts_dropped` says that it answers a clear with how much sound it has dropped.
     """
 
     format: AudioFormat
@@ -40,6 +42,7 @@ class FarEndRules:
     framing: Framing
     frame_ms: int = 20
     mark_every_ms: int | None = None
+    counts_dropped: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for lengths that cannot be kept."""
@@ -73,6 +76,7 @@ class PlayOut:
         "_ms_a_byte",
         "_pace",
         "_queue",
+        "_sent",
         "_silence",
         "_sound_until_ms",
         "_unmarked_samples",
@@ -94,6 +98,7 @@ class PlayOut:
         )
         self._queue = SoundQueue(rules.format)
         self._marks = Marks()
+        self._sent = SentSound(rules.format) if rules.counts_dropped else None
         self._converter: Converter | None = None
         self._fed: str | None = None  # the item that sound came for last; None after `finish` and `clear`
         self._finished = True
@@ -151,16 +156,29 @@ class PlayOut:
         self._finished = True
         rest = self._queue.waiting_bytes % self._frame_bytes
         if rest and self._whole_frames:
-            self._queue.pad(self._silence[rest:])
+            self._pad(self._silence[rest:])
 
-    def clear(self) -> None:
-        """Drop everything that waits, and begin a new generation; the far end must be told to drop what it holds."""
+    def _pad(self, payload: bytes) -> None:
+        if self._sent is not None:
+            format = self.rules.format
+            self._sent.padded(format.samples_in(self._queue.waiting_bytes), format.samples_in(len(payload)))
+        self._queue.pad(payload)
+
+    def clear(self) -> SentSound | None:
+        """Drop everything that waits, and begin a new generation; the far end must be told to drop what it holds.
+
+        Returns what had left in the generation before, where the far end counts what it drops.
+        """
+        sent = self._sent
+        if sent is not None:
+            self._sent = SentSound(self.rules.format)
         self._queue.drop()
         self._marks.clear()
         self._pace.clear()
         self._converter = self._fed = self._left = self._sound_until_ms = None
         self._finished = True
         self._unmarked_samples = 0
+        return sent
 
     def _drain(self) -> None:
         """Bring the sound that is still inside the resampler to the end of its item."""
@@ -268,3 +286,5 @@ class PlayOut:
             self._sound_until_ms = begin_ms = begin_ms + samples * 1000 / rate_hz
             self._unmarked_samples += samples
         self._left = stretches[-1]
+        if self._sent is not None:
+            self._sent.left(stretches)

@@ -27,7 +27,7 @@ from sessions.events import (
     PlaybackReported,
     SettingsChanged,
 )
-from sessions.line_events import CallerSilence
+from sessions.line_events import CallerSilence, SpeechDropped
 from sessions.link import OPEN, LinkState
 from sessions.past import PastMessage, PastToolCall, in_words, told_as
 from sessions.pending_responses import Origin
@@ -193,6 +193,17 @@ def echoed(state: CallState, item_id: str, position_ms: int, now_ms: int) -> Non
         # It counted as over, and is still being played.
         state.transcript.playing[item.item_id] = True
         state.due.settle_ms = max(now_ms, state.ledger.plays_until_ms)
+
+
+def dropped(state: CallState, event: SpeechDropped, now_ms: int) -> None:
+    """Correct what the record has as heard of speech that was stopped.
+
+    The model is told nothing more. It was told to truncate when the speech was stopped, with the clock's estimate,
+    because its next answer does not wait for the far end. What it has deleted for that cannot be restored.
+    """
+    for item_id, played_ms in event.played_ms:
+        if state.ledger.dropped(item_id, played_ms):
+            state.heard_text.settle_item(item_id, now_ms)
 
 
 def settings(state: CallState, event: SettingsChanged, now_ms: int) -> None:

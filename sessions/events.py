@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from audio.formats import AudioFrame
 from audio.values import hot_value
-from sessions.line_events import CallerSilence, DigitPressed, LineMeasured
+from sessions.line_events import CallerSilence, DigitPressed, LineMeasured, SpeechDropped
 from sessions.past import Past
 from sessions.ports import JsonObject
 from sessions.problems import ModelProblem
@@ -166,6 +166,7 @@ CallerEvent: TypeAlias = (
     | CancelWanted
     | PlaybackReported
     | MarkEchoed
+    | SpeechDropped
     | DigitPressed
     | SettingsChanged
     | CallerPassed

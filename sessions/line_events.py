@@ -34,3 +34,13 @@ class DigitPressed:
     """
 
     digit: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """A far end has dropped speech at a clear, and has said how much, so it is known up to where it had played.
+
+    `played_ms` has the items that it had last, each with the position up to which it was played.
+    """
+
+    played_ms: tuple[tuple[str, int], ...]

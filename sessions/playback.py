@@ -3,6 +3,7 @@
 A client that owns playback reports where it stopped. For all others a clock runs from the moment at which the first
 sound is sent, and reaches at most what was sent. Constant delays cancel, because sound and clears travel the same way.
 A mark needs time for its way back, so it only shows whether playback was held up, and then moves the clock back.
+Where a far end counts what it drops at a clear, that replaces the clock's estimate.
 """
 
 from __future__ import annotations
@@ -159,6 +160,21 @@ class PlaybackLedger:
         item.label = Heard.MARKED
         self._open.setdefault(item_id, item)
         return item
+
+    def dropped(self, item_id: str, played_ms: int) -> bool:
+        """Note up to where a far end had played an item when it dropped all that it held. False: nothing changes.
+
+        An item that counted as over, and of which something was dropped, was stopped as well.
+        """
+        item = self._items.get(item_id)
+        if item is None:
+            return False
+        left_ms = item.sent_ms if item.left_ms is None else item.left_ms
+        played_ms = max(0, min(played_ms, left_ms))
+        if not item.cut and played_ms == left_ms:
+            return False
+        item.known_ms, item.label, item.cut = played_ms, Heard.REPORTED, True
+        return True
 
     def _hold_up(self, item: SpokenItem, position_ms: int, at_ms: int) -> None:
         """This position of an item is played at this time, and not before: what follows it is later by the same."""

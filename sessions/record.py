@@ -16,7 +16,7 @@ from sessions.usage import TokenUsage
 class Heard(StrEnum):
     """How it is known how much of an item was heard."""
 
-    REPORTED = "reported"  # the client said so
+    REPORTED = "reported"  # the client said so, or the far end by what it dropped
     ESTIMATED = "estimated"  # the smaller of what was sent and the time that has passed
     MARKED = "marked"  # the far end echoed a mark
 

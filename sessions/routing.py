@@ -43,7 +43,7 @@ from sessions.events import (
     ToolOutputTaken,
     ToolWanted,
 )
-from sessions.line_events import CallerSilence, DigitPressed, LineMeasured
+from sessions.line_events import CallerSilence, DigitPressed, LineMeasured, SpeechDropped
 from sessions.link import OPEN, LinkState
 from sessions.state import CallState
 
@@ -62,6 +62,7 @@ CALLER_KINDS = frozenset(
         CancelWanted,
         PlaybackReported,
         MarkEchoed,
+        SpeechDropped,
         DigitPressed,
         SettingsChanged,
         CallerPassed,
@@ -99,6 +100,8 @@ def from_caller(state: CallState, event: CallerEvent, now_ms: int) -> None:
             caller_side.played(state, event, now_ms)
         case MarkEchoed():
             caller_side.echoed(state, event.item_id, event.position_ms, now_ms)
+        case SpeechDropped():
+            caller_side.dropped(state, event, now_ms)
         case DigitPressed():
             key_side.pressed(state, event, now_ms)
         case SettingsChanged():

@@ -6,6 +6,7 @@ what a `FarEnd` must be able to write.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -13,15 +14,20 @@ from typing import Protocol
 from audio.formats import AudioFormat, AudioFrame
 from audio.playout import FarEndRules, PlayOut
 from audio.runs import SoundStream
+from audio.sent_sound import SentSound
 from gateway.legs.fast_path_end import NO_PATTERN, FastPathEnd, SoundSource
 from gateway.legs.ticker import Beat, Ticker
 from sessions.commands import CallerCommand, ClearPlayback, EndCall, Play, Relay, ResponseGone
 from sessions.events import CallerAudio, CallerEvent, HungUp, MarkEchoed, ResponseEnded
 from sessions.fast_path import Speech
+from sessions.line_events import SpeechDropped
 from sessions.ports import Clock
 
 # So much of the agent's speech may wait for one caller, unless the leg is given another limit.
 MAX_WAITING_MS = 300_000
+# An answer to a clear is waited for so long. One that comes later may be meant for something else.
+CLEAR_ANSWER_MS = 5_000
+MAX_CLEARS = 16  # so many may be unanswered; of more the oldest are forgotten
 REASONS = {1000: "ended", 1001: "shutting_down"}  # by close code
 
 
@@ -82,6 +88,7 @@ class PhoneLeg:
 
     __slots__ = (
         "_beat",
+        "_cleared",
         "_clock",
         "_deliver",
         "_far_end",
@@ -104,6 +111,8 @@ class PhoneLeg:
         self._far_end: FarEnd | None = None
         self._held = False  # the far end wants no more sound for now
         self._beat: Beat | None = None
+        # The clears that the far end has not answered: when each was, and what had left until then.
+        self._cleared: deque[tuple[int, SentSound]] = deque(maxlen=MAX_CLEARS)
         self._deliver: Callable[[CallerEvent], None] = _no_call
         self._fault: Callable[[BaseException], None] = _no_fault
 
@@ -153,6 +162,22 @@ class PhoneLeg:
         """The far end holds so much sound: what goes beyond the gateway's own estimate is waited for."""
         self.play_out.holds(held_ms, self._clock.now_ms())
 
+    def dropped(self, dropped_ms: int) -> None:
+        """The far end has answered the oldest clear that it had not answered: it has dropped so much sound then."""
+        now_ms, cleared = self._clock.now_ms(), self._cleared
+        while cleared:
+            at_ms, sent = cleared.popleft()
+            if now_ms - at_ms <= CLEAR_ANSWER_MS:
+                played_ms = sent.played_ms(dropped_ms)
+                if played_ms:
+                    self._deliver(SpeechDropped(played_ms))
+                return
+
+    def reopened(self) -> None:
+        """The far end has another connection now: it takes sound, and answers no clear from before."""
+        self._cleared.clear()
+        self.hold(False)
+
     def lost(self, reason: str = "caller_hung_up") -> None:
         """The far end is gone: nothing is sent any more, and the call ends."""
         self._stop()
@@ -168,11 +193,17 @@ class PhoneLeg:
             self.play_out.finish()
             self._refill()
         elif type(command) is ClearPlayback:
-            self.play_out.clear()
-            if self._far_end is not None:
-                self._far_end.send_clear()
+            self._clear()
         elif type(command) is EndCall:
             self._hang_up(command.reason)
+
+    def _clear(self) -> None:
+        sent = self.play_out.clear()
+        if self._far_end is None:
+            return
+        if sent is not None:
+            self._cleared.append((self._clock.now_ms(), sent))
+        self._far_end.send_clear()
 
     def close(self, code: int, reason: str) -> None:
         """Hang up. A telephone knows no close codes, so the code becomes a reason."""

@@ -168,6 +168,27 @@ def test_a_clear_drops_what_waits_and_leaves_nothing_behind_in_the_resampler() -
     assert all_of(play_out, 40) == [SILENT]  # no tail of the old answer
 
 
+def test_a_clear_gives_what_had_left_to_a_far_end_that_counts_what_it_drops() -> None:
+    play_out = PlayOut(FarEndRules(PCMU_8K, 200, Framing.WHOLE, counts_dropped=True))
+    play_out.feed("a", mu_law(45))
+    play_out.finish()  # with 15 ms of silence
+    play_out.feed("b", mu_law(60))
+    assert len(all_of(play_out, 0)) == 1
+    assert play_out.pass_on("b", mu_law(40), 21) is not None
+    play_out.feed("b", mu_law(1_000))  # has not left
+    sent = play_out.clear()
+    assert sent is not None
+    assert [sent.played_ms(ms) for ms in (0, 60, 120)] == [
+        (("a", 45), ("b", 100)),
+        (("a", 45), ("b", 40)),
+        (("a", 40), ("b", 0)),
+    ]
+    nothing = play_out.clear()
+    assert nothing is not None
+    assert nothing.played_ms(0) == ()
+    assert PlayOut(MARKED).clear() is None
+
+
 def test_after_a_clear_a_far_end_that_holds_sound_is_filled_at_once() -> None:
     play_out = PlayOut(MARKED)
     play_out.feed("a", mu_law(1_000))

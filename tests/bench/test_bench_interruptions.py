@@ -41,6 +41,10 @@ def test_jitter_makes_the_record_less_certain_at_far_ends_that_hold_sound(far_en
     assert max(one.error_ms for one in shaken) > max(one.error_ms for one in plain) + 10
 
 
+def test_jitter_makes_no_difference_where_the_far_end_counts_what_it_drops(tmp_path: Path) -> None:
+    assert max(one.error_ms for one in interruptions("chan_websocket", tmp_path, links(65.0))) <= 1
+
+
 def test_an_error_counts_in_both_directions() -> None:
     assert Interruption(50.0, 900.0, 930, 0.0).error_ms == Interruption(50.0, 960.0, 930, 0.0).error_ms == 30.0
 

@@ -54,6 +54,7 @@ from sessions.events import (
     ModelReady,
     SettingsChanged,
 )
+from sessions.line_events import SpeechDropped
 from sessions.record import ToolUse
 from sessions.usage import TokenUsage
 from sessions.values import Outcome
@@ -133,6 +134,9 @@ hostile: st.SearchStrategy[CallEvent] = st.one_of(
     st.builds(answered, ids),
     st.builds(CallerCommitted, st.none()),
     st.builds(CallerPassed, st.just(wire("other"))),
+    st.builds(
+        SpeechDropped, st.lists(st.tuples(ids, st.sampled_from((-50, 0, 20, 700, 99_999))), max_size=2).map(tuple)
+    ),
     st.builds(MarkEchoed, ids | st.just(""), st.sampled_from((-50, 0, 20, 700, 99_999))),
     st.builds(
         SettingsChanged,

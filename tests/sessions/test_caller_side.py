@@ -14,6 +14,7 @@ from support.calls.call_driver import (
     heard,
     hears,
     holds,
+    hung_up,
     kinds,
     model_setup,
     of,
@@ -46,7 +47,7 @@ from sessions.commands import (
     TruncateItem,
 )
 from sessions.events import CallerCleared, CallerCommitted, CallerPassed, HungUp, ModelReady, SettingsChanged
-from sessions.line_events import CallerSilence, LineMeasured
+from sessions.line_events import CallerSilence, LineMeasured, SpeechDropped
 from sessions.outbox import HELD_COMMANDS
 from sessions.record import Heard
 
@@ -300,3 +301,32 @@ def test_a_call_has_so_many_items_and_no_more(monkeypatch: pytest.MonkeyPatch) -
         for n in range(3):
             assert kinds(call(write(f"t{n}"))) == ["AddItem"]
         assert kinds(call(write("t3"))) == ["Refuse"]
+
+
+# ---- what a far end has dropped
+
+
+def test_what_a_far_end_had_played_at_a_clear_corrects_the_record_and_not_the_model() -> None:
+    call = Driver(client_plays=False)
+    call(hears(), heard(), begins(), *says("one two three four five", 1_000))
+    call.wait(300)
+    assert of(TruncateItem, call(hears("item_2"))) == [TruncateItem("agent_1", 300, None)]
+    assert call.item("agent_1").heard_text == "one"
+    call.wait(80)
+    out = call(SpeechDropped((("agent_1", 420),)))
+    assert kinds(out) == ["SaveTurn"]
+    assert saved(out) == [0]
+    said = call.item("agent_1")
+    assert (said.heard_ms, said.heard, said.heard_text) == (420, Heard.REPORTED, "one two")
+    assert [(span.item_id, span.heard_ms) for span in call.call.played(call.now_ms)] == [("agent_1", 420)]
+
+
+def test_what_was_dropped_of_nothing_that_was_sent_changes_nothing() -> None:
+    call = Driver(client_plays=False)
+    call(hears(), heard(), begins(), *says("one two three", 1_000))
+    call.wait(390)
+    call(hears("item_2"))
+    assert call(SpeechDropped((("nobody", 100), ("item_2", 100)))) == []
+    call(hung_up())
+    assert call(SpeechDropped((("agent_1", 100),))) == []
+    assert call.item("agent_1").heard_ms == 390

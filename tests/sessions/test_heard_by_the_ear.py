@@ -16,6 +16,8 @@ FRAME_MS = 20
 EXACT = FarEndRules(PCMU_8K, 0, Framing.ONE)
 TWILIO = FarEndRules(PCMU_8K, 400, Framing.ANY, mark_every_ms=200)
 ASTERISK = FarEndRules(PCMU_8K, 200, Framing.WHOLE, mark_every_ms=100)
+COUNTED = FarEndRules(PCMU_8K, 200, Framing.WHOLE, mark_every_ms=200, counts_dropped=True)
+COUNTED_ANY = FarEndRules(PCMU_8K, 400, Framing.ANY, counts_dropped=True)
 CLOCK_ONLY = FarEndRules(PCMU_8K, 200, Framing.ONE)
 
 steps = st.lists(
@@ -60,6 +62,33 @@ def test_the_ledger_and_the_play_out_agree_to_a_frame(
         assert abs(call.heard_ms - call.ear.heard_ms) <= FRAME_MS
     call.pass_ms(40_000)
     assert abs(call.heard_ms - call.ear.heard_ms) <= 1  # all that was said, in the end
+
+
+@given(rules=st.sampled_from((COUNTED, COUNTED_ANY)), story=steps, seed=st.integers(0, 99))
+def test_a_far_end_that_counts_what_it_drops_is_right_whatever_the_network_did(
+    rules: FarEndRules, story: list[tuple[str, int]], seed: int
+) -> None:
+    call = PhoneCall(rules, delay_ms=80, jitter_ms=65, seed=seed)
+    items = before_ms = 0
+    for name, number in [*story, ("interrupt", 0)]:
+        match name:
+            case "say":
+                call.say(f"item {items}", number)
+            case "pass":
+                call.pass_ms(number)
+            case "finish":
+                call.finish()
+            case "stall":
+                call.stall(number)
+            case "other item":
+                items += 1
+            case _:
+                call.interrupt()
+                items += 1
+                call.pass_ms(400)  # longer than the ways there and back
+                assert call.ear.cleared_heard_ms is not None
+                assert abs(call.all_heard_ms - before_ms - call.ear.cleared_heard_ms) <= 10, name
+                before_ms = call.all_heard_ms
 
 
 def errors_ms(rules: FarEndRules, *, jitter_ms: float, delays_ms: tuple[float, float], calls: int = 25) -> list[float]:

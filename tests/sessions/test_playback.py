@@ -205,6 +205,38 @@ def test_a_far_end_that_holds_nothing_plays_all_that_has_left() -> None:
     assert heard_ms(ledger, "a", 9_000) == 60
 
 
+# ---- what the far end has dropped
+
+
+@pytest.mark.parametrize(("played_ms", "expected_ms"), [(340, 340), (430, 430), (0, 0), (-20, 0), (10**9, 500)])
+def test_what_the_far_end_had_played_at_a_clear_replaces_the_estimate(played_ms: int, expected_ms: int) -> None:
+    ledger = ledger_of(("a", 1_000))
+    ledger.left([departed("a", 0, 500, 0)])
+    ledger.interrupted(380)
+    assert ledger.dropped("a", played_ms)
+    assert heard(ledger, "a", 9_000) == (expected_ms, Heard.REPORTED)
+
+
+def test_an_item_that_counted_as_over_was_stopped_where_some_of_it_was_dropped() -> None:
+    ledger = ledger_of(("a", 200), ("b", 200))
+    ledger.left([departed("a", 0, 200, 0), departed("b", 0, 100, 200)])
+    ledger.interrupted(210)
+    assert ledger.dropped("a", 180)
+    assert ledger.dropped("b", 0)
+    assert [heard(ledger, name, 9_000) for name in "ab"] == [(180, Heard.REPORTED), (0, Heard.REPORTED)]
+    assert item(ledger, "a").settled(0)
+
+
+def test_an_item_that_was_played_whole_stays_as_it_is_and_an_unknown_one_is_nothing() -> None:
+    ledger = ledger_of(("a", 200))
+    ledger.left([departed("a", 0, 200, 0)])
+    ledger.interrupted(300)
+    assert not ledger.dropped("a", 200)
+    assert not ledger.dropped("b", 100)
+    assert heard(ledger, "a", 9_000) == (200, Heard.ESTIMATED)
+    assert ledger.find("b") is None
+
+
 def test_an_item_that_plays_already_is_not_pushed_by_one_before_it() -> None:
     ledger = ledger_of(("a", 100), ("b", 100), ("a", 100))
     ledger.left([departed("a", 0, 100, 0), departed("b", 0, 100, 100), departed("a", 100, 100, 200)])

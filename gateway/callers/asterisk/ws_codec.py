@@ -2,13 +2,16 @@
 
 The channel takes whole frames and plays them on its own 20 ms clock. It sends nothing while its caller sends nothing.
 A mark's echo means that everything before it has been played; marks that are pending at a flush are never echoed.
+Commands are handled in order, so the queue's length right before a flush is what the flush drops.
 Source: Asterisk, `channels/chan_websocket.c`; docs.asterisk.org, "WebSocket channel driver"; measured with 22.10.1.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Any
 
 from audio.formats import AudioFormat
@@ -17,6 +20,7 @@ from gateway.callers.asterisk.registration import FORMATS as ANNOUNCED
 from gateway.callers.asterisk.ws_messages import command, read_control
 from gateway.callers.phone.codec import (
     CallRefused,
+    Dropped,
     Echoed,
     FarEndEvent,
     FarEndSilent,
@@ -39,6 +43,14 @@ EARLY_MS = 1_000  # a busy Asterisk may send sound before its first message
 HEARTBEAT_MS = 20_000
 FRAME_MS = range(10, AHEAD_MS // 2 + 1)  # the frames that the play-out can pace
 MAX_UNANSWERED = 2  # a channel that has answered before, and then leaves so many heartbeats unanswered, is lost
+MAX_ASKED = 64  # questions that wait for an answer; of more the oldest are forgotten
+
+
+class _Asked(Enum):
+    """What the queue's length was asked for."""
+
+    HEARTBEAT = auto()
+    CLEAR = auto()
 
 
 class ChanWebsocketCodec:
@@ -56,7 +68,8 @@ class ChanWebsocketCodec:
         self._frame_ms = 0  # the queue's frames are as long as those that the channel sends
         self._full = False
         self._answers = False  # whether it has ever answered a heartbeat
-        self._unanswered = 0
+        self._unanswered = 0  # heartbeats
+        self._asked: deque[_Asked] = deque(maxlen=MAX_ASKED)  # what has not been answered, in order
 
     # ---- what it says
 
@@ -103,12 +116,14 @@ class ChanWebsocketCodec:
         if facts.carrier_call_id is None:
             found = CallerFacts.of(carrier_call_id=fields.get("channel_id"))
             facts = replace(facts, carrier_call_id=found.carrier_call_id)
-        rules = FarEndRules(format, AHEAD_MS, Framing.WHOLE, frame_ms, MARK_EVERY_MS)
+        rules = FarEndRules(format, AHEAD_MS, Framing.WHOLE, frame_ms, MARK_EVERY_MS, counts_dropped=True)
         return MediaStarted(rules, facts, frame_ms)
 
-    def _status(self, fields: Mapping[str, Any]) -> Holds:
+    def _status(self, fields: Mapping[str, Any]) -> Holds | Dropped:
         self._answers, self._unanswered = True, 0
-        return Holds(_count(fields, "queue_length") * self._frame_ms)
+        asked = self._asked.popleft() if self._asked else _Asked.HEARTBEAT
+        queued_ms = _count(fields, "queue_length") * self._frame_ms
+        return Dropped(queued_ms) if asked is _Asked.CLEAR else Holds(queued_ms)
 
     # ---- what it is told
 
@@ -121,8 +136,17 @@ class ChanWebsocketCodec:
         return payload
 
     def clear(self) -> Sequence[bytes]:
-        """Drop what is queued, and say that the queue is empty: pending marks are lost, and a hold with them."""
-        return command("REPORT_QUEUE_DRAINED", json=self._json), command("FLUSH_MEDIA", json=self._json)
+        """Drop what is queued, and say how much that is, and that the queue is empty.
+
+        Pending marks are lost, and a hold with them. The channel plays on between two commands, on its own clock: it
+        is paused for them, so that what it counts is what it drops. Not in plain text, which is all that the first
+        releases speak: they may take the pause and not its end.
+        """
+        names = ["REPORT_QUEUE_DRAINED", "GET_STATUS", "FLUSH_MEDIA"]
+        if self._json:
+            names = ["PAUSE_MEDIA", *names, "CONTINUE_MEDIA"]
+        self._asked.append(_Asked.CLEAR)
+        return tuple(command(name, json=self._json) for name in names)
 
     def mark(self, name: str) -> bytes:
         """Echo this name once everything before it has been played."""
@@ -138,6 +162,9 @@ class ChanWebsocketCodec:
         if self._answers and self._unanswered >= MAX_UNANSWERED:
             raise FarEndSilent("the channel no longer answers")
         self._unanswered += 1
+        while _Asked.HEARTBEAT in self._asked:  # the last one, and what was asked before it, is not answered any more
+            self._asked.popleft()
+        self._asked.append(_Asked.HEARTBEAT)
         return (command("GET_STATUS", json=self._json),)
 
     def goodbye(self, reason: str) -> Sequence[bytes]:

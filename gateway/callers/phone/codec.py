@@ -72,13 +72,23 @@ class Holds:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """At a clear the far end has dropped so much sound, in milliseconds, that it had not played.
+
+    It answers clears in their order. Only of far ends whose rules say `counts_dropped`.
+    """
+
+    dropped_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The far end has ended the call; `reason` is the call's end reason."""
 
     reason: str = "caller_hung_up"
 
 
-FarEndEvent: TypeAlias = MediaStarted | Heard | Pressed | Echoed | Full | Holds | Stopped
+FarEndEvent: TypeAlias = MediaStarted | Heard | Pressed | Echoed | Full | Holds | Dropped | Stopped
 
 
 class PhoneCodec(Protocol):

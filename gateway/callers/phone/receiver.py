@@ -17,6 +17,7 @@ from audio.playout import FarEndRules
 from gateway.callers.phone.calls import ExpectedCall, PhoneCalls
 from gateway.callers.phone.codec import (
     CallRefused,
+    Dropped,
     Echoed,
     FarEndEvent,
     FarEndSilent,
@@ -133,7 +134,7 @@ class PhoneReceiver:
         self._strikes = 0
         if old is not None:
             old.close(CloseCode.NORMAL, "another connection has taken the call over")
-        leg.hold(False)
+        leg.reopened()
 
     def read(self, read: Callable[[bytes], FarEndEvent | None], message: bytes) -> None:
         """A message has arrived, which a method of the codec reads."""
@@ -235,6 +236,8 @@ class PhoneReceiver:
             leg.hold(event.full)
         elif type(event) is Holds:
             leg.holds(event.held_ms)
+        elif type(event) is Dropped:
+            leg.dropped(event.dropped_ms)
 
     def _begin(self, started: MediaStarted) -> None:
         """Begin the call."""

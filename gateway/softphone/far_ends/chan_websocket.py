@@ -1,8 +1,10 @@
 """The far end of Asterisk's WebSocket channel: its events, its queue of 20 ms frames, and its answers to commands.
 
 The queue is played in real time. From 900 frames on it asks for a pause, below 800 for more, and at 1,000 it takes
-nothing, without a word. A mark is echoed when everything before it has been played, and is lost at a flush. A command
-of more than 128 bytes and a frame that is not whole are dropped without a word. It speaks JSON. Pure; milliseconds.
+nothing, without a word. A mark is echoed when everything before it has been played, and is lost at a flush. A frame
+that is being played has left the queue: a flush and a pause leave it alone. A pause lasts until its end is commanded,
+a flush does not end it. A command of more than 128 bytes and a frame that is not whole are dropped without a word. It
+speaks JSON. Pure; milliseconds.
 Source: Asterisk, `channels/chan_websocket.c`; docs.asterisk.org, "WebSocket channel driver"; measured with 22.10.1.
 """
 
@@ -39,6 +41,7 @@ class ChanWebsocketFarEnd:
         self._frame_bytes = format.bytes_for_ms(FRAME_MS)
         self._full = False
         self._tells_drained = False
+        self._paused: list[bytes | str] | None = None  # sound and marks that wait for a pause to end, in order
 
     # ---- what it sends
 
@@ -79,7 +82,7 @@ class ChanWebsocketFarEnd:
             return events
         whole = message[: len(message) - rest]
         if whole:
-            self.ear.sound(whole, now_ms)
+            self._queue(whole, now_ms)
         if not self._full and self._queued(now_ms) >= XOFF_FRAMES:
             self._full = True
             events.append(self._event("MEDIA_XOFF"))
@@ -100,6 +103,8 @@ class ChanWebsocketFarEnd:
 
     def on_time(self, now_ms: float) -> list[bytes]:
         """The echoes of marks that have been reached, and what the queue's length has to say."""
+        if self._paused is not None:
+            return []
         events = [self._event("MEDIA_MARK_PROCESSED", correlation_id=name) for name in self.ear.reached(now_ms)]
         if self._full and self._queued(now_ms) < XON_FRAMES:
             self._full = False
@@ -112,6 +117,8 @@ class ChanWebsocketFarEnd:
     @property
     def wake_ms(self) -> float | None:
         """When `on_time` has something to send; None: not before more has come."""
+        if self._paused is not None:
+            return None
         wakes = [self.ear.wake_ms]
         if self._full:
             wakes.append(self.ear.until_ms - (XON_FRAMES - 1) * FRAME_MS)
@@ -122,9 +129,13 @@ class ChanWebsocketFarEnd:
     def _command(self, fields: Mapping[str, Any], now_ms: float) -> list[bytes]:
         match fields:
             case {"command": "MARK_MEDIA", "correlation_id": str(name), **more} if not more:
-                self.ear.mark(name, now_ms)
+                self._queue(name, now_ms)
             case {"command": "FLUSH_MEDIA", **more} if not more:
-                self.ear.clear(now_ms)
+                self._flush(now_ms)
+            case {"command": "PAUSE_MEDIA", **more} if not more:
+                self._pause(now_ms)
+            case {"command": "CONTINUE_MEDIA", **more} if not more:
+                self._go_on(now_ms)
             case {"command": "REPORT_QUEUE_DRAINED", **more} if not more:
                 self._tells_drained = True
             case {"command": "GET_STATUS", **more} if not more:
@@ -146,12 +157,41 @@ class ChanWebsocketFarEnd:
             xoff_level=XOFF_FRAMES,
             queue_full=queued >= QUEUE_FRAMES,
             bulk_media=False,
-            media_paused=False,
+            media_paused=self._paused is not None,
         )
+
+    def _queue(self, part: bytes | str, now_ms: float) -> None:
+        """Queue sound, or the name of a mark."""
+        if self._paused is not None:
+            self._paused.append(part)
+        elif isinstance(part, bytes):
+            self.ear.sound(part, now_ms)
+        else:
+            self.ear.mark(part, now_ms)
+
+    def _flush(self, now_ms: float) -> None:
+        self.ear.clear(self._frame_ends_ms(now_ms))
+        if self._paused is not None:
+            self._paused.clear()
+
+    def _pause(self, now_ms: float) -> None:
+        if self._paused is None:
+            self._paused = self.ear.take_back(self._frame_ends_ms(now_ms))
+
+    def _go_on(self, now_ms: float) -> None:
+        waiting, self._paused = self._paused or [], None
+        for part in waiting:
+            self._queue(part, now_ms)
+
+    def _frame_ends_ms(self, now_ms: float) -> float:
+        """When the frame that is being played will have been played; now if there is none."""
+        held_ms = self.ear.held_ms(now_ms)
+        return now_ms + held_ms - int(held_ms) // FRAME_MS * FRAME_MS
 
     def _queued(self, now_ms: float) -> int:
         """The frames that wait; the one that is being played has left the queue."""
-        return int(self.ear.held_ms(now_ms)) // FRAME_MS
+        paused_bytes = sum(len(part) for part in self._paused or () if isinstance(part, bytes))
+        return int(self.ear.held_ms(now_ms)) // FRAME_MS + paused_bytes // self._frame_bytes
 
     def _event(self, name: str, **fields: Any) -> bytes:
         return orjson.dumps({"event": name, "channel_id": self._channel_id, **fields})

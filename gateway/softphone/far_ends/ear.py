@@ -81,6 +81,17 @@ class Ear:
         self._marks.clear()
         return marks
 
+    def take_back(self, now_ms: float) -> list[bytes | str]:
+        """Drop the sound that has not been played. Returns it with the marks that had not been reached, in order."""
+        found: list[bytes | str] = []
+        at_ms = now_ms
+        for reached_ms, name in self._marks:
+            found += [self.heard(reached_ms, at_ms), name]
+            at_ms = max(at_ms, reached_ms)
+        found.append(self.heard(self._until_ms, at_ms))
+        self.clear(now_ms)
+        return [part for part in found if part]
+
     def held_ms(self, now_ms: float) -> float:
         """How much sound has not been played yet."""
         return max(0.0, self._until_ms - now_ms)

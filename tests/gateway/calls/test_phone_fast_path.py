@@ -38,10 +38,10 @@ LOUD = b"\x10\x20\xf0\xdf" * 240
 # What far ends take, and what the model's session is in.
 LINES: dict[str, tuple[FarEndRules, AudioFormat]] = {
     "marks": (FarEndRules(PCMU_8K, 400, Framing.ANY, mark_every_ms=200), PCMU_8K),
-    "whole frames": (FarEndRules(PCMA_8K, 200, Framing.WHOLE), PCMA_8K),
+    "whole frames": (FarEndRules(PCMA_8K, 200, Framing.WHOLE, counts_dropped=True), PCMA_8K),
     "one by one": (FarEndRules(PCM16_8K, 0, Framing.ONE), PCMU_8K),
     "one by one, ahead": (FarEndRules(PCM16_8K, 160, Framing.ONE), PCM16_24K),
-    "another rate": (FarEndRules(PCMU_8K, 400, Framing.ANY, mark_every_ms=200), PCM16_24K),
+    "another rate": (FarEndRules(PCMU_8K, 400, Framing.ANY, mark_every_ms=200, counts_dropped=True), PCM16_24K),
 }
 
 
@@ -97,6 +97,8 @@ class PhoneOnSockets(SocketCall):
                 self.phone.says({"full": full})
             case ("holds", ms):
                 self.phone.says({"holds": ms})
+            case ("dropped", ms):
+                self.phone.says({"dropped": ms})
             case ("nonsense",):
                 self.phone.says(b"{")
             case _:
@@ -127,6 +129,7 @@ STEPS = st.one_of(
     st.tuples(st.just("pass"), st.sampled_from([1, 19, 20, 70, 300, 1500, 9000])),
     st.sampled_from([("answer",), ("words",), ("speech", "began"), ("speech", "ended"), ("echo",), ("key",)]),
     st.sampled_from([("full", True), ("full", False), ("holds", 100), ("holds", 900), ("nonsense",)]),
+    st.tuples(st.just("dropped"), st.sampled_from([0, 60, 140, 9000])),
 )
 
 
@@ -160,6 +163,7 @@ def told(folder: Path, line: str, steps: list[tuple[Any, ...]], *, fast: bool, r
 @settings(max_examples=EXAMPLES or 60, deadline=None)
 @given(line=st.sampled_from(list(LINES)), steps=st.lists(STEPS, max_size=25), replay=st.sampled_from(ReplayPolicy))
 @example("marks", [("answer",), ("talk", 60), ("echo",), ("speech", "began")], ReplayPolicy.FULL)
+@example("whole frames", [("answer",), ("talk", 60), ("speech", "began"), ("dropped", 60)], ReplayPolicy.FULL)
 @example("one by one", [("answer",), ("speaks ahead", 60), ("pass", 300), ("speech", "began")], ReplayPolicy.OFF)
 def test_a_telephone_call_with_fast_paths_is_the_call_without(
     line: str, steps: list[tuple[Any, ...]], replay: ReplayPolicy

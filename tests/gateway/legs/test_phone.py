@@ -20,7 +20,7 @@ from gateway.calls.running import RunningCall
 from gateway.clock import LoopClock
 from gateway.ids import CountingIds
 from gateway.legs.caller import play_out_of
-from gateway.legs.phone import MAX_WAITING_MS, PhoneLeg
+from gateway.legs.phone import CLEAR_ANSWER_MS, MAX_CLEARS, MAX_WAITING_MS, PhoneLeg
 from gateway.legs.ticker import TICK_MS, Ticker
 from gateway.tools.contract import ToolContext
 from gateway.tools.toolbox import Toolbox
@@ -37,6 +37,7 @@ from sessions.events import (
     ResponseStarted,
     SpeechStarted,
 )
+from sessions.line_events import SpeechDropped
 from sessions.record import Heard, Utterance
 from sessions.state import CallRules
 from sessions.values import ItemKind, Outcome
@@ -44,6 +45,7 @@ from sessions.values import ItemKind, Outcome
 SILENT = silence(PCMU_8K, 160)
 EXACT = FarEndRules(PCMU_8K, 0, Framing.ONE)
 MARKED = FarEndRules(PCMU_8K, 400, Framing.ANY, mark_every_ms=200)
+COUNTED = FarEndRules(PCMU_8K, 200, Framing.WHOLE, mark_every_ms=200, counts_dropped=True)
 ENDED = Relay(ResponseEnded("resp_1", Outcome.COMPLETED, None, None, None))
 
 
@@ -153,6 +155,53 @@ def test_a_clear_reaches_the_far_end_before_any_new_speech_and_old_marks_bring_n
         await later(0.1)
         assert desk.line.sound[before:] == b"b" * 320
         desk.leg.close(1000, "")
+
+    run(main())
+
+
+def test_what_a_far_end_has_dropped_says_what_it_had_played_for_each_clear_in_order() -> None:
+    async def main() -> None:
+        desk = Desk(COUNTED)
+        for item_id in ("item_1", "item_2"):
+            desk.play(100, b"a", item_id)
+            desk.leg.do(ClearPlayback())
+        for dropped_ms in (40, 60, 0):
+            desk.leg.dropped(dropped_ms)
+        assert desk.heard == [SpeechDropped((("item_1", 60),)), SpeechDropped((("item_2", 40),))]
+
+    run(main())
+
+
+def test_an_answer_to_a_clear_that_is_late_or_makes_no_sense_or_is_from_before_a_redial_is_nothing() -> None:
+    async def main() -> None:
+        desk = Desk(COUNTED)
+        desk.play(100)
+        desk.leg.do(ClearPlayback())
+        await later(CLEAR_ANSWER_MS / 1000 + 0.1)
+        desk.leg.dropped(40)  # late
+        desk.play(100)
+        desk.leg.do(ClearPlayback())
+        desk.leg.dropped(120)  # more than had left
+        desk.leg.do(ClearPlayback())
+        desk.leg.dropped(0)  # nothing had left
+        desk.play(100)
+        desk.leg.do(ClearPlayback())
+        desk.leg.reopened()
+        desk.leg.dropped(40)
+        desk.play(100)
+        for _ in range(MAX_CLEARS + 1):
+            desk.leg.do(ClearPlayback())
+        desk.leg.dropped(40)
+        assert desk.heard == []
+        desk.leg.close(1000, "")
+        desk.leg.do(ClearPlayback())
+        desk.leg.dropped(40)
+        assert desk.heard == []
+        marked = Desk(MARKED)
+        marked.play(100)
+        marked.leg.do(ClearPlayback())
+        marked.leg.dropped(40)
+        assert marked.heard == []
 
     run(main())
 
@@ -342,5 +391,28 @@ def test_a_tick_that_fails_ends_its_call(tmp_path: Path) -> None:
         await call.rig.live_calls.wait_empty()
         assert call.rig.session["end_reason"] == "server_fault"
         assert call.line.told[-1] == "hang up: server_fault"
+
+    run(main())
+
+
+@pytest.mark.parametrize(("held_ms", "label"), [(160, Heard.REPORTED), (0, Heard.REPORTED), (9_000, Heard.ESTIMATED)])
+def test_what_the_far_end_has_dropped_replaces_the_clocks_estimate(tmp_path: Path, held_ms: int, label: Heard) -> None:
+    async def main() -> None:
+        call = PhoneCall(tmp_path, COUNTED)
+        await later(0.1)
+        await call.answers(3_000)
+        call.leg.dropped(0)  # the caller spoke before the answer, which was a clear too
+        await later(0.75)
+        call.tell(SpeechStarted("caller_2", 0, None))
+        told_ms, left_ms = call.told_heard_ms, len(call.line.sound) // 8
+        assert (call.item.heard_ms, call.item.heard) == (told_ms, Heard.ESTIMATED)
+        await later(0.1)
+        call.leg.dropped(held_ms)
+        heard_ms = told_ms if label is Heard.ESTIMATED else left_ms - held_ms
+        assert (call.item.heard_ms, call.item.heard) == (heard_ms, label)
+        assert call.told_heard_ms == told_ms  # and no second truncation
+        call.running.hang_up("test_over")
+        await call.rig.live_calls.wait_empty()
+        assert call.item.heard_ms == heard_ms
 
     run(main())

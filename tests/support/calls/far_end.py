@@ -11,6 +11,7 @@ from itertools import count
 
 from audio.formats import PCMU_8K, AudioFrame
 from audio.playout import FarEndRules, PlayOut
+from audio.sent_sound import SentSound
 from sessions.playback import PlaybackLedger
 
 BYTES_A_MS = 8  # of mu-law at 8000 Hz
@@ -78,6 +79,10 @@ class Ear:
         echo = self._pending.pop(name, None)
         if echo is not None:
             echo(name)
+
+    @property
+    def held_ms(self) -> float:
+        return max(0.0, self._until_ms - self._world.now_ms)
 
     def clear(self) -> None:
         self.cleared_heard_ms = self.heard_ms
@@ -152,12 +157,30 @@ class PhoneCall:
         """The caller interrupts: what was heard since the last time, as the ledger has it. The ear has its own view."""
         self._note()
         self.ledger.interrupted(self.now_ms)
-        self.play_out.clear()
-        if self.play_out.rules.ahead_ms:
+        sent = self.play_out.clear()
+        if sent is not None:
+            self.out.send(partial(self._count_and_clear, sent))
+        elif self.play_out.rules.ahead_ms:
             self.out.send(self.ear.clear)
         else:  # it holds nothing, and plays what it has got
             self.out.send(lambda: self.world.at(self.world.now_ms + 100, self.ear.clear))
         return self._heard_since_the_last()
+
+    def _count_and_clear(self, sent: SentSound) -> None:
+        dropped_ms = round(self.ear.held_ms)
+        self.ear.clear()
+        self.back.send(lambda: self._dropped(sent, dropped_ms))
+
+    def _dropped(self, sent: SentSound, dropped_ms: int) -> None:
+        self._note()
+        for item_id, played_ms in sent.played_ms(dropped_ms):
+            self.ledger.dropped(item_id, played_ms)
+
+    @property
+    def all_heard_ms(self) -> int:
+        """What the ledger has as heard in the whole call."""
+        self._note()
+        return self._heard_ms()
 
     @property
     def heard_ms(self) -> int:

@@ -196,7 +196,7 @@ async def _twilio(gateway: Gateway) -> tuple[Interrupt, Close]:
         played_ms = call.stream.ear.heard_bytes(call.now_ms) / 8
         left_ms = [at_ms for at_ms, message in call.socket.sent if b'"media"' in message]
         call.hangs_up()
-        said = await _greeting(gateway, call.session_id)
+        said = await recorded_greeting(gateway, call.session_id)
         return Interruption(link.delay_ms, played_ms, said.heard_ms, seen.stopped_ms(left_ms))
 
     return interrupt, carrier.carrier.close
@@ -230,7 +230,7 @@ async def _acs(gateway: Gateway) -> tuple[Interrupt, Close]:
             left_ms = [at_ms for at_ms, message in socket.sent if b'"AudioData":{' in message]
             await world.tells("CallDisconnected")
             socket.goes()
-            said = await _greeting(gateway, session_id)
+            said = await recorded_greeting(gateway, session_id)
         finally:
             await world.carrier.close()
         return Interruption(link.delay_ms, played_ms, said.heard_ms, seen.stopped_ms(left_ms))
@@ -250,7 +250,7 @@ async def _audiosocket(gateway: Gateway) -> tuple[Interrupt, Close]:
         played_ms, left_ms = far.played_ms(), far.sound_left_ms()
         await later((link.delay_ms + link.jitter_ms) / 1000 + 0.01)  # so that all that was said has arrived
         line.goes()
-        said = await _greeting(gateway, registered.ticket.session_id)
+        said = await recorded_greeting(gateway, registered.ticket.session_id)
         return Interruption(link.delay_ms, played_ms, said.heard_ms, seen.stopped_ms(left_ms))
 
     return interrupt, _nothing
@@ -273,7 +273,7 @@ async def _chan_websocket(gateway: Gateway) -> tuple[Interrupt, Close]:
         played_ms = far_end.ear.heard_bytes(_now_ms()) / 8
         left_ms = [at_ms for at_ms, message in socket.sent if not message.startswith(b"{")]
         socket.goes()
-        said = await _greeting(gateway, registered.ticket.session_id)
+        said = await recorded_greeting(gateway, registered.ticket.session_id)
         assert far_end.faults == []
         return Interruption(link.delay_ms, played_ms, said.heard_ms, seen.stopped_ms(left_ms))
 
@@ -296,7 +296,7 @@ async def _speak(say: Callable[[bytes], Any], loud: bytes, quiet: bytes) -> None
         say(sound)
 
 
-async def _greeting(gateway: Gateway, session_id: str) -> Utterance:
+async def recorded_greeting(gateway: Gateway, session_id: str) -> Utterance:
     """What the record says of the greeting, once the call has ended."""
     await gateway.live_calls.wait_empty()
     await gateway.write_behind.flush("default", session_id)

@@ -12,6 +12,7 @@ from audio.formats import PCMU_8K
 from audio.playout import FarEndRules, Framing
 from gateway.callers.phone.codec import (
     CallRefused,
+    Dropped,
     Echoed,
     FarEndEvent,
     Full,
@@ -100,7 +101,10 @@ class MemorySocket:
 
 
 class PlainCodec:
-    """The made-up protocol: `start`, `key`, `echo`, `full`, `holds`, `stop`; `call` in the start must be `mine`."""
+    """The made-up protocol: `start`, `key`, `echo`, `full`, `holds`, `dropped`, `stop`.
+
+    `call` in the start must be `mine`.
+    """
 
     sound_is_binary = True
     all_binary = False
@@ -126,6 +130,8 @@ class PlainCodec:
                     return Full(full)
                 case {"holds": int(held_ms)}:
                     return Holds(held_ms)
+                case {"dropped": int(dropped_ms)}:
+                    return Dropped(dropped_ms)
                 case {"stop": _}:
                     return Stopped()
                 case {"fine": _}:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from audio.formats import PCM16_8K, PCM16_16K, PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
 from audio.marks import MAX_NAME_BYTES
 from audio.playout import FarEndRules, Framing
-from gateway.callers.asterisk.ws_codec import MAX_UNANSWERED, ChanWebsocketCodec
+from gateway.callers.asterisk.ws_codec import MAX_ASKED, MAX_UNANSWERED, ChanWebsocketCodec
 from gateway.callers.asterisk.ws_messages import MAX_COMMAND_BYTES
 from gateway.callers.phone.codec import (
     CallRefused,
+    Dropped,
     Echoed,
     FarEndEvent,
     FarEndSilent,
@@ -52,6 +53,10 @@ def says(codec: PhoneCodec, **message: Any) -> FarEndEvent | None:
     return codec.read_text(orjson.dumps(message))
 
 
+def rules(format: AudioFormat) -> FarEndRules:
+    return FarEndRules(format, 200, Framing.WHOLE, 20, 200, counts_dropped=True)
+
+
 def begun(message: bytes | None = None, facts: CallerFacts = FACTS) -> ChanWebsocketCodec:
     codec = ChanWebsocketCodec(facts)
     assert isinstance(codec.read_text(message or orjson.dumps(START)), MediaStarted)
@@ -70,12 +75,12 @@ def begun(message: bytes | None = None, facts: CallerFacts = FACTS) -> ChanWebso
 )
 def test_a_call_begins_in_the_channels_format(name: str, frame_bytes: int, format: AudioFormat) -> None:
     started = says(ChanWebsocketCodec(FACTS), **{**START, "format": name, "optimal_frame_size": frame_bytes})
-    assert started == MediaStarted(FarEndRules(format, 200, Framing.WHOLE, 20, 200), FACTS, 20)
+    assert started == MediaStarted(rules(format), FACTS, 20)
 
 
 def test_a_call_begins_in_plain_text() -> None:
     started = ChanWebsocketCodec(FACTS).read_text(PLAIN_START)
-    assert started == MediaStarted(FarEndRules(PCM16_16K, 200, Framing.WHOLE, 20, 200), FACTS, 20)
+    assert started == MediaStarted(rules(PCM16_16K), FACTS, 20)
 
 
 def test_the_channels_id_stands_in_where_no_call_id_was_registered() -> None:
@@ -174,14 +179,18 @@ def commands(codec: ChanWebsocketCodec) -> list[bytes]:
 
 def test_commands_are_in_the_form_of_the_first_message() -> None:
     assert commands(begun()) == [
+        b'{"command":"PAUSE_MEDIA"}',
         b'{"command":"REPORT_QUEUE_DRAINED"}',
+        b'{"command":"GET_STATUS"}',
         b'{"command":"FLUSH_MEDIA"}',
+        b'{"command":"CONTINUE_MEDIA"}',
         b'{"command":"MARK_MEDIA","correlation_id":"0-1"}',
         b'{"command":"GET_STATUS"}',
         b'{"command":"HANGUP"}',
     ]
     assert commands(begun(PLAIN_START)) == [
         b"REPORT_QUEUE_DRAINED",
+        b"GET_STATUS",
         b"FLUSH_MEDIA",
         b"MARK_MEDIA 0-1",
         b"GET_STATUS",
@@ -219,6 +228,47 @@ def test_a_channel_that_never_answers_heartbeats_is_of_a_release_that_does_not()
     codec = begun()
     for _ in range(9 * MAX_UNANSWERED):
         assert codec.heartbeat()
+
+
+# ---- what a flush has dropped
+
+STATUS = b'{"event":"STATUS","queue_length":%d}'
+PLAIN_STATUS = b"STATUS channel_id:C queue_length:%d xon_level:800 media_paused:false"
+
+
+@pytest.mark.parametrize(("start", "status"), [(orjson.dumps(START), STATUS), (PLAIN_START, PLAIN_STATUS)])
+def test_each_answer_is_for_what_was_asked(start: bytes, status: bytes) -> None:
+    codec = begun(start)
+    codec.heartbeat()
+    codec.clear()
+    codec.clear()
+    codec.heartbeat()  # the one before it was not answered, and what was asked before that one neither
+    answers = [codec.read_text(status % n) for n in range(1, 5)]
+    assert answers == [Dropped(20), Dropped(40), Holds(60), Holds(80)]
+
+
+def test_a_clear_that_is_not_answered_until_two_heartbeats_later_is_forgotten() -> None:
+    codec = begun()
+    codec.clear()
+    codec.heartbeat()
+    codec.heartbeat()
+    assert codec.read_text(STATUS % 7) == Holds(140)
+
+
+def test_an_answer_that_makes_no_sense_is_used_up() -> None:
+    codec = begun()
+    codec.clear()
+    with pytest.raises(WireError):
+        codec.read_text(b'{"event":"STATUS","queue_length":-7}')
+    assert codec.read_text(STATUS % 7) == Holds(140)
+
+
+def test_a_channel_that_never_answers_costs_no_memory() -> None:
+    codec = begun()
+    for _ in range(9 * MAX_ASKED):
+        codec.clear()
+    answers = [codec.read_text(STATUS % 0) for _ in range(MAX_ASKED + 1)]
+    assert answers == [Dropped(0)] * MAX_ASKED + [Holds(0)]
 
 
 json_values = st.recursive(

@@ -9,11 +9,14 @@ from uuid import UUID
 import pytest
 from support.calls.asterisk_desk import START, AsteriskDesk, media_request, with_asterisk
 from support.calls.call_rig import later
+from support.calls.interruptions import recorded_greeting
 
 from gateway.auth.requests import Fields, Refusal
 from gateway.callers.asterisk.ws_open import LIMITS, NO_CALL
+from sessions.record import Heard
 
 FRAME = b"\x20" * 160  # loud, in mu-law
+PLAIN_START = b"MEDIA_START channel_id:C format:ulaw optimal_frame_size:160 ptime:20"
 SILENT = {"event": "STATUS", "channel_id": "C", "queue_length": 0}
 
 
@@ -92,7 +95,7 @@ def test_a_call_over_such_a_socket_is_greeted_answered_and_interrupted(tmp_path:
             await later(0.02)
             socket.speaks(FRAME)
         flush = socket.told.index({"command": "FLUSH_MEDIA"})
-        assert socket.told[flush - 1] == {"command": "REPORT_QUEUE_DRAINED"}
+        assert socket.told[flush - 1] == {"command": "GET_STATUS"}
         before = len(socket.sound)
         await later(3)
         assert len(socket.sound) > before
@@ -100,6 +103,38 @@ def test_a_call_over_such_a_socket_is_greeted_answered_and_interrupted(tmp_path:
         record = await desk.record(call)
         assert record.summary.end_reason == "caller_hung_up"
         assert (record.protocol, record.caller.number) == ("asterisk", "+4930111")
+
+    with_asterisk(tmp_path, main)
+
+
+@pytest.mark.parametrize(
+    ("start", "flush", "status"),
+    [
+        (START, b'{"command":"FLUSH_MEDIA"}', {**SILENT, "queue_length": 3}),
+        (PLAIN_START, b"FLUSH_MEDIA", b"STATUS channel_id:C queue_length:3 xon_level:800 media_paused:false"),
+    ],
+)
+def test_what_the_channel_drops_at_an_interruption_was_not_heard(
+    tmp_path: Path, start: object, flush: bytes, status: object
+) -> None:
+    async def main(desk: AsteriskDesk) -> None:
+        call, socket = await desk.opened()
+        socket.says(start)
+        await later(0.5)
+        for _ in range(50):
+            if ("text", flush) in socket.sent:
+                break
+            socket.speaks(FRAME)
+            await later(0.02)
+        left_ms = len(socket.sound) // 8
+        assert left_ms > 500
+        await later(0.1)
+        socket.says(status)
+        socket.says(status)  # nobody has asked for this one
+        await later(0.1)
+        socket.goes(1000)
+        greeting = await recorded_greeting(desk.gateway, call.ticket.session_id)
+        assert (greeting.heard_ms, greeting.heard) == (left_ms - 60, Heard.REPORTED)
 
     with_asterisk(tmp_path, main)
 

@@ -52,6 +52,43 @@ def test_a_flush_drops_sound_and_marks_without_a_word_and_says_that_the_queue_is
     assert made.ear.heard(1000) == FRAME * 3
 
 
+def test_a_frame_that_is_being_played_is_played_to_its_end_and_is_not_in_the_queue() -> None:
+    made = ChanWebsocketFarEnd("c1")
+    made.binary(FRAME * 10, 0)
+    (status,) = events(made.text(command("GET_STATUS"), 65))
+    assert status["queue_length"] == 6
+    assert made.text(command("FLUSH_MEDIA"), 65) == []
+    made.binary(FRAME, 70)
+    assert made.ear.heard(1000) == FRAME * 5
+    assert made.ear.held_ms(70) == 30
+
+
+def test_a_pause_keeps_sound_and_marks_until_it_is_ended_and_a_flush_does_not_end_it() -> None:
+    made = ChanWebsocketFarEnd("c1")
+    made.binary(FRAME * 4, 0)
+    made.text(command("MARK_MEDIA", correlation_id="m1"), 0)
+    made.text(command("PAUSE_MEDIA"), 25)
+    made.text(command("PAUSE_MEDIA"), 26)
+    made.binary(FRAME, 30)
+    (status,) = events(made.text(command("GET_STATUS"), 500))
+    assert (status["queue_length"], status["media_paused"], made.wake_ms) == (3, True, None)
+    assert made.on_time(500) == []
+    assert made.ear.heard(500) == FRAME * 2
+    made.text(command("CONTINUE_MEDIA"), 500)
+    assert events(made.on_time(540)) == [{"event": "MEDIA_MARK_PROCESSED", "correlation_id": "m1"}]
+    assert made.ear.heard(1000) == FRAME * 5
+    made.text(command("PAUSE_MEDIA"), 1000)
+    made.text(command("REPORT_QUEUE_DRAINED"), 1000)
+    made.binary(FRAME * 3, 1000)
+    assert made.text(command("FLUSH_MEDIA"), 1000) == []
+    made.binary(FRAME, 1001)
+    made.text(command("CONTINUE_MEDIA"), 1100)
+    assert events(made.on_time(1120)) == [{"event": "QUEUE_DRAINED"}]
+    assert made.ear.heard(2000) == FRAME * 6
+    assert made.text(command("CONTINUE_MEDIA"), 2000) == []
+    assert made.faults == []
+
+
 def test_the_queue_asks_for_a_pause_then_for_more_and_loses_what_does_not_fit() -> None:
     made = ChanWebsocketFarEnd("c1")
     assert made.binary(FRAME * 400, 0) + made.binary(FRAME * 400, 0) == []

@@ -52,6 +52,18 @@ def test_a_clear_drops_what_was_not_played_and_gives_the_pending_marks() -> None
     assert ear.heard_bytes(1_000) == 8 * 150
 
 
+def test_what_was_not_played_can_be_taken_back_with_its_marks() -> None:
+    ear = Ear(PCMU_8K)
+    ear.sound(spoken(40, b"a"), 0)
+    ear.mark("one", 0)
+    ear.mark("two", 0)
+    ear.sound(spoken(40, b"b"), 0)
+    ear.mark("three", 0)
+    assert ear.take_back(30) == [spoken(10, b"a"), "one", "two", spoken(40, b"b"), "three"]
+    assert ear.heard(1_000) == spoken(30, b"a")
+    assert (ear.held_ms(30), ear.wake_ms, ear.take_back(31)) == (0, None, [])
+
+
 def test_a_mark_without_sound_before_it_is_reached_at_once() -> None:
     ear = Ear(PCMU_8K)
     ear.mark("now", 5)
