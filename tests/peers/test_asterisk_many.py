@@ -21,7 +21,7 @@ import pytest
 from peers.asterisk.cpu import cpu_s
 from peers.asterisk.house import DESK, House, open_house, speech
 from peers.asterisk.report import LOUD, inside_speech, is_loud, pcm
-from peers.asterisk.rtp import FRAME_BYTES, Packet
+from peers.asterisk.rtp import Packet
 from peers.asterisk.sip import NotAnswered
 from peers.asterisk.telephone import calling
 from peers.demo_desk import needs_local
@@ -141,10 +141,9 @@ def odd_packets(callers: Iterable[Caller]) -> int:
 
 
 def follows(before: Packet, after: Packet) -> bool:
-    """Whether a packet is the next one, by its number, its place in time and its sound."""
+    """Whether a packet is the next one. Its timestamp does not tell: where a frame is late, Asterisk moves it on."""
     next_one = (after.sequence - before.sequence) & 0xFFFF == 1
-    in_time = (after.timestamp - before.timestamp) & 0xFFFFFFFF == FRAME_BYTES
-    return next_one and in_time and not (after.payload == before.payload and is_loud(after))
+    return next_one and not (after.payload == before.payload and is_loud(after))
 
 
 def odd_sounds(callers: Iterable[Caller]) -> list[tuple[str, str, float]]:
@@ -181,6 +180,8 @@ def test_many_calls_at_once_are_answered_heard_and_kept_apart(tmp_path: Path) ->
         assert [caller for caller in callers if not caller.greeted] == []
         assert [(caller.way, caller.line) for caller in callers if not caller.answered] == []
         records = records_of(house, CALLS)
+        after_ms = sorted(ms for session in records.values() for ms in session["latencies_ms"])
+        print(f"answers came after {median(after_ms):.0f} ms at the median, {after_ms[-1]} ms at most")
         for caller in callers:
             check_record(house, caller, records[caller.number])
         assert odd_packets(callers) == 0
