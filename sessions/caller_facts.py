@@ -1,6 +1,6 @@
 """What is known of a caller when the call begins: its number, the number that it called, the carrier's id and notes.
 
-The values come from the far end, so they are bounded and cleaned before anything else sees them: they end up in
+Nearly all values come from the far end, so they are bounded and cleaned before anything else sees them: they end up in
 instructions, records and tools. The bounds on metadata are those of the `metadata` field of the OpenAI API.
 """
 
@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 MAX_NUMBER_CHARACTERS = 128  # a SIP address may stand where others have a telephone number
 MAX_CALL_ID_CHARACTERS = 128
+MAX_LANGUAGE_CHARACTERS = 35  # RFC 5646 (4.4.1) has no longer tags that are in use
 MAX_METADATA = 16
 MAX_NAME_CHARACTERS = 64
 MAX_VALUE_CHARACTERS = 512
@@ -30,6 +31,7 @@ class CallerFacts(Mapping[str, str]):
     """Who calls, as far as the caller's protocol says; make one with `of`, which cleans the values.
 
     `carrier_call_id` is the call's name at the carrier, for questions to it and for its own API.
+    `language` is a tag such as de-DE, which the settings give to the called number; the far end has no say in it.
     It is also a mapping of the two numbers, `number` and `called`, without those that are not known. Its repr leaves
     the caller's data out, so that it cannot reach a log.
     """
@@ -39,6 +41,7 @@ class CallerFacts(Mapping[str, str]):
     direction: Direction
     metadata: Mapping[str, str] = field(repr=False)
     carrier_call_id: str | None = field(default=None, repr=False)
+    language: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -48,6 +51,7 @@ class CallerFacts(Mapping[str, str]):
         direction: object = None,
         metadata: object = None,
         carrier_call_id: object = None,
+        language: object = None,
     ) -> CallerFacts:
         """The facts from a far end's values, which may be anything.
 
@@ -60,6 +64,7 @@ class CallerFacts(Mapping[str, str]):
             direction=Direction.OUTBOUND if direction == Direction.OUTBOUND else Direction.INBOUND,
             metadata=MappingProxyType(_metadata(metadata)),
             carrier_call_id=_cleaned(carrier_call_id, MAX_CALL_ID_CHARACTERS) or None,
+            language=_cleaned(language, MAX_LANGUAGE_CHARACTERS) or None,
         )
 
     def __getitem__(self, name: str) -> str:

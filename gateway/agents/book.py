@@ -50,7 +50,7 @@ def agent_paths(folder: Path) -> list[Path]:
 
 
 def render_instructions(agent: Agent, *, today: datetime, caller: CallerFacts) -> str:
-    """The agent's instructions for one call, with the placeholders filled in; a number that is not known is `unknown`.
+    """The agent's instructions for one call, with the placeholders filled in; what is not known is `unknown`.
 
     `today` is in the gateway's own time zone.
     """
@@ -68,6 +68,7 @@ def _values(today: datetime, caller: CallerFacts) -> dict[str, str]:
         "caller.number": caller.number or "unknown",
         "caller.called": caller.called or "unknown",
         "caller.direction": caller.direction.value,
+        "caller.language": caller.language or "unknown",
     }
 
 

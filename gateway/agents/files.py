@@ -32,7 +32,7 @@ AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MODEL_KINDS = ("local", "scripted", "openai", "azure")
 MODEL_KINDS_TO_COME = ("voice-live", "gpt-live")
 CLIENT_MAY_SET = (owners.EVERYTHING - {"model"}) | {"server_tools"}
-PLACEHOLDERS = ("today", "caller.number", "caller.called", "caller.direction")
+PLACEHOLDERS = ("today", "caller.number", "caller.called", "caller.direction", "caller.language")
 
 _KEYS = (
     "name", "description", "model", "voice", "speed", "greeting", "instructions", "turn_detection", "tools", "offline",

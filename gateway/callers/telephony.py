@@ -114,7 +114,8 @@ class Telephony:
         from gateway.callers.phone.calls import PhoneCalls
 
         parts, settings = self._parts, self._parts.settings
-        calls = PhoneCalls(parts.admission, self._agent_of, parts.clock, settings.max_waiting_speech_s * 1000)
+        waiting_ms = settings.max_waiting_speech_s * 1000
+        calls = PhoneCalls(parts.admission, settings.numbers, parts.clock, waiting_ms)
         tables = settings.carriers
         if tables.asterisk is not None:
             self._make_asterisk(calls)
@@ -157,7 +158,3 @@ class Telephony:
                 "audiosocket_host, audiosocket_port",
             )
             self._audiosocket = AudioSocketListener(self._asterisk.registered, calls, parts.draining, at)
-
-    def _agent_of(self, called: str | None) -> str | None:
-        route = self._parts.settings.numbers.agent_for(called)
-        return None if route is None else route.agent

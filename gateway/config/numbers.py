@@ -1,4 +1,4 @@
-"""The setting `numbers`: which agent answers a call, by the number that was called."""
+"""The setting `numbers`: which agent answers a call, and in which language, by the number that was called."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pydantic import ConfigDict, Field, RootModel, field_validator, model_validator
 
 from gateway.config.values import Table, parts
+from sessions.caller_facts import MAX_LANGUAGE_CHARACTERS
 
 ANY = "*"
 _SIGNS = re.compile(r"[\s()\[\]\u2010-\u2015-]+")
@@ -19,7 +20,11 @@ class NumberRoute(Table):
     """Where calls to one number go."""
 
     agent: str = Field(min_length=1)
-    language: str | None = Field(default=None, description="a language tag such as de-DE; None: as the agent says")
+    language: str | None = Field(
+        default=None,
+        max_length=MAX_LANGUAGE_CHARACTERS,
+        description="a language tag such as de-DE; None: as the agent says",
+    )
 
     @model_validator(mode="before")
     @classmethod

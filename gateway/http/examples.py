@@ -57,7 +57,14 @@ SESSION: dict[str, Json] = {
     },
     "latencies_ms": [640, 720],
     "recording": {"state": "ready", "complete": True, "rate_hz": 24000, "duration_ms": 42000},
-    "caller": {"number": None, "called": None, "direction": "inbound", "metadata": {}, "carrier_call_id": None},
+    "caller": {
+        "number": None,
+        "called": None,
+        "direction": "inbound",
+        "metadata": {},
+        "carrier_call_id": None,
+        "language": None,
+    },
 }
 SESSIONS: Json = {"sessions": [SESSION], "next_cursor": None}
 _SAID: dict[str, Json] = {

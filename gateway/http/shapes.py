@@ -106,6 +106,9 @@ class CallerShape(Shape):
     carrier_call_id: Annotated[
         str | None, Field(description="the carrier's own id of the call", examples=["CA5f0c1b7e2a9d4c63"])
     ] = None
+    language: Annotated[
+        str | None, Field(description="which the settings give to the called number", examples=["de-DE"])
+    ] = None
 
 
 class SessionShape(Shape):

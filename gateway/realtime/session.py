@@ -34,17 +34,31 @@ class AgentSide:
     max_output_tokens: int | None
 
     @classmethod
-    def of(cls, agent: Agent, instructions: str, tools: tuple[ToolSpec, ...]) -> AgentSide:
-        """The settings of one call: the agent's file, with rendered instructions and resolved tools."""
+    def of(cls, agent: Agent, instructions: str, tools: tuple[ToolSpec, ...], language: str | None = None) -> AgentSide:
+        """The settings of one call: the agent's file, with rendered instructions and resolved tools.
+
+        `language` is the tag of the language in which the caller is expected to speak.
+        """
         return cls(
             instructions=instructions,
             tools=tools,
             voice=agent.voice,
             speed=agent.speed,
             turn_detection=agent.turn_detection,
-            transcription=agent.transcription or DEFAULT_TRANSCRIPTION,
+            transcription=_in_language(agent.transcription or DEFAULT_TRANSCRIPTION, language),
             max_output_tokens=agent.max_output_tokens,
         )
+
+
+def _in_language(transcription: JsonObject, language: str | None) -> JsonObject:
+    """The transcription with the call's language as a hint, unless the agent's file gives one.
+
+    Models take the codes of ISO 639-1, which have two letters, and refuse a session with a longer tag.
+    """
+    code = (language or "").partition("-")[0].lower()
+    if len(code) != 2 or transcription.get("language"):
+        return transcription
+    return {**transcription, "language": code}
 
 
 @dataclass(frozen=True, slots=True)

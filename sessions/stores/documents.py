@@ -158,6 +158,7 @@ def _caller(caller: CallerFacts) -> JsonObject:
         "direction": caller.direction.value,
         "metadata": dict(caller.metadata),
         "carrier_call_id": caller.carrier_call_id,
+        "language": caller.language,
     }
 
 
@@ -166,7 +167,8 @@ def _caller_from(document: Fields) -> CallerFacts:
     if document.values.get("caller") is None:
         return UNKNOWN_CALLER
     found = document.object("caller").values
-    names = ("number", "called", "direction", "metadata", "carrier_call_id")  # the last came later than the others
+    # The last two came later than the others, and older documents lack them.
+    names = ("number", "called", "direction", "metadata", "carrier_call_id", "language")
     return CallerFacts.of(*map(found.get, names))
 
 

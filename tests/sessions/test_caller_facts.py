@@ -35,6 +35,15 @@ def test_the_carriers_id_of_the_call_is_kept_within_its_bound(given_id: object, 
     assert dict(facts) == {"number": "+4930"}
 
 
+@pytest.mark.parametrize(
+    ("given_tag", "kept"), [("de-DE", "de-DE"), ("x" * 99, "x" * 35), ("d\ne", "de"), ("", None), (7, None)]
+)
+def test_the_language_is_kept_within_its_bound(given_tag: object, kept: str | None) -> None:
+    facts = CallerFacts.of("+4930", language=given_tag)
+    assert facts.language == kept
+    assert dict(facts) == {"number": "+4930"}
+
+
 def test_the_numbers_that_are_known_are_a_mapping() -> None:
     facts = CallerFacts.of("+4930", None, Direction.INBOUND, {"order": "17"})
     assert dict(facts) == {"number": "+4930"}
@@ -87,7 +96,7 @@ def test_only_so_many_entries_of_metadata_are_kept() -> None:
 
 
 def test_the_facts_stay_out_of_logs() -> None:
-    facts = CallerFacts.of("+4930", "+4989", "outbound", {"order": "17"}, "CA17")
+    facts = CallerFacts.of("+4930", "+4989", "outbound", {"order": "17"}, "CA17", "de")
     assert repr(facts) == "CallerFacts(direction=<Direction.OUTBOUND: 'outbound'>)"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.auth.entrance import Caller, KeyKind
 from gateway.auth.requests import Refusal
@@ -12,8 +12,10 @@ from gateway.callers.phone.line_feed import LineWatch
 from gateway.callers.phone.plan import phone_plan
 from gateway.calls.admission import Admission, Ticket
 from gateway.calls.running import RunningCall
+from gateway.config.numbers import Numbers
 from gateway.legs.phone import MAX_WAITING_MS, PhoneLeg
 from gateway.legs.ticker import Ticker
+from sessions.caller_facts import CallerFacts
 from sessions.ports import Clock
 
 NO_NUMBER = Refusal(404, "number_not_found", "No agent answers that number; `numbers` in the settings names them.")
@@ -45,24 +47,24 @@ class PhoneCalls:
     def __init__(
         self,
         admission: Admission,
-        agent_of: Callable[[str | None], str | None],
+        numbers: Numbers,
         clock: Clock,
         max_waiting_ms: int = MAX_WAITING_MS,
     ) -> None:
-        """`agent_of` gives the agent that answers a called number; None where no agent does."""
+        """`numbers` says which agent answers a called number, and in which language."""
         self.clock = clock
         self.lines = LineWatch(clock)
         self._admission = admission
-        self._agent_of = agent_of
+        self._numbers = numbers
         self._max_waiting_ms = max_waiting_ms
         self._ticker: Ticker | None = None  # made with the first call, in the event loop
 
     async def admit(self, tenant: str, called: str | None) -> Ticket | Refusal:
         """Decide on a call of a carrier's to a number. The ticket must be given to `begin` or `release`."""
-        agent = self._agent_of(called)
-        if agent is None:
+        route = self._numbers.agent_for(called)
+        if route is None:
             return NO_NUMBER
-        return await self.admit_to(tenant, agent)
+        return await self.admit_to(tenant, route.agent)
 
     async def admit_to(self, tenant: str, agent: str) -> Ticket | Refusal:
         """Decide on a call to an agent that was chosen before, as a media ticket says."""
@@ -75,17 +77,29 @@ class PhoneCalls:
     def begin(self, expected: ExpectedCall, started: MediaStarted) -> tuple[PhoneLeg, RunningCall]:
         """Begin a call whose far end has said what it sends. The leg is connected, but not opened."""
         ticket, far_end = expected.ticket, started.rules.format
+        facts = self._with_language(started.facts, ticket.agent.name)
         if self._ticker is None:
             self._ticker = Ticker(self.clock)
         plan = phone_plan(
             ticket,
-            started.facts,
+            facts,
             self.clock,
             protocol=expected.protocol,
             far_end=far_end,
             format=self._admission.format_for(ticket.agent, far_end),
         )
         leg = PhoneLeg(started.rules, self._ticker, self.clock, self._max_waiting_ms)
-        running = self._admission.begin(ticket, started.facts, leg, plan)
+        running = self._admission.begin(ticket, facts, leg, plan)
         leg.connect(running.from_caller, running.fault)
         return leg, running
+
+    def _with_language(self, facts: CallerFacts, agent: str) -> CallerFacts:
+        """The facts, with the language of the called number.
+
+        It is looked up only now, so that no carrier and no ticket has to carry it from the webhook to the media socket.
+        """
+        route = self._numbers.agent_for(facts.called)
+        # Another process, with other settings, may have chosen the agent.
+        if route is None or route.agent != agent:
+            return facts
+        return replace(facts, language=route.language)

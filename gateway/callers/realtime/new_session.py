@@ -28,7 +28,8 @@ def session_with(
     """The session of one call with an agent, before any client has changed it. `format` is one that its model takes."""
     wall_s = clock.wall_s()
     today = datetime.fromtimestamp(wall_s, UTC).astimezone()
-    side = AgentSide.of(agent, render_instructions(agent, today=today, caller=caller), toolbox.specs)
+    instructions = render_instructions(agent, today=today, caller=caller)
+    side = AgentSide.of(agent, instructions, toolbox.specs, caller.language)
     expires_at = int(wall_s) + agent.limits.length_ms // 1000
     return EffectiveSession.for_agent(side, session_id, expires_at, agent.name, format)
 

@@ -232,6 +232,16 @@ def test_instructions_name_the_number_that_was_called_and_who_dialled(tmp_path: 
     assert render_instructions(agent, today=today, caller=UNKNOWN_CALLER) == "To unknown, inbound."
 
 
+def test_instructions_name_the_language_of_the_called_number(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: openai/x\ninstructions: 'Speak {caller.language}.'\n")
+    agent = AgentBook(tmp_path, accept, HandClock()).get("a")
+    assert agent is not None
+    today = datetime(2026, 11, 1)  # noqa: DTZ001 - any day
+    german = CallerFacts.of(language="de-DE")
+    assert render_instructions(agent, today=today, caller=german) == "Speak de-DE."
+    assert render_instructions(agent, today=today, caller=UNKNOWN_CALLER) == "Speak unknown."
+
+
 def test_a_greeting_is_filled_like_the_instructions(tmp_path: Path) -> None:
     write(tmp_path, "a", "model: openai/x\ngreeting: 'Hello {caller.number}, it is {today}. {{}}'\n")
     write(tmp_path, "b", "model: openai/x\n")

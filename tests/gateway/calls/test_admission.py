@@ -221,6 +221,7 @@ def test_a_call_begins_with_the_message_that_says_who_calls(tmp_path: Path) -> N
             "direction": "inbound",
             "metadata": {"order": "17"},
             "carrier_call_id": None,
+            "language": None,
         }
         turns: Any = await gateway.store.query("default", live.session_id, "turn")
         outputs = [entry["output"] for turn in turns for entry in turn["entries"] if entry["kind"] == "tool"]

@@ -99,6 +99,10 @@ def test_a_number_in_the_environment_is_hidden_too(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("numbers: {12 3: a, 12-3: b}", "holds the same number twice"),
+        (
+            "numbers: {1: {agent: a, language: de-aaaaaaaa-bbbbbbbb-cccccccc-dddddddd}}",
+            "should have at most 35 characters",
+        ),
         ('numbers: {"()": a}', "holds a number without a sign in it"),
         ("numbers: [front-desk]", "must hold settings by name"),
         ("numbers: front-desk", "entry 1: write NUMBER=AGENT"),

@@ -82,7 +82,7 @@ def test_a_session_is_listed_read_and_deleted_completely(tmp_path: Path) -> None
         one = (await client.get("/api/v1/sessions/sess_a")).json()
         assert (one["end_reason"], one["latencies_ms"], one["recording"]["state"]) == ("caller_hung_up", [420], "ready")
         told = {"number": "+4930", "called": "+4989", "direction": "outbound", "metadata": {"order": "17"}}
-        told["carrier_call_id"] = "CA17"
+        told |= {"carrier_call_id": "CA17", "language": None}
         assert one["caller"] == page["sessions"][0]["caller"] == told
         transcript = (await client.get("/api/v1/sessions/sess_a/transcript")).json()
         assert transcript["turns"][0]["entries"][0]["text"] == "Hello?"

@@ -19,7 +19,7 @@ CONFIGURATION = (ROOT / "infra" / "telephony" / "asterisk", Path(__file__).paren
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 START_S = 30.0
 STOP_S = 5.0
-RTP_PORTS = 200  # for one Asterisk
+RTP_PORTS = 600  # for one Asterisk; a call takes two, and Asterisk tries them at random
 
 
 def unpacked() -> Path:

@@ -15,11 +15,12 @@ FRAME_BYTES = 160
 EVENT_TYPE = 101  # as offered in the call's description
 EVENT_FRAMES = 8  # how long a key is held
 KEYS = "0123456789*#ABCD"
+SO_TIMESTAMPNS = 35  # of Linux; the socket module has no name for it
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Sound that has arrived. `at_s` is on the monotonic clock."""
+    """Sound that has arrived. `at_s` is when this machine's kernel got it, on the monotonic clock."""
 
     at_s: float
     sequence: int
@@ -38,6 +39,7 @@ class RtpPort:
         self._payload_type = payload_type
         self._silence = silence
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket.bind(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         self._to: tuple[str, int] | None = None
@@ -109,11 +111,12 @@ class RtpPort:
         self._socket.settimeout(0.1)
         while not self._closed:
             try:
-                message = self._socket.recv(2048)
+                message, stamps, _, _ = self._socket.recvmsg(2048, socket.CMSG_SPACE(16))
             except (TimeoutError, ConnectionRefusedError):  # the far end's port may have been closed
                 continue
-            if len(message) >= 12:
-                self._take(message, time.monotonic())
+            # The port may follow that of another telephone, to which reports are sent there (RFC 5761, 4).
+            if len(message) >= 12 and not 64 <= message[1] & 0x7F <= 95:
+                self._take(message, _arrival_s(stamps))
 
     def _take(self, message: bytes, at_s: float) -> None:
         payload_type = message[1] & 0x7F
@@ -123,3 +126,12 @@ class RtpPort:
         elif timestamp != self._last_event and len(message) > 12 and message[12] < len(KEYS):
             self._last_event = timestamp
             self.keys.append(KEYS[message[12]])
+
+
+def _arrival_s(stamps: Sequence[tuple[int, int, bytes]]) -> float:
+    """When a message arrived: a thread of a telephone may be late, above all where there are many of them."""
+    for _, kind, stamp in stamps:
+        if kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("@qq", stamp)
+            return time.monotonic() - (time.time() - seconds - nanoseconds / 1e9)
+    return time.monotonic()

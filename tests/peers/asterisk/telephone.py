@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from peers.asterisk.report import Report, measure, pcm
+from peers.asterisk.report import Report, is_loud, measure, pcm
 from peers.asterisk.rtp import FRAME_BYTES, RtpPort
 from peers.asterisk.sip import SipCall
 
@@ -74,11 +74,15 @@ class Telephone:
 
     def hears_speech_end(self, within_s: float, quiet_s: float = 0.7) -> bool:
         """Be silent until the far end has spoken after now and then been quiet for a while."""
-        since_s = time.monotonic()
+        since_s, seen, last_s = time.monotonic(), len(self._rtp.packets), 0.0
 
         def over() -> bool:
-            last_s = self.report(since_s).loud_last_s
-            return last_s is not None and time.monotonic() - last_s > quiet_s
+            # Each packet is looked at once, so that a hundred telephones can listen at the same time.
+            nonlocal seen, last_s
+            new = self._rtp.packets[seen:]
+            seen += len(new)
+            last_s = max([last_s, *(packet.at_s for packet in new if is_loud(packet))])
+            return last_s >= since_s and time.monotonic() - last_s > quiet_s
 
         return self.until(over, within_s)
 

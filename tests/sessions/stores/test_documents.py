@@ -106,6 +106,7 @@ records = st.builds(
         st.sampled_from(Direction),
         st.dictionaries(word, word, max_size=20),
         maybe_word,
+        maybe_word,
     ),
 )
 
@@ -125,7 +126,9 @@ def test_a_session_comes_back_from_its_document(record: SessionRecord) -> None:
     assert session_from_document(through_json(session_document(record, ttl_s=None))) == record
 
 
-RECORD = session_record("sess_1", caller=CallerFacts.of("+4930", "+4989", Direction.OUTBOUND, {"order": "17"}, "CA17"))
+RECORD = session_record(
+    "sess_1", caller=CallerFacts.of("+4930", "+4989", Direction.OUTBOUND, {"order": "17"}, "CA17", "de")
+)
 
 
 def test_a_sessions_document_holds_the_facts_about_its_caller() -> None:
@@ -136,15 +139,16 @@ def test_a_sessions_document_holds_the_facts_about_its_caller() -> None:
         "direction": "outbound",
         "metadata": {"order": "17"},
         "carrier_call_id": "CA17",
+        "language": "de",
     }
 
 
-def test_a_document_from_before_carriers_had_ids_is_read() -> None:
+def test_a_document_from_before_carriers_had_ids_and_calls_a_language_is_read() -> None:
     older = through_json(session_document(RECORD, ttl_s=None))
     caller: Any = older["caller"]
-    del caller["carrier_call_id"]
+    del caller["carrier_call_id"], caller["language"]
     found = session_from_document(older).caller
-    assert (found.number, found.carrier_call_id) == ("+4930", None)
+    assert (found.number, found.carrier_call_id, found.language) == ("+4930", None, None)
 
 
 @pytest.mark.parametrize("caller", [None, {}, {"number": 4930, "direction": "sideways", "metadata": ["order"]}])

@@ -30,6 +30,7 @@ from gateway.callers.phone.calls import PhoneCalls
 from gateway.calls.admission import Ticket
 from gateway.clock import LoopClock
 from gateway.config.carriers import Acs
+from gateway.config.numbers import Numbers
 from gateway.http.telephony import carrier_routes
 from gateway.net.sockets import Receiver
 from gateway.softphone.far_ends.acs import FRAME_MS, AcsFarEnd
@@ -45,6 +46,7 @@ OPENID = "https://acs.example/openid"
 KEY_SET = "https://acs.example/keys"
 ISSUER = "https://acs.example"
 CALLER, CALLED = "+4930111", "+4930222"
+NUMBERS = Numbers.model_validate({CALLED: "desk"})
 
 FILES = {
     "desk.yaml": """
@@ -147,21 +149,33 @@ class TestingSocket(MemorySocket):
 class AcsWorld:
     """A gateway, the resource, and one caller."""
 
-    def __init__(self, gateway: Gateway, far_end: AcsFarEnd, *, marks: bool = False, draining: bool = False) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        far_end: AcsFarEnd,
+        resource: Acs | None = None,
+        *,
+        draining: bool = False,
+        calls: PhoneCalls | None = None,
+        tickets: CarrierTickets | None = None,
+    ) -> None:
+        """`calls` and `tickets` are those of the whole server, where it has other carriers too."""
+        resource = resource or table()
         self.gateway = gateway
         self.far_end = far_end
         self.clock = LoopClock(asyncio.get_running_loop(), 1_900_000_000.0)
         self.actions = MemoryActions()
-        self.tickets = CarrierTickets.of(b"material")
+        self.tickets = tickets or CarrierTickets.of(b"material")
+        self.tenant = resource.tenant
         self.fetched: list[str] = []
         self.session_id = ""
         self.link = LinkDelay()
         self.draining = draining
-        self.phone = PhoneCalls(gateway.admission, {CALLED: "desk"}.get, self.clock)
+        self.phone = calls or PhoneCalls(gateway.admission, NUMBERS, self.clock)
         rules = OriginRules(credentials=False, public=read_public(PUBLIC))
         entrance = Entrance(rules, read_keys([]), ClientSecrets(b"s" * 32), self.clock)
         self.parts = AcsParts(self.phone, entrance, self.tickets, self.clock, PUBLIC, lambda: self.draining)
-        self.carrier = AcsCarrier(table(marks=marks), self.parts, self.actions, self._fetch)
+        self.carrier = AcsCarrier(resource, self.parts, self.actions, self._fetch)
         self._http = Starlette(
             routes=carrier_routes([self.carrier]), exception_handlers={EntranceRefused: answer_refusal}
         )
@@ -247,7 +261,7 @@ class AcsWorld:
         socket = await self.dials()
         assert isinstance(socket, TestingSocket), socket
         socket.says(self.far_end.metadata())
-        self.session_id = self.gateway.live_calls.of("default")[0].session_id
+        self.session_id = self.gateway.live_calls.of(self.tenant)[0].session_id
         return socket
 
     async def call(self) -> TestingSocket:
@@ -280,14 +294,14 @@ class AcsWorld:
     async def record(self) -> SessionRecord:
         """The record of the call, once it has ended."""
         await self.gateway.live_calls.wait_empty()
-        await self.gateway.write_behind.flush("default", self.session_id)
-        return session_from_document(await self.gateway.store.get("default", self.session_id, SESSION_ID))
+        await self.gateway.write_behind.flush(self.tenant, self.session_id)
+        return session_from_document(await self.gateway.store.get(self.tenant, self.session_id, SESSION_ID))
 
     async def said(self) -> list[Utterance]:
         """What the agent has said in the call, once it has ended."""
         await self.record()
         turns = [
-            turn_from_document(found) for found in await self.gateway.store.query("default", self.session_id, TURN)
+            turn_from_document(found) for found in await self.gateway.store.query(self.tenant, self.session_id, TURN)
         ]
         entries = [entry for turn in sorted(turns, key=lambda turn: turn.index) for entry in turn.entries]
         return [entry for entry in entries if isinstance(entry, Utterance) and entry.speaker is Speaker.AGENT]
@@ -311,7 +325,7 @@ def with_acs(
     """Run `main` with a gateway and a resource of its own."""
 
     async def whole(gateway: Gateway) -> None:
-        world = AcsWorld(gateway, far_end or AcsFarEnd(CALLER, CALLED), marks=marks)
+        world = AcsWorld(gateway, far_end or AcsFarEnd(CALLER, CALLED), table(marks=marks))
         ready = await world.phone.admit("default", CALLED)  # returns once everything has been loaded
         assert isinstance(ready, Ticket)
         world.phone.release(ready)

@@ -22,6 +22,7 @@ from gateway.callers.asterisk.ws_dial import DialSocket, MediaDialler
 from gateway.callers.asterisk.ws_open import AsteriskSockets
 from gateway.callers.phone.calls import PhoneCalls
 from gateway.clock import LoopClock
+from gateway.config.numbers import Numbers
 from sessions.caller_facts import CallerFacts
 from sessions.stores.documents import SESSION_ID, SessionRecord, session_from_document
 
@@ -68,18 +69,27 @@ def media_request(call: str | None, *, password: str = PASSWORD, **headers: str)
 class AsteriskDesk:
     """The parts that take calls of Asterisk's WebSocket channel, for one gateway."""
 
-    def __init__(self, gateway: Gateway, dial_socket: DialSocket | None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        dial_socket: DialSocket | None,
+        *,
+        tenant: str = "default",
+        calls: PhoneCalls | None = None,
+    ) -> None:
+        """`calls` are those of the whole server, where it has other carriers too."""
         self.gateway = gateway
         self.clock = LoopClock(asyncio.get_running_loop(), 1_900_000_000.0)
-        self.calls = PhoneCalls(gateway.admission, lambda called: "desk" if called == CALLED else None, self.clock)
+        self.tenant = tenant
+        self.calls = calls or PhoneCalls(gateway.admission, Numbers.model_validate({CALLED: "desk"}), self.clock)
         self.dialler = None if dial_socket is None else MediaDialler("ws://pbx:8088/ast/", self.calls, dial_socket)
         self.registered = RegisteredCalls(self.calls, lambda: False, dial_media=self.dialler)
         let_in = open_entrance(self.clock).let_carrier_in
-        self.sockets = AsteriskSockets(BasicLogin("pbx", PASSWORD), "default", let_in, self.registered.take, self.calls)
+        self.sockets = AsteriskSockets(BasicLogin("pbx", PASSWORD), tenant, let_in, self.registered.take, self.calls)
 
-    async def register(self, *, media_id: str | None = None, tenant: str = "default") -> RegisteredCall:
+    async def register(self, *, media_id: str | None = None, tenant: str | None = None) -> RegisteredCall:
         """A call that the dialplan announces."""
-        found = await self.registered.register(tenant, Registration(FACTS, media_id))
+        found = await self.registered.register(tenant or self.tenant, Registration(FACTS, media_id))
         assert isinstance(found, RegisteredCall)
         return found
 
@@ -95,8 +105,8 @@ class AsteriskDesk:
     async def record(self, call: RegisteredCall) -> SessionRecord:
         """The record of a call, once all calls have ended."""
         await self.gateway.live_calls.wait_empty()
-        await self.gateway.write_behind.flush("default", call.ticket.session_id)
-        return session_from_document(await self.gateway.store.get("default", call.ticket.session_id, SESSION_ID))
+        await self.gateway.write_behind.flush(self.tenant, call.ticket.session_id)
+        return session_from_document(await self.gateway.store.get(self.tenant, call.ticket.session_id, SESSION_ID))
 
     @property
     def live(self) -> int:

@@ -19,6 +19,7 @@ from gateway.callers.asterisk.registration import Registration
 from gateway.callers.audiosocket.listener import AudioSocketListener
 from gateway.callers.phone.calls import PhoneCalls
 from gateway.clock import LoopClock
+from gateway.config.numbers import Numbers
 from gateway.net.half_open import HalfOpenConnection
 from gateway.net.tcp import ListenAt
 from sessions.caller_facts import CallerFacts
@@ -85,7 +86,7 @@ class Desk:
         self.gateway = gateway
         self.draining = False
         self.clock = LoopClock(asyncio.get_running_loop(), 1_900_000_000.0)
-        self.calls = PhoneCalls(gateway.admission, {CALLED: "desk"}.get, self.clock)
+        self.calls = PhoneCalls(gateway.admission, Numbers.model_validate({CALLED: "desk"}), self.clock)
         self.registered = RegisteredCalls(self.calls, lambda: self.draining)
         at = ListenAt("127.0.0.1", 0, read_proxies(["127.0.0.0/8"]))
         self.listener = AudioSocketListener(self.registered, self.calls, lambda: self.draining, at)

@@ -15,6 +15,7 @@ from gateway.callers.phone.calls import ExpectedCall, PhoneCalls
 from gateway.callers.phone.receiver import PhoneReceiver
 from gateway.calls.admission import Ticket
 from gateway.clock import LoopClock
+from gateway.config.numbers import Numbers
 from sessions.stores.documents import SESSION_ID, SessionRecord, session_from_document
 
 FILES = {
@@ -34,6 +35,9 @@ turns:
 otherwise: {say: "Pardon?"}
 """,
 }
+NUMBERS = Numbers.model_validate(
+    {"+4930222": {"agent": "desk", "language": "de-DE"}, "+4930444": {"agent": "locked", "language": "fr"}}
+)
 START = {"start": {"call": "mine", "from": "+4930111", "to": "+4930222"}}
 FRAME = b"\x20" * 160  # loud, in mu-law
 QUIET = b"\xff" * 160
@@ -47,7 +51,7 @@ class Desk:
         self.gateway = gateway
         self.ticket = ticket
         self.ends: list[str] = []
-        self.calls = PhoneCalls(gateway.admission, {"+4930222": "desk"}.get, self.clock)
+        self.calls = PhoneCalls(gateway.admission, gateway.settings.numbers, self.clock)
         self.receiver = PhoneReceiver(ExpectedCall(ticket, "plain", self.ends.append, redial_ms), codec, self.calls)
         self.socket = MemorySocket(self.receiver, self.clock.now_ms)
 
@@ -78,9 +82,9 @@ def with_call(
     **settings: object,
 ) -> None:
     async def whole(gateway: Gateway) -> None:
-        calls = PhoneCalls(gateway.admission, {"+4930222": "desk"}.get, LoopClock(asyncio.get_running_loop(), 0.0))
+        calls = PhoneCalls(gateway.admission, gateway.settings.numbers, LoopClock(asyncio.get_running_loop(), 0.0))
         ticket = await calls.admit("default", "+4930222")
         assert isinstance(ticket, Ticket)
         await main(Desk(gateway, codec or PlainCodec(), ticket, redial_ms))
 
-    within(folder, whole, files=FILES, max_calls=1, **settings)
+    within(folder, whole, files=FILES, **{"max_calls": 1, "numbers": NUMBERS, **settings})

@@ -15,16 +15,15 @@ from support.calls.far_socket import FarSocket
 
 from audio.formats import PCMU_8K, AudioFormat
 from gateway.app import Gateway
-from gateway.auth.callback_keys import CallbackKeys
+from gateway.auth.carrier_tickets import CarrierTickets
 from gateway.auth.requests import Refusal, UpgradeRequest, read_request
-from gateway.auth.ticket_errors import TicketCounts
-from gateway.auth.tickets import MediaTickets
 from gateway.callers.phone.calls import PhoneCalls
 from gateway.callers.twilio.account import Account, signalwire_account, twilio_account
 from gateway.callers.twilio.carrier import TwilioCarrier
 from gateway.callers.twilio.open import AdmittedStream
 from gateway.clock import LoopClock
 from gateway.config.carriers import SignalWire, Twilio
+from gateway.config.numbers import Numbers
 from gateway.softphone.far_ends.ear import LinkDelay
 from gateway.softphone.far_ends.twilio import TwilioStream
 from gateway.softphone.far_ends.twilio_requests import SignedRequest, StreamOrder, TwilioCaller, read_twiml
@@ -42,26 +41,37 @@ SIGNALWIRE = signalwire_account(
         space_url="https://space.example",
     )
 )
+NUMBERS = Numbers.model_validate({"+4930222": "desk"})
 LOUD, QUIET = b"\x20" * 160, b"\xff" * 160
 
 
 class Carrier:
     """One account's calls to one gateway, and everything that the gateway asks of the account."""
 
-    def __init__(self, gateway: Gateway, account: Account = TWILIO, public_url: str = PUBLIC) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        account: Account = TWILIO,
+        public_url: str = PUBLIC,
+        *,
+        calls: PhoneCalls | None = None,
+        tickets: CarrierTickets | None = None,
+    ) -> None:
+        """`calls` and `tickets` are those of the whole server, where it has other carriers too."""
         self.gateway = gateway
         self.account = account
         self.public_url = public_url
         self.clock = LoopClock(asyncio.get_running_loop(), 1_900_000_000.0)
         self.hung_up: list[str] = []
         self.draining = False
-        self.tickets = TicketCounts()
+        tickets = tickets or CarrierTickets.of(b"material")
+        self.tickets = tickets.counts
         self.carrier = TwilioCarrier(
             account,
             public_url=public_url,
-            calls=PhoneCalls(gateway.admission, {"+4930222": "desk"}.get, self.clock),
-            tickets=MediaTickets(b"material", self.tickets),
-            keys=CallbackKeys(b"material", self.tickets),
+            calls=calls or PhoneCalls(gateway.admission, NUMBERS, self.clock),
+            tickets=tickets.media,
+            keys=tickets.callbacks,
             let_in=open_entrance(self.clock, public_url).let_carrier_in,
             draining=lambda: self.draining,
             hang_up=self._hang_up,

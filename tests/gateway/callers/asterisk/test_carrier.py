@@ -19,6 +19,7 @@ from gateway.callers.asterisk.registration import Registration
 from gateway.callers.phone.calls import PhoneCalls
 from gateway.clock import LoopClock
 from gateway.config.carriers import Asterisk
+from gateway.config.numbers import Numbers
 from sessions.caller_facts import CallerFacts
 
 FACTS = CallerFacts.of("+4930111", "222", carrier_call_id="17.1")
@@ -27,7 +28,7 @@ FACTS = CallerFacts.of("+4930111", "222", carrier_call_id="17.1")
 def with_carrier(folder: Path, table: Asterisk, main: Callable[[AsteriskCarrier], Awaitable[None]]) -> None:
     async def whole(gateway: Gateway) -> None:
         clock = LoopClock(asyncio.get_running_loop(), 0.0)
-        calls = PhoneCalls(gateway.admission, lambda called: "desk", clock)
+        calls = PhoneCalls(gateway.admission, Numbers.model_validate({"*": "desk"}), clock)
         carrier = AsteriskCarrier(table, AsteriskParts(calls, open_entrance(clock), lambda: False))
         await main(carrier)
         await carrier.close()

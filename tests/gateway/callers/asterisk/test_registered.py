@@ -25,6 +25,7 @@ from gateway.callers.asterisk.registered import (
 from gateway.callers.asterisk.registration import Registration
 from gateway.callers.phone.calls import NO_NUMBER, PhoneCalls
 from gateway.clock import LoopClock
+from gateway.config.numbers import Numbers
 from sessions.caller_facts import CallerFacts
 
 CALL = Registration(CallerFacts.of("+4930111", "222", carrier_call_id="17.1"), format=PCM16_16K)
@@ -37,7 +38,7 @@ class Desk:
     def __init__(self, gateway: Gateway, dial_media: DialMedia | None, max_waiting: int) -> None:
         self.draining = False
         clock = LoopClock(asyncio.get_running_loop(), 0.0)
-        self.calls = PhoneCalls(gateway.admission, {"222": "desk"}.get, clock)
+        self.calls = PhoneCalls(gateway.admission, Numbers.model_validate({"222": "desk"}), clock)
         self.registered = RegisteredCalls(
             self.calls, lambda: self.draining, dial_media=dial_media, max_waiting=max_waiting
         )

@@ -20,6 +20,7 @@ from gateway.callers.asterisk.registered import RegisteredCalls
 from gateway.callers.asterisk.routes import PATH, AsteriskRoutes
 from gateway.callers.phone.calls import PhoneCalls
 from gateway.clock import SystemClock
+from gateway.config.numbers import Numbers
 from gateway.http.app import WebParts, make_app
 
 ONE, OTHER = "key-of-the-pbx-with-many-letters", "key-of-another-tenant-with-letters"
@@ -49,7 +50,7 @@ def with_desk(folder: Path, scenario: Callable[[Desk], Awaitable[None]], **optio
         keys = read_keys([f"pbx:{ONE}", f"other:{OTHER}"])
         rules, secrets, clock = OriginRules(credentials=True), ClientSecrets(b"s" * 32), SystemClock()
         entrance = Entrance(rules, keys, secrets, clock)
-        calls = PhoneCalls(gateway.admission, {"222": "one"}.get, clock)
+        calls = PhoneCalls(gateway.admission, Numbers.model_validate({"222": "one"}), clock)
         registered = RegisteredCalls(calls, lambda: desk.draining)
         routes = AsteriskRoutes(registered, entrance, "pbx")
         parts = WebParts(gateway, rules, entrance, secrets, clock, 1024, "store", elsewhere, [routes])

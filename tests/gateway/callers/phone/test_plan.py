@@ -27,7 +27,7 @@ from sessions.events import CallerEvent, HungUp
 from sessions.line_events import DigitPressed
 
 NUMBER, CALLED, CALL_ID, NOTE = "+4915550117", "+4989555042", "CAcanary0815", "noteworthy"
-FACTS = CallerFacts.of(NUMBER, CALLED, "inbound", {"note": NOTE}, CALL_ID)
+FACTS = CallerFacts.of(NUMBER, CALLED, "inbound", {"note": NOTE}, CALL_ID, "de-DE")
 DESK = """
 model: scripted/scripts/desk.yaml
 greeting: Good evening, {caller.number}.
@@ -160,6 +160,7 @@ def test_a_plan_asks_for_the_format_that_the_leg_wants(tmp_path: Path) -> None:
         audio: Any = setup.session["audio"]
         assert audio["input"]["format"] == audio["output"]["format"] == {"type": "audio/pcmu"}
         assert setup.session["instructions"] == f"{NUMBER} calls {CALLED}."
+        assert audio["input"]["transcription"]["language"] == "de"
         gateway.admission.release(ticket)
 
     calls(tmp_path, main)
@@ -351,6 +352,7 @@ def test_the_record_and_its_api_say_who_called_and_nothing_else_does(
             "direction": "inbound",
             "metadata": {"note": NOTE},
             "carrier_call_id": CALL_ID,
+            "language": "de-DE",
         }
         tools = [entry["output"] for entry in await entries(gateway, phone.session_id) if entry["kind"] == "tool"]
         assert tools == [f"{NUMBER} {CALLED} {CALL_ID} "]

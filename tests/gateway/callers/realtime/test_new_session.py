@@ -29,6 +29,32 @@ def test_a_session_is_made_for_its_caller(tmp_path: Path) -> None:
     within(tmp_path, main, files={"numbered.yaml": NUMBERED})
 
 
+@pytest.mark.parametrize(
+    ("transcription", "language", "expected"),
+    [
+        ("", None, {"model": "gpt-4o-mini-transcribe"}),
+        ("", "de", {"model": "gpt-4o-mini-transcribe", "language": "de"}),
+        ("", "DE-at", {"model": "gpt-4o-mini-transcribe", "language": "de"}),
+        ("", "gsw-CH", {"model": "gpt-4o-mini-transcribe"}),
+        ("{model: whisper-1, prompt: Boats.}", "fr", {"model": "whisper-1", "prompt": "Boats.", "language": "fr"}),
+        ("{model: whisper-1, language: en}", "fr", {"model": "whisper-1", "language": "en"}),
+        ("{model: whisper-1, language: }", "fr", {"model": "whisper-1", "language": "fr"}),
+    ],
+)
+def test_the_language_of_a_call_is_a_hint_to_its_transcription_unless_the_agents_file_has_one(
+    tmp_path: Path, transcription: str, language: str | None, expected: dict[str, str]
+) -> None:
+    async def main(gateway: Gateway) -> None:
+        agent = gateway.agents.get("numbered")
+        assert agent is not None
+        caller = CallerFacts.of("+4930", "+4989", language=language)
+        session = session_with(agent, gateway.admission.toolbox_for(agent), "sess_9", caller, SystemClock())
+        audio: Any = session.as_model_gets()["audio"]
+        assert audio["input"]["transcription"] == expected
+
+    within(tmp_path, main, files={"numbered.yaml": f"{NUMBERED}transcription: {transcription}\n"})
+
+
 def test_a_client_secret_brings_its_agent_and_its_defaults(tmp_path: Path) -> None:
     async def main(gateway: Gateway) -> None:
         secret = gateway.secret_session({"type": "realtime", "model": "desk", "max_output_tokens": 50})
