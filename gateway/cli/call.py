@@ -64,7 +64,7 @@ def call(
             options = _realtime_options(url, agent, key, timeout, tls)
         else:
             options = options_for(carrier, agent, server_at(url, key, tls), timeout)
-        speak = _speak_wide if carrier is None else _speak_narrow
+        speak = _speak_wide if carrier is None or carrier.wide else _speak_narrow
         plan = read_plan(turns or [], text or [], barge_in or [], speak)
     except (PlanError, ProxyFault, SettingsError, UsedWrongly) as problem:
         fail(str(problem), 2, as_json=as_json)

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+from gateway.auth.origins import is_loopback
 from gateway.cli.output import UsedWrongly
 from gateway.config.urls import is_this_machine
 
 if TYPE_CHECKING:
+    from gateway.config.carriers import Acs
     from gateway.config.numbers import Numbers
     from gateway.config.settings import Settings
     from gateway.softphone.lines.line import Line
@@ -31,6 +34,12 @@ class Carrier(StrEnum):
     TWILIO = "twilio"
     AUDIOSOCKET = "audiosocket"
     ASTERISK = "asterisk"
+    ACS = "acs"
+
+    @property
+    def wide(self) -> bool:
+        """Whether its sound is as good as that of a Realtime client."""
+        return self is Carrier.ACS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ def line_for(carrier: Carrier, agent: str, server: Server, settings: Settings) -
             makers = _audiosocket
         case Carrier.ASTERISK:
             makers = _asterisk
+        case Carrier.ACS:
+            makers = _acs
         case _:
             assert_never(carrier)
     return makers(called, server, settings)
@@ -135,3 +146,59 @@ def _asterisk(called: str, server: Server, settings: Settings) -> Line:
     announcement = Announcement(CALLER, called, new_channel(), server.key)
     login = (table.user, table.password.get_secret_value())
     return ChanWebsocketLine(announcement, asker(server.url, server.tls), server.url, login, server.tls)
+
+
+def _acs(called: str, server: Server, settings: Settings) -> Line:
+    from gateway.callers.acs.sdk import missing_package
+    from gateway.clock import SystemClock
+    from gateway.softphone.far_ends.acs import AcsFarEnd
+    from gateway.softphone.far_ends.acs_resource import AcsResource
+    from gateway.softphone.far_ends.acs_tokens import TokenMint, key_from
+    from gateway.softphone.lines.acs import AcsLine
+    from gateway.softphone.lines.acs_service import AcsService, http_service
+    from gateway.softphone.lines.gateway_http import asker
+
+    table, public_url = settings.carriers.acs, settings.public_url
+    if table is None or table.access_key is None or table.event_secret is None or public_url is None:
+        raise UsedWrongly(
+            f"--as acs: needs access_key and event_secret in the table carriers.acs, and public_url; {GUIDE}"
+        )
+    host, port = _place_of_azure(table)
+    missing = missing_package()
+    if missing is not None:
+        raise UsedWrongly(f"--as acs: needs the package {missing}: pip install 'patchbay[acs]'")
+    event_secret, access_key = table.event_secret.get_secret_value(), table.access_key.get_secret_value()
+    if not (event_secret.isascii() and event_secret.isprintable()):
+        raise UsedWrongly("--as acs: carriers.acs.event_secret has characters that no header can carry")
+    ids = [str(uuid4()) for _ in range(3)]
+    far_end = AcsFarEnd(CALLER, called, correlation_id=ids[0], connection_id=ids[1], context=ids[2])
+    # The server keeps the public key, and looks for another one once a minute at most.
+    mint = TokenMint(table.issuer, table.resource_id, key=key_from(access_key.encode()))
+    openid_path = urlsplit(table.openid_url).path
+    key_set_url = table.key_set_url or f"{table.endpoint}/calling/keys"
+    resource = AcsResource(far_end, mint, access_key, openid_path=openid_path, key_set_url=key_set_url)
+    return AcsLine(
+        far_end,
+        AcsService(resource, http_service(host, port), SystemClock()),
+        mint,
+        event_secret=event_secret,
+        public_url=public_url,
+        server_url=server.url,
+        ask=asker(server.url, server.tls),
+        clock=SystemClock(),
+        tls=server.tls,
+    )
+
+
+def _place_of_azure(table: Acs) -> tuple[str, int]:
+    """The host and the port at which the command listens as Azure does. Raises UsedWrongly."""
+    place = urlsplit(table.endpoint)
+    if place.scheme != "http" or place.hostname is None or not is_loopback(place.hostname) or place.path:
+        raise UsedWrongly(
+            "--as acs: plays Azure on this machine, so carriers.acs.endpoint must be a loopback address such as "
+            f"http://127.0.0.1:8420; {GUIDE}"
+        )
+    keys = "openid_url" if table.key_set_url is None else "key_set_url"
+    if not getattr(table, keys).startswith(f"{table.endpoint}/"):
+        raise UsedWrongly(f"--as acs: carriers.acs.{keys} must be an address under {table.endpoint}; {GUIDE}")
+    return place.hostname, place.port or 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from peers.server_process import ROOT, Server
 from audio.formats import PCM16_24K, AudioFrame
 from audio.levels import FrameTime, LevelTrack
 from audio.wav import read_wav
+from gateway.callers.acs.sdk import missing_package
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
-# The settings for a trial on loopback; the port is another one here, because tests run side by side.
+# The settings for a trial on loopback; the ports are other ones here, because tests run side by side.
 SETTINGS = """\
 public_url: https://voice.example
 numbers: {"*": front-desk, "+1 202 555 0123": echo}
@@ -31,6 +33,14 @@ carriers:
     user: pbx
     password: made-up-password-for-a-trial
 """
+ACS = """\
+  acs:
+    endpoint: http://127.0.0.1:PORT
+    openid_url: http://127.0.0.1:PORT/openid
+    access_key: bWFkZS11cCBrZXkgZm9yIGEgdHJpYWw=
+    event_secret: made-up-secret-for-a-trial
+    resource_id: 01234567-89ab-cdef-0123-456789abcdef
+"""
 WORDS = ("I want to book a table", "two people", "tomorrow at five pm", "my name is Robinson", "yes please")
 
 
@@ -40,11 +50,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("trial")
     bookings = json.loads((ROOT / "mcp.json").read_text())
     bookings["mcpServers"]["bookings"]["env"]["PYTHONPATH"] = str(ROOT)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    settings = SETTINGS.replace("PORT", str(port))
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [str(free.getsockname()[1]) for free in (one, other)]
+    settings = SETTINGS.replace("PORT", ports[0])
+    if missing_package() is None:
+        settings += ACS.replace("PORT", ports[1])
     with demo_desk(folder, mcp_json=json.dumps(bookings), patchbay_yaml=settings) as server:
         yield server
+
+
+acs = pytest.param("acs", marks=pytest.mark.skipif(missing_package() is not None, reason="install patchbay[acs]"))
 
 
 def texts(*words: str) -> list[str]:
@@ -62,7 +77,7 @@ def audible_ms(pcm: bytes) -> int:
 
 
 @needs_local
-@pytest.mark.parametrize("carrier", ["twilio", "audiosocket"])
+@pytest.mark.parametrize("carrier", ["twilio", "audiosocket", acs])
 def test_a_table_is_booked_by_voice(desk: Server, tmp_path: Path, carrier: str) -> None:
     report = call(desk, "front-desk", "--as", carrier, *texts(*WORDS), save=tmp_path / "call.wav")
     assert (report["faults"], report["remark"], report["protocol"]) == ([], "", carrier)
@@ -77,7 +92,7 @@ def test_a_table_is_booked_by_voice(desk: Server, tmp_path: Path, carrier: str) 
     assert (session["protocol"], session["end_reason"]) == (carrier, "caller_hung_up")
 
 
-@pytest.mark.parametrize("carrier", ["twilio", "audiosocket", "asterisk"])
+@pytest.mark.parametrize("carrier", ["twilio", "audiosocket", "asterisk", acs])
 def test_each_carrier_is_answered_and_interrupted_and_both_sides_are_kept(
     desk: Server, tmp_path: Path, carrier: str
 ) -> None:
@@ -117,3 +132,29 @@ def test_a_call_that_cannot_be_made_says_why(desk: Server, tmp_path: Path) -> No
     assert "refused the webhook of the call: The request is not signed by the carrier's account." in done.stderr
     assert "Traceback" not in done.stderr
     assert "another-token" not in done.stderr
+
+
+@pytest.mark.skipif(missing_package() is not None, reason="install patchbay[acs]")
+def test_azure_refuses_actions_that_are_signed_with_another_key(desk: Server, tmp_path: Path) -> None:
+    config, key = desk.folder / "patchbay.yaml", "bWFkZS11cCBrZXkgZm9yIGEgdHJpYWw="
+    settings = config.read_text()
+    config.write_text(settings.replace(key, "YW5vdGhlciBtYWRlLXVwIGtleQ=="))
+    try:
+        done = run_call(desk, "echo", "--as", "acs", *texts("hello"), save=tmp_path / "call.wav")
+    finally:
+        config.write_text(settings)
+    assert done.returncode == 1
+    assert "the request is not signed with access_key" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert key not in done.stderr
+
+
+@pytest.mark.skipif(missing_package() is not None, reason="install patchbay[acs]")
+def test_azure_cannot_be_played_where_something_else_listens(desk: Server, tmp_path: Path) -> None:
+    found = re.search(r"endpoint: http://127.0.0.1:(\d+)", (desk.folder / "patchbay.yaml").read_text())
+    assert found is not None
+    with socket.create_server(("127.0.0.1", int(found[1]))):
+        done = run_call(desk, "echo", "--as", "acs", *texts("hello"), save=tmp_path / "call.wav")
+    assert done.returncode == 1
+    assert f"nothing can listen at 127.0.0.1:{found[1]}, where carriers.acs.endpoint says that Azure is" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -44,8 +44,17 @@ class AcsFarEnd:
         self.broken: list[str] = []
         self.stops = 0
         self.bidirectional = True  # as the answering side has asked; without it the sound that it sends is dropped
+        # The service neither says anything at a time of its own, nor closes the socket for what it is sent.
+        self.wake_ms: float | None = None
+        self.close_code: int | None = None
         self._caller = caller
         self._called = called
+
+    def answered(self, format: AudioFormat, *, bidirectional: bool) -> None:
+        """The other side has answered the call, and has chosen its sound."""
+        self.format = format
+        self.bidirectional = bidirectional
+        self.ear = Ear(format)
 
     # ---- over HTTP
 
@@ -111,13 +120,13 @@ class AcsFarEnd:
         """A key of the caller's."""
         return orjson.dumps({"kind": "DtmfData", "dtmfData": {"data": digit}})
 
-    def take(self, message: bytes, now_ms: float) -> None:
-        """A text message of the other side has arrived."""
+    def text(self, message: bytes, now_ms: float) -> list[bytes]:
+        """A text message of the other side has arrived. Nothing answers it."""
         try:
             fields = orjson.loads(message)
         except orjson.JSONDecodeError:
             self._breaks("a message that is not JSON")
-            return
+            return []
         match fields:
             case {"Kind": "AudioData", "AudioData": {"Data": str(encoded)}, "StopAudio": None}:
                 self._play(encoded, now_ms)
@@ -126,13 +135,19 @@ class AcsFarEnd:
                 self.ear.clear(now_ms)
             case _:
                 self._breaks("a message of another shape")
-                return
+                return []
         if sorted(fields) != MESSAGE_NAMES:
             self._breaks("a message with other names")
+        return []
 
-    def take_binary(self, message: bytes) -> None:
+    def binary(self, message: bytes, now_ms: float) -> list[bytes]:
         """A binary message has arrived, which the service does not know."""
         self._breaks("a binary message")
+        return []
+
+    def on_time(self, now_ms: float) -> list[bytes]:
+        """Nothing is ever due."""
+        return []
 
     def _play(self, encoded: str, now_ms: float) -> None:
         try:

@@ -6,7 +6,10 @@ Source: learn.microsoft.com, "Secure webhook endpoints and WebSocket connections
 
 from __future__ import annotations
 
+from functools import cache
+from hashlib import shake_256
 from importlib import import_module
+from itertools import count
 from typing import Any
 
 import orjson
@@ -14,6 +17,10 @@ import orjson
 CALLBACK_LIFE_S = 5 * 60
 SOCKET_LIFE_S = 24 * 3600
 KEY_BITS = 2048
+EXPONENT = 65_537
+# A composite number of this size that passes these tests by chance is rarer than any fault of the machine.
+_BASES = (2, 3, 5, 7)
+_SMALL_ODDS = range(3, 1000, 2)
 
 
 class TokenMint:
@@ -69,4 +76,30 @@ class TokenMint:
 def make_key() -> Any:
     """A new private key."""
     rsa: Any = import_module("cryptography.hazmat.primitives.asymmetric.rsa")
-    return rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    return rsa.generate_private_key(public_exponent=EXPONENT, key_size=KEY_BITS)
+
+
+@cache
+def key_from(secret: bytes) -> Any:
+    """The private key that belongs to a secret: always the same one, so that a server may keep the public key.
+
+    It is as hard to guess as the secret. Making it takes about a second.
+    """
+    rsa: Any = import_module("cryptography.hazmat.primitives.asymmetric.rsa")
+    p, q = (_prime(secret + part) for part in (b"p", b"q"))
+    public = rsa.RSAPublicNumbers(EXPONENT, p * q)
+    d = pow(EXPONENT, -1, (p - 1) * (q - 1))
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key()
+
+
+def _prime(secret: bytes) -> int:
+    """The first prime of half the key's length in a sequence of numbers that the secret gives."""
+    bits = KEY_BITS // 2
+    for number in count():
+        drawn = int.from_bytes(shake_256(secret + number.to_bytes(4, "big")).digest(bits // 8), "big")
+        found = drawn | 0b11 << (bits - 2) | 1  # so that the product of two has its full length
+        if found % EXPONENT == 1 or any(found % odd == 0 for odd in _SMALL_ODDS):
+            continue
+        if all(pow(base, found - 1, found) == 1 for base in _BASES):
+            return found
+    raise AssertionError("the sequence has no end")

@@ -9,7 +9,7 @@ from audio.formats import PCMU_8K
 from gateway.softphone.far_ends.chan_websocket import ChanWebsocketFarEnd
 from gateway.softphone.far_ends.ear import Ear
 from gateway.softphone.lines.asterisk_registration import Announcement
-from gateway.softphone.lines.gateway_http import Ask
+from gateway.softphone.lines.gateway_http import Ask, socket_url
 from gateway.softphone.lines.line import NowMs, Voice
 from gateway.softphone.lines.media_socket import MediaSocket
 
@@ -34,7 +34,7 @@ class ChanWebsocketLine:
         self.carrier_call_id = announcement.channel
         self._announcement = announcement
         self._ask = ask
-        self._server_url = server_url.rstrip("/")
+        self._server_url = server_url
         self._login = login
         self._tls = tls
         self._voice = Voice(PCMU_8K)
@@ -51,7 +51,7 @@ class ChanWebsocketLine:
     async def dial(self) -> None:
         """Register the call, and dial the media socket."""
         call_id = await self._announcement.send(self._ask)
-        url = "ws" + self._server_url.removeprefix("http") + f"{MEDIA_PATH}?call={call_id}"
+        url = socket_url(self._server_url, f"{MEDIA_PATH}?call={call_id}")
         shown = b64encode(":".join(self._login).encode()).decode()
         headers = {"Authorization": f"Basic {shown}"}
         self._socket = await MediaSocket.dial(url, self._far_end, headers, subprotocol=SUBPROTOCOL, tls=self._tls)

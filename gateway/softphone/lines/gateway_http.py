@@ -42,6 +42,18 @@ class HttpAnswer:
 Ask: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], Awaitable[HttpAnswer]]
 
 
+def path_under(public_url: str, url: str) -> str | None:
+    """The path and the query of an http or WebSocket address under the public one; None for any other address."""
+    base = public_url.rstrip("/")
+    found = "http" + url.removeprefix("ws") if url.startswith("ws") else url
+    return found.removeprefix(base) if found.startswith(f"{base}/") else None
+
+
+def socket_url(server_url: str, path: str) -> str:
+    """Where a media socket is dialled on the server at this http or https address."""
+    return "ws" + server_url.rstrip("/").removeprefix("http") + path
+
+
 def asker(url: str, tls: ssl.SSLContext | None) -> Ask:
     """What asks the gateway at this http or https address, each time on a connection of its own."""
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import secrets
 import ssl
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from audio.formats import PCMU_8K
 from gateway.config.carriers import Twilio
 from gateway.softphone.far_ends.ear import Ear
 from gateway.softphone.far_ends.twilio import TwilioStream, Warned
 from gateway.softphone.far_ends.twilio_requests import StreamOrder, TwilioCaller, TwimlRefused, read_twiml
-from gateway.softphone.lines.gateway_http import Ask
+from gateway.softphone.lines.gateway_http import Ask, path_under, socket_url
 from gateway.softphone.lines.line import LineLost, LineRefused, NowMs, Voice
 from gateway.softphone.lines.media_socket import MediaSocket
 
@@ -51,7 +50,7 @@ class TwilioLine:
             account.account_sid, self.carrier_call_id, account.auth_token.get_secret_value(), caller, called
         )
         self._public_url = public_url.rstrip("/")
-        self._server_url = server_url.rstrip("/")
+        self._server_url = server_url
         self._ask = ask
         self._tls = tls
         self._voice = Voice(PCMU_8K)
@@ -81,10 +80,10 @@ class TwilioLine:
         if not order.url.startswith("wss://"):
             self._faults.append("a stream's address that is not wss://, which the carrier does not dial")
         self._stream = self._new_stream(order.parameters)
-        public = "ws" + self._public_url.removeprefix("http")
-        if not order.url.startswith(f"{public}/"):
+        path = path_under(self._public_url, order.url)
+        if path is None:
             raise LineRefused("the stream's address is not under public_url; start the server with the same settings")
-        url = "ws" + self._server_url.removeprefix("http") + order.url.removeprefix(public)
+        url = socket_url(self._server_url, path)
         self._socket = await MediaSocket.dial(url, self._stream, self._caller.handshake(order), tls=self._tls)
 
     async def begin(self, now_ms: NowMs) -> None:
@@ -113,11 +112,10 @@ class TwilioLine:
         order, self._order = self._order, None
         if order is None or order.status_url is None or self._socket is None:
             return
-        if not order.status_url.startswith(f"{self._public_url}/"):
+        path = path_under(self._public_url, order.status_url)
+        if path is None:
             self._faults.append("a status address that is not under public_url")
             return
-        parts = urlsplit(order.status_url.removeprefix(self._public_url))
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         ids = {"StreamSid": self._stream.stream_sid, "StreamEvent": "stream-stopped"}
         request = self._caller.status(order.status_url, **ids)
         answer = await self._ask("POST", path, request.headers, request.body)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.callers.acs import sdk
 from gateway.cli.call_as import CALLER, FREE_NUMBERS, Carrier, Server, called_for, line_for, options_for, server_at
 from gateway.cli.output import UsedWrongly
 from gateway.config.numbers import Numbers
@@ -15,6 +16,14 @@ from gateway.config.settings import Settings
 SERVER = Server("http://127.0.0.1:8080")
 TWILIO = {"account_sid": "AC01", "auth_token": "made-up-token"}
 ASTERISK = {"user": "pbx", "password": "made-up-password"}
+AZURE = "http://127.0.0.1:8420"
+ACS = {
+    "endpoint": AZURE,
+    "access_key": "bWFkZS11cCBrZXkgb2YgYSByZXNvdXJjZQ==",
+    "resource_id": "01234567-89ab-cdef-0123-456789abcdef",
+    "event_secret": "made-up secret",
+    "openid_url": f"{AZURE}/openid",
+}
 
 
 def settings(**more: Any) -> Settings:
@@ -60,6 +69,7 @@ def test_a_sockets_address_stands_for_its_server(url: str, at: str) -> None:
         (Carrier.TWILIO, {"carriers": {"twilio": TWILIO}}, "twilio"),
         (Carrier.AUDIOSOCKET, {"carriers": {"asterisk": {}}, "audiosocket_port": 9092}, "audiosocket"),
         (Carrier.ASTERISK, {"carriers": {"asterisk": ASTERISK}}, "asterisk"),
+        (Carrier.ACS, {"carriers": {"acs": ACS}}, "acs"),
     ],
 )
 def test_each_carrier_has_a_line_with_a_call_of_its_own(carrier: Carrier, more: Any, protocol: str) -> None:
@@ -89,11 +99,33 @@ def test_each_carrier_has_a_line_with_a_call_of_its_own(carrier: Carrier, more: 
             "another machine's address",
         ),
         (Carrier.ASTERISK, {"carriers": {"asterisk": {}}}, "needs user and password"),
+        *(
+            (Carrier.ACS, {"carriers": {"acs": ACS | changes}}, why)
+            for changes, why in (
+                ({"access_key": None}, "needs access_key and event_secret in the table carriers.acs"),
+                ({"event_secret": None}, "needs access_key and event_secret in the table carriers.acs"),
+                ({"event_secret": "naïve"}, "event_secret has characters that no header can carry"),
+                ({"endpoint": "https://NAME.communication.azure.com"}, "endpoint must be a loopback address such as"),
+                ({"endpoint": "https://127.0.0.1:8420"}, "endpoint must be a loopback address such as"),
+                ({"endpoint": "http://0.0.0.0:8420"}, "endpoint must be a loopback address such as"),
+                ({"endpoint": f"{AZURE}/path"}, "endpoint must be a loopback address such as"),
+                ({"openid_url": "https://acs.example/openid"}, f"openid_url must be an address under {AZURE}"),
+                ({"key_set_url": "http://127.0.0.1:8421/keys"}, f"key_set_url must be an address under {AZURE}"),
+            )
+        ),
     ],
 )
 def test_settings_without_the_carrier_say_what_is_missing(carrier: Carrier, more: Any, why: str) -> None:
     with pytest.raises(UsedWrongly, match=f"--as {carrier}: .*{why}"):
         line_for(carrier, "desk", SERVER, settings(**more))
+
+
+def test_a_trial_of_azure_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "PACKAGES", ("no_such_package",))
+    with pytest.raises(
+        UsedWrongly, match=r"--as acs: needs the package no_such_package: pip install 'patchbay\[acs\]'"
+    ):
+        line_for(Carrier.ACS, "desk", SERVER, settings(carriers={"acs": ACS}))
 
 
 def test_the_settings_are_those_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,9 +141,9 @@ class TestingSocket(MemorySocket):
 
     def _arrives(self, kind: str, message: bytes, now_ms: float) -> None:
         if kind == "text":
-            self._far_end.take(message, now_ms)
+            self._far_end.text(message, now_ms)
         else:
-            self._far_end.take_binary(message)
+            self._far_end.binary(message, now_ms)
 
 
 class AcsWorld:

@@ -110,26 +110,6 @@ class _Seen:
         return max(0.0, max(sound_left_ms) - self.speech_ms[0])
 
 
-class AcsStream:
-    """An ACS far end as a far socket takes it."""
-
-    wake_ms: float | None = None
-
-    def __init__(self, far_end: AcsFarEnd) -> None:
-        self._far_end = far_end
-
-    def text(self, message: bytes, now_ms: float) -> list[bytes]:
-        self._far_end.take(message, now_ms)
-        return []
-
-    def binary(self, message: bytes, now_ms: float) -> list[bytes]:
-        self._far_end.take_binary(message)
-        return []
-
-    def on_time(self, now_ms: float) -> list[bytes]:
-        return []
-
-
 class DelayedLine:
     """An AudioSocket connection over a network; its ear plays each frame when it comes."""
 
@@ -219,7 +199,7 @@ async def _acs(gateway: Gateway) -> tuple[Interrupt, Close]:
             admitted = await world.carrier.opener.admit(request)
             assert not isinstance(admitted, Refusal), admitted
             receiver = world.carrier.opener.accept(admitted, request).receiver  # type: ignore[arg-type]
-            socket = FarSocket(receiver, AcsStream(far_end), out=link.way(), back=link.way())
+            socket = FarSocket(receiver, far_end, out=link.way(), back=link.way())
             socket.says([far_end.metadata()])
             await world.tells("CallConnected")
             await later((link.delay_ms + link.jitter_ms) / 1000 + 0.01)

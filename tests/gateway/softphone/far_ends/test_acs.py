@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from audio.formats import PCM16_16K
+from audio.formats import PCM16_16K, PCM16_24K
 from gateway.softphone.far_ends.acs import MAX_AHEAD_MS, AcsFarEnd
 
 SOUND_20 = b"\x00\x20" * 320  # 20 ms at 16 kHz
@@ -29,11 +29,11 @@ STOP = orjson.dumps({"Kind": "StopAudio", "AudioData": None, "StopAudio": {}})
 def test_sound_is_heard_in_real_time_and_dropped_at_a_stop() -> None:
     end = far_end()
     for _ in range(10):
-        end.take(plays(SOUND_20), 1_000)
+        end.text(plays(SOUND_20), 1_000)
     assert end.ear.heard_bytes(1_050) == 1600
-    end.take(STOP, 1_100)
+    end.text(STOP, 1_100)
     assert (end.stops, end.ear.heard_bytes(2_000)) == (1, 3200)
-    end.take(plays(SOUND_20), 2_000)
+    end.text(plays(SOUND_20), 2_000)
     assert end.ear.heard_bytes(3_000) == 3200 + 640
     assert end.broken == []
 
@@ -41,8 +41,20 @@ def test_sound_is_heard_in_real_time_and_dropped_at_a_stop() -> None:
 def test_sound_is_dropped_if_nobody_has_asked_for_both_ways() -> None:
     end = far_end()
     end.bidirectional = False
-    end.take(plays(SOUND_20), 0)
+    end.text(plays(SOUND_20), 0)
     assert (end.ear.heard_bytes(1_000), end.broken) == (0, [])
+
+
+def test_the_answer_chooses_the_sound() -> None:
+    end = far_end()
+    end.answered(PCM16_24K, bidirectional=False)
+    assert (end.format, end.ear.format, end.bidirectional) == (PCM16_24K, PCM16_24K, False)
+
+
+def test_nothing_that_it_is_sent_is_answered() -> None:
+    end = far_end()
+    assert end.text(plays(SOUND_20), 0) == end.text(STOP, 0) == end.binary(b"", 0) == end.on_time(10_000) == []
+    assert (end.wake_ms, end.close_code) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -62,17 +74,17 @@ def test_sound_is_dropped_if_nobody_has_asked_for_both_ways() -> None:
 def test_what_the_service_would_not_take_is_held_against_the_other_side(message: Any, what: str) -> None:
     end = far_end()
     for _ in range(2):
-        end.take(message if isinstance(message, bytes) else orjson.dumps(message), 0)
+        end.text(message if isinstance(message, bytes) else orjson.dumps(message), 0)
     assert (end.broken, end.ear.heard_bytes(1_000)) == ([what], 0)
 
 
 def test_binary_messages_and_too_much_sound_are_held_against_the_other_side() -> None:
     end = far_end()
-    end.take_binary(SOUND_20)
+    end.binary(SOUND_20, 0)
     for _ in range(MAX_AHEAD_MS // 20):
-        end.take(plays(SOUND_20), 0)
+        end.text(plays(SOUND_20), 0)
     assert end.broken == ["a binary message"]
-    end.take(plays(SOUND_20), 0)
+    end.text(plays(SOUND_20), 0)
     assert end.broken == ["a binary message", "more sound ahead than may be"]
 
 

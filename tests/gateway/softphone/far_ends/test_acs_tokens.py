@@ -6,7 +6,7 @@ import jwt
 import orjson
 import pytest
 
-from gateway.softphone.far_ends.acs_tokens import TokenMint
+from gateway.softphone.far_ends.acs_tokens import KEY_BITS, TokenMint, key_from
 
 NOW = 2_000_000_000
 MINT = TokenMint("https://issuer.example", "resource")
@@ -36,3 +36,16 @@ def test_bad_tokens_are_bad() -> None:
 def test_the_configuration_names_the_key_set() -> None:
     found = orjson.loads(MINT.openid("https://issuer.example/keys"))
     assert found == {"issuer": "https://issuer.example", "jwks_uri": "https://issuer.example/keys"}
+
+
+def test_a_secret_has_one_key_which_signs_like_any_other() -> None:
+    first, other = key_from(b"a secret"), key_from(b"another secret")
+    key_from.cache_clear()
+    assert key_from(b"a secret").private_numbers() == first.private_numbers() != other.private_numbers()
+    assert first.key_size == KEY_BITS
+    token = TokenMint("https://issuer.example", "resource", key=first).token(NOW)
+    options = {"verify_nbf": False}
+    claims = jwt.decode(token, first.public_key(), algorithms=["RS256"], audience="resource", options=options)
+    assert claims["exp"] > NOW
+    with pytest.raises(jwt.InvalidTokenError):
+        jwt.decode(token, other.public_key(), algorithms=["RS256"], audience="resource", options=options)
