@@ -114,8 +114,7 @@ class Telephony:
         from gateway.callers.phone.calls import PhoneCalls
 
         parts, settings = self._parts, self._parts.settings
-        waiting_ms = settings.max_waiting_speech_s * 1000
-        calls = PhoneCalls(parts.admission, settings.numbers, parts.clock, waiting_ms)
+        calls = PhoneCalls.of(settings, parts.admission, parts.clock)
         tables = settings.carriers
         if tables.asterisk is not None:
             self._make_asterisk(calls)

@@ -13,6 +13,7 @@ from gateway.callers.phone.plan import phone_plan
 from gateway.calls.admission import Admission, Ticket
 from gateway.calls.running import RunningCall
 from gateway.config.numbers import Numbers
+from gateway.config.settings import Settings
 from gateway.legs.phone import MAX_WAITING_MS, PhoneLeg
 from gateway.legs.ticker import Ticker
 from sessions.caller_facts import CallerFacts
@@ -58,6 +59,11 @@ class PhoneCalls:
         self._numbers = numbers
         self._max_waiting_ms = max_waiting_ms
         self._ticker: Ticker | None = None  # made with the first call, in the event loop
+
+    @classmethod
+    def of(cls, settings: Settings, admission: Admission, clock: Clock) -> PhoneCalls:
+        """Telephone calls as the settings have them."""
+        return cls(admission, settings.numbers, clock, settings.max_waiting_speech_s * 1000)
 
     async def admit(self, tenant: str, called: str | None) -> Ticket | Refusal:
         """Decide on a call of a carrier's to a number. The ticket must be given to `begin` or `release`."""

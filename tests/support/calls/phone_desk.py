@@ -51,7 +51,7 @@ class Desk:
         self.gateway = gateway
         self.ticket = ticket
         self.ends: list[str] = []
-        self.calls = PhoneCalls(gateway.admission, gateway.settings.numbers, self.clock)
+        self.calls = PhoneCalls.of(gateway.settings, gateway.admission, self.clock)
         self.receiver = PhoneReceiver(ExpectedCall(ticket, "plain", self.ends.append, redial_ms), codec, self.calls)
         self.socket = MemorySocket(self.receiver, self.clock.now_ms)
 
@@ -82,7 +82,7 @@ def with_call(
     **settings: object,
 ) -> None:
     async def whole(gateway: Gateway) -> None:
-        calls = PhoneCalls(gateway.admission, gateway.settings.numbers, LoopClock(asyncio.get_running_loop(), 0.0))
+        calls = PhoneCalls.of(gateway.settings, gateway.admission, LoopClock(asyncio.get_running_loop(), 0.0))
         ticket = await calls.admit("default", "+4930222")
         assert isinstance(ticket, Ticket)
         await main(Desk(gateway, codec or PlainCodec(), ticket, redial_ms))

@@ -7,6 +7,13 @@ from pathlib import Path
 import pytest
 from support.calls.call_rig import later
 from support.calls.phone_desk import Desk, with_call
+from support.calls.phone_socket import PLAIN_RULES
+
+from audio.formats import PCMU_8K, AudioFrame
+from gateway.callers.phone.calls import ExpectedCall
+from gateway.callers.phone.codec import MediaStarted
+from sessions.caller_facts import CallerFacts
+from sessions.commands import Play
 
 
 @pytest.mark.parametrize(
@@ -39,3 +46,15 @@ def test_the_star_has_a_language_too(tmp_path: Path) -> None:
         await desk.record()
 
     with_call(tmp_path, main, numbers={"*": {"agent": "desk", "language": "en"}})
+
+
+@pytest.mark.parametrize(("most_s", "overfull"), [(1, True), (2, False)])
+def test_how_much_speech_may_wait_is_a_setting(tmp_path: Path, most_s: int, overfull: bool) -> None:
+    async def main(desk: Desk) -> None:
+        started = MediaStarted(PLAIN_RULES, CallerFacts.of("+4930111", "+4930222"))
+        leg, running = desk.calls.begin(ExpectedCall(desk.ticket, "plain"), started)
+        leg.do(Play("resp_1", "item_1", AudioFrame(bytes(12_000), PCMU_8K, 0), None))
+        assert leg.overfull == overfull
+        running.hang_up("test_over")
+
+    with_call(tmp_path, main, max_waiting_speech_s=most_s)
