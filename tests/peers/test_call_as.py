@@ -113,7 +113,8 @@ def test_each_carrier_is_answered_and_interrupted_and_both_sides_are_kept(
     interrupted = next(turn for turn in desk.turns(report["session_id"]) if turn["interrupted"])
     spoken = next(entry for entry in interrupted["entries"] if entry.get("speaker") == "agent")
     assert 500 < spoken["heard_ms"] < 2500
-    assert spoken["heard"] in ("marked", "estimated")
+    # Asterisk's channel counts what it drops at an interruption; the others echo marks, or nothing.
+    assert spoken["heard"] in (("reported",) if carrier == "asterisk" else ("marked", "estimated"))
 
 
 def test_a_call_that_cannot_be_made_says_why(desk: Server, tmp_path: Path) -> None:
