@@ -71,6 +71,15 @@ def shown(path: FieldPath) -> FieldPath:
     return (path[0], f"…{path[1][-2:]}", *path[2:])
 
 
+def shown_in_file(field: str) -> str:
+    """A field's name in `patchbay.yaml`, as messages may show it, like `shown`."""
+    name, dot, rest = field.partition(".")
+    if name != NUMBERS or not dot:
+        return field
+    suffix = next((each for each in (".agent", ".language") if rest.endswith(each)), "")
+    return yaml_name(shown((NUMBERS, rest.removesuffix(suffix)))) + suffix
+
+
 def unknown(name: str, fields: Collection[str], written: Callable[[FieldPath], str]) -> str:
     """The message for a field that does not exist; `written` gives the name in the source where it was found."""
     near = get_close_matches(name, fields, 1)

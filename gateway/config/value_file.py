@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio.whole_file import MAX_TEXT_BYTES, read_whole
+from gateway.config.names import shown_in_file
 from gateway.config.section import FieldProblem
 from gateway.config.yaml_lines import YamlFault, read_yaml
 from sessions.ports import Json
@@ -83,7 +84,7 @@ def yaml_file(text: str, name: Path | str, problem: type[FileProblem]) -> ValueF
     try:
         document = read_yaml(text)
     except YamlFault as fault:
-        raise problem(name, fault.line, fault.field, fault.message) from fault
+        raise problem(name, fault.line, shown_in_file(fault.field), fault.message) from None  # the cause has the field
     return ValueFile(str(name), document.value, document.line_of, problem, empty=not document.lines)
 
 

@@ -65,7 +65,9 @@ def read_plan(
 def _read_barge_in(entry: str, turns: int) -> tuple[int, int]:
     found = _BARGE_IN.fullmatch(entry)
     if found is None or not 1 <= int(found[1]) <= turns:
-        raise PlanError(f"--barge-in {entry}: write TURN:MS, such as 2:1200, with a turn from 1 to {turns}")
+        raise PlanError(f"--barge-in {entry}: write TURN:MS, such as 2:1200, with a turn from 2 to {turns}")
+    if int(found[1]) == 1:
+        raise PlanError(f"--barge-in {entry}: the first turn interrupts no answer; write a turn from 2 to {turns}")
     return int(found[1]), int(found[2])
 
 

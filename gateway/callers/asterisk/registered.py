@@ -86,8 +86,12 @@ class RegisteredCalls:
         """Let a call of this tenant in, and hold it for its media socket; with a media id, dial that instead."""
         found = await self._register(tenant, registration)
         if isinstance(found, Refusal):
-            self.counts[f"refused_{found.code}"] += 1
+            self.count_refused(found.code)
         return found
+
+    def count_refused(self, why: str) -> None:
+        """Count an announcement that was refused."""
+        self.counts[f"refused_{why}"] += 1
 
     def take(self, call_id: UUID) -> RegisteredCall | None:
         """The call that waits under this id, for its media socket; None if none does, or one was taken before."""

@@ -18,6 +18,7 @@ from gateway.auth.requests import Refusal
 from gateway.callers.asterisk.registered import RegisteredCalls
 from gateway.callers.asterisk.registration import read_registration
 from gateway.http.telephony import CarrierRoute
+from sessions.errors import WireError
 
 PATH = "/telephony/asterisk/calls"
 OTHER_TENANT = Refusal(403, "wrong_tenant", "The API key's tenant is not the one of `carriers.asterisk`.")
@@ -38,13 +39,23 @@ class AsteriskRoutes:
 
     async def _check(self, request: Request) -> None:
         """Raises EntranceRefused for a request without a good key, before its body is read."""
-        caller = await self._require(request)
+        try:
+            caller = await self._require(request)
+        except EntranceRefused as refused:
+            self._registered.count_refused(refused.refusal.code)
+            raise
         if caller.tenant != self._tenant:
+            self._registered.count_refused(OTHER_TENANT.code)
             raise EntranceRefused(OTHER_TENANT)
 
     async def _register(self, request: Request, body: bytes) -> Response:
         """Raises WireError for a bad form, and EntranceRefused where the call is not let in."""
-        found = await self._registered.register(self._tenant, read_registration(body))
+        try:
+            registration = read_registration(body)
+        except WireError:
+            self._registered.count_refused("bad_form")
+            raise
+        found = await self._registered.register(self._tenant, registration)
         if isinstance(found, Refusal):
             raise EntranceRefused(found)
         return PlainTextResponse(str(found.call_id))

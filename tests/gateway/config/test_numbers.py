@@ -87,6 +87,18 @@ def test_each_fault_is_told_with_its_line_and_without_the_number(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('"+4930123456": a\n  "+4930123456": b', "3: numbers.…56: stands here twice, first in line 2"),
+        ('"+4930123456": {agent: a, agent: b}', "2: numbers.…56.agent: stands here twice, first in line 2"),
+        ("desk: a\n  desk: b", "3: numbers.desk: stands here twice, first in line 2"),
+    ],
+)
+def test_a_number_that_stands_twice_in_the_file_is_hidden(tmp_path: Path, text: str, said: str) -> None:
+    assert refused(tmp_path, f"numbers:\n  {text}\n") == [f"patchbay.yaml:{said}"]
+
+
 def test_a_number_in_the_environment_is_hidden_too(tmp_path: Path) -> None:
     environ = {"PATCHBAY_NUMBERS__493012345678__LANGUAGE": "de"}
     assert refused(tmp_path, environ=environ) == ["PATCHBAY_NUMBERS__…78__AGENT: is missing; set it too"]

@@ -102,6 +102,11 @@ def test_an_unusable_barge_in_is_refused(entry: str) -> None:
         read_plan([], ["one", "two"], [entry], speak)
 
 
+def test_the_first_turn_has_nothing_to_interrupt() -> None:
+    with pytest.raises(PlanError, match="--barge-in 1:600: the first turn interrupts no answer"):
+        read_plan([], ["one", "two"], ["1:600"], speak)
+
+
 def test_an_empty_plan_and_unusable_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="nothing to say"):
         read_plan([], [], [], speak)

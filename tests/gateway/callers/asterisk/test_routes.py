@@ -106,6 +106,7 @@ def test_a_request_without_a_key_is_refused_before_its_body_is_read(tmp_path: Pa
     async def scenario(desk: Desk) -> None:
         answer = await desk.client.post(PATH, content=b"x" * 5000)
         assert error(answer) == (401, "missing_api_key")
+        assert desk.registered.counts["refused_missing_api_key"] == 1
 
     with_desk(tmp_path, scenario)
 
@@ -117,6 +118,7 @@ def test_no_number_reaches_a_log_or_an_answer(tmp_path: Path, caplog: pytest.Log
         for changed in ({}, {"called": "493044455566"}, {"caller": "4930444555\x00"}, {"media_id": "4930444/5"}):
             answer = await desk.ask(**changed)
             assert "4930" not in answer.text or answer.status_code == 200
+        assert desk.registered.counts["refused_bad_form"] == 2
 
     with_desk(tmp_path, scenario)
     assert "4930" not in caplog.text
