@@ -304,13 +304,13 @@ def test_stderr_is_logged_until_callers_words_may_be_in_it(tmp_path: Path, caplo
     rude = Rude(tmp_path, "words")
 
     async def body(pool: McpPool) -> None:
-        await pool.call("rude", "tell", {"secret": "4711"}, 10_000)
+        await pool.call("rude", "tell", {"secret": "swordfish"}, 10_000)
 
     with caplog.at_level(logging.DEBUG, logger="gateway"):
         with_pool(rude, body)
     logged = [record.__dict__ for record in caplog.records]
     assert "starting up" in [fields.get("line") for fields in logged]
-    assert "4711" not in str(logged)
+    assert "swordfish" not in str(logged)
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:
