@@ -120,7 +120,7 @@ class AheadPace:
     def room_ms(self, now_ms: int) -> float:
         """How much may leave now; 0 while more than half of it is still to be played."""
         ahead_ms = self.next_ms(now_ms) - now_ms
-        if not self._filling and ahead_ms > self._ahead_ms / 2 + self._early_ms:
+        if not self._takes(ahead_ms):
             return 0
         self._filling = False
         return min(max(0, self._ahead_ms - ahead_ms), self._step_ms)
@@ -128,9 +128,11 @@ class AheadPace:
     def fits(self, sound_ms: float, now_ms: int) -> bool:
         """Whether `room_ms` would allow so much."""
         ahead_ms = self.next_ms(now_ms) - now_ms
-        if not self._filling and ahead_ms > self._ahead_ms / 2 + self._early_ms:
-            return False
-        return sound_ms <= self._step_ms and ahead_ms + sound_ms <= self._ahead_ms
+        return self._takes(ahead_ms) and sound_ms <= self._step_ms and ahead_ms + sound_ms <= self._ahead_ms
+
+    def _takes(self, ahead_ms: float) -> bool:
+        """Whether it is refilled now, with so much still to be played."""
+        return self._filling or ahead_ms <= self._ahead_ms / 2 + self._early_ms
 
     def next_ms(self, now_ms: int) -> float:
         """The end of what has left, or now if the far end has run dry."""

@@ -105,14 +105,17 @@ class FastPaths:
 def _connect(reading: FastPathEnd, writing: FastPathEnd, speech: Speech | None) -> None:
     """Open the fast path from one leg to the other, if both can now."""
     source = reading.source(speech)
-    if source is None:
-        reading.close()
-    elif _same(reading, writing):
+    if source is not None and _same(reading, writing):
         send = writing.sender(speech)
-        reading.close() if send is None else reading.open(source, send)
-    else:
+        if send is not None:
+            reading.open(source, send)
+            return
+    elif source is not None:
         send_frame = writing.frame_sender(speech, source.stream.format)
-        reading.close() if send_frame is None else reading.open_frames(source, send_frame)
+        if send_frame is not None:
+            reading.open_frames(source, send_frame)
+            return
+    reading.close()
 
 
 def _same(one: FastPathEnd, other: FastPathEnd) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.calls.call_rig import later
-from support.calls.socket_call import KeptSocket, SocketCall
+from support.calls.socket_call import KeptSocket, PlainCallerLeg, SocketCall
 from support.virtual import run
 
 from audio.formats import PCM16_24K
@@ -33,29 +33,11 @@ from gateway.realtime.scan import PLAIN, PLAIN_APPEND
 from gateway.realtime.session import AgentSide, EffectiveSession
 from gateway.recording.tracks import CALLER_FILE, INDEX_FILE, read_index, stretches
 from sessions.agent import ReplayPolicy, TurnDetection
-from sessions.commands import CallerCommand
 from sessions.events import ModelEvent, SpeechStarted
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "0"))
 FRAME_MS = 20
 LOUD = b"\x10\x20\xf0\xdf" * 240
-
-
-class PlainCallerLeg:
-    """A caller's leg without its fast path."""
-
-    def __init__(self, leg: RealtimeCallerLeg) -> None:
-        self._leg = leg
-
-    def do(self, command: CallerCommand) -> None:
-        self._leg.do(command)
-
-    def close(self, code: int, reason: str) -> None:
-        self._leg.close(code, reason)
-
-    @property
-    def overfull(self) -> bool:
-        return self._leg.overfull
 
 
 class CallOnSockets(SocketCall):

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.calls.call_rig import SETUP, later
 from support.calls.phone_socket import MemorySocket, PlainCodec
-from support.calls.socket_call import SocketCall
+from support.calls.socket_call import PlainCallerLeg, SocketCall
 from support.virtual import run
 
 from audio.formats import PCM16_8K, PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
@@ -29,7 +29,6 @@ from gateway.calls.running import RunningCall
 from gateway.legs.phone import PhoneLeg
 from gateway.legs.ticker import Ticker
 from sessions.agent import ReplayPolicy
-from sessions.commands import CallerCommand
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "0"))
 FRAME_MS = 20
@@ -43,24 +42,6 @@ LINES: dict[str, tuple[FarEndRules, AudioFormat]] = {
     "one by one, ahead": (FarEndRules(PCM16_8K, 160, Framing.ONE), PCM16_24K),
     "another rate": (FarEndRules(PCMU_8K, 400, Framing.ANY, mark_every_ms=200, counts_dropped=True), PCM16_24K),
 }
-
-
-class PlainPhoneLeg:
-    """A telephone's leg without its fast path."""
-
-    def __init__(self, leg: PhoneLeg) -> None:
-        self._leg = leg
-        self.play_out = leg.play_out
-
-    def do(self, command: CallerCommand) -> None:
-        self._leg.do(command)
-
-    def close(self, code: int, reason: str) -> None:
-        self._leg.close(code, reason)
-
-    @property
-    def overfull(self) -> bool:
-        return self._leg.overfull
 
 
 class PhoneOnSockets(SocketCall):
@@ -116,7 +97,7 @@ class OneCall:
     def begin(self, expected: ExpectedCall, started: MediaStarted) -> tuple[PhoneLeg, RunningCall]:
         call = self._call
         call.leg = leg = PhoneLeg(started.rules, Ticker(self.clock), self.clock)
-        call.running.attach(leg if call.fast_paths else PlainPhoneLeg(leg))
+        call.running.attach(leg if call.fast_paths else PlainCallerLeg(leg))
         leg.connect(call.running.from_caller, call.running.fault)
         return leg, call.running
 

@@ -12,6 +12,7 @@ from support.calls.call_rig import SETUP, NoServers, Rig, later
 from gateway.calls.record import CallRecord
 from gateway.calls.running import RunningCall
 from gateway.ids import CountingIds
+from gateway.legs.caller import CallerLeg, play_out_of
 from gateway.legs.model import ModelConnector, ModelLeg
 from gateway.models.realtime.codec import RealtimeModelCodec
 from gateway.models.realtime.leg import RealtimeModelLeg
@@ -21,7 +22,7 @@ from gateway.tools.contract import ToolContext
 from gateway.tools.toolbox import Toolbox
 from sessions.agent import ReplayPolicy
 from sessions.call import Call
-from sessions.commands import Configure, ModelCommand
+from sessions.commands import CallerCommand, Configure, ModelCommand
 from sessions.events import ModelEvent
 from sessions.setup import ModelSetup
 from sessions.state import CallRules
@@ -50,6 +51,24 @@ class KeptSocket:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True
+
+
+class PlainCallerLeg:
+    """A caller's leg without its fast path."""
+
+    def __init__(self, leg: CallerLeg) -> None:
+        self._leg = leg
+        self.play_out = play_out_of(leg)
+
+    def do(self, command: CallerCommand) -> None:
+        self._leg.do(command)
+
+    def close(self, code: int, reason: str) -> None:
+        self._leg.close(code, reason)
+
+    @property
+    def overfull(self) -> bool:
+        return self._leg.overfull
 
 
 class PlainModelLeg:
