@@ -57,13 +57,14 @@ async def hold_all(server: Server, calls: Iterable[ScheduledCall]) -> None:
             tasks.create_task(call.hold(server, begun_s))
 
 
-def masked(value: Any) -> Any:
+def masked(value: Any, name: str = "") -> Any:
     """A document or an answer of the API without ids and times; of lists of times, the length is left."""
+    if name == "latencies_ms":
+        return len(value)
+    if name in IDS | TIMES and value not in (None, ""):  # 0 is a time: a turn may begin with the call
+        return "…"
     if isinstance(value, Mapping):
-        return {
-            name: len(inner) if name == "latencies_ms" else "…" if name in IDS | TIMES and inner else masked(inner)
-            for name, inner in value.items()
-        }
+        return {key: masked(inner, key) for key, inner in value.items()}
     return [masked(one) for one in value] if isinstance(value, list) else value
 
 
