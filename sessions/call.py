@@ -7,6 +7,8 @@ thousand times faster than it was spoken. The decisions are in the files beside 
 from __future__ import annotations
 
 from sessions import deadlines, ending, model_link, speaking, tool_results
+from sessions.account_book import AccountBook
+from sessions.accounts import Dial
 from sessions.agent import KeyMode
 from sessions.caller_facts import CallerFacts
 from sessions.commands import Command, SaveTurn
@@ -111,13 +113,18 @@ class Call:
         """When each of the agent's items began to play, and how much of it was heard. In `now_ms`."""
         return self._state.ledger.spans(self._state.end.ended_ms or now_ms)
 
+    @property
+    def dials(self) -> tuple[Dial, ...]:
+        """The dials of the model so far, in order."""
+        return tuple(self._state.accounts.dials)
+
     def summary(self, now_ms: int) -> CallSummary:
         """The call's sums so far."""
         state, meter = self._state, self._state.meter
         return CallSummary(
             turns=len(state.book.turns),
-            caller_audio_ms=meter.caller_samples * 1000 // meter.caller_rate_hz,
-            agent_audio_ms=meter.agent_samples * 1000 // meter.agent_rate_hz,
+            caller_audio_ms=meter.caller_ms,
+            agent_audio_ms=meter.agent_ms,
             dropped_audio_ms=state.link.outbox.dropped_ms + meter.dropped_ms,
             usage=meter.usage,
             redials=meter.redials,
@@ -125,6 +132,9 @@ class Call:
             line=meter.line,
             end_reason=state.end.reason,
             duration_ms=(state.end.ended_ms or now_ms) - state.timeouts.started_ms,
+            cost_nano=state.accounts.costs.total_nano,
+            transcriptions=state.accounts.transcriptions,
+            outside=state.accounts.outside,
         )
 
 
@@ -139,6 +149,7 @@ def _new_state(rules: CallRules, setup: ModelSetup, ids: Ids, now_ms: int) -> Ca
         timeouts=CallTimeouts(now_ms, rules.length_ms, rules.idle_ms),
         book=book,
         answers=answers,
+        accounts=AccountBook(book, rules.target),
         tool_book=ToolBook(book, answers, budget),
         transcript=transcript,
         ledger=ledger,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sessions import answering, ending, key_side, model_link, tool_results
+from sessions.accounts import LegError
 from sessions.events import ModelLost
 from sessions.link import OPEN, LinkState
 from sessions.pending_responses import Origin
@@ -78,11 +79,13 @@ def act(state: CallState, now_ms: int) -> None:
 def _give_up_on_the_leg(state: CallState, now_ms: int) -> None:
     overdue = state.queue.overdue(now_ms)
     if state.link.state is LinkState.DIALLING and now_ms >= state.link.dial_until_ms:
-        model_link.lost(state, ModelLost("not ready in time", retryable=True), now_ms)
+        model_link.lost(state, ModelLost("not ready in time", retryable=True, error=LegError.TIMEOUT), now_ms)
     elif state.link.state is OPEN and overdue:
-        model_link.lost(state, ModelLost("a request for a response was not answered", retryable=True), now_ms)
+        lost = ModelLost("a request for a response was not answered", retryable=True, error=LegError.STALLED)
+        model_link.lost(state, lost, now_ms)
     elif state.link.state is OPEN and state.queue.active is not None and now_ms >= _stalls_at(state):
-        model_link.lost(state, ModelLost("a response stalled", retryable=True), now_ms)
+        lost = ModelLost("a response stalled", retryable=True, error=LegError.STALLED)
+        model_link.lost(state, lost, now_ms)
 
 
 def _stalls_at(state: CallState) -> int:

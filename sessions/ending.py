@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sessions import transcribing
 from sessions.call_end import Goodbye
 from sessions.commands import DropModel, EndCall, StopTool
 from sessions.events import CallerAudioDropped, CallerTranscribed, CallEvent, ToolFinished
@@ -81,12 +82,13 @@ def _note_last_keys(state: CallState, now_ms: int) -> None:
         item_id = state.ids.new("pb")
         state.keypad.is_item(item_id, rest)
         state.transcript.caller_typed(item_id, rest.keys, 0, now_ms, spoken=False)
+        state.transcript.places[item_id].said.keys = True
 
 
 def afterwards(state: CallState, event: CallEvent, now_ms: int) -> None:
     """Take an event after the end: the caller's last words, and results of tools, still go into the record."""
     if isinstance(event, CallerTranscribed):
-        state.transcript.caller_text(event.item_id, event.text, final=event.final)
+        transcribing.words(state, event)
     elif isinstance(event, ToolFinished):
         state.tool_book.finished(event.call_id, event.output, event.error, now_ms)
     elif isinstance(event, CallerAudioDropped):

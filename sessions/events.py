@@ -12,13 +12,14 @@ from typing import TypeAlias
 
 from audio.formats import AudioFrame
 from audio.values import hot_value
+from sessions.accounts import LegError
 from sessions.line_events import CallerSilence, DigitPressed, LineMeasured, SpeechDropped
 from sessions.past import Past
 from sessions.ports import JsonObject
 from sessions.problems import ModelProblem
 from sessions.setup import ModelSetup
-from sessions.usage import TokenUsage
-from sessions.values import ItemKind, Outcome, ResponseRequest, Wire
+from sessions.usage import TokenUsage, TranscriptionUsage
+from sessions.values import ItemKind, ModelSession, Outcome, ResponseRequest, Wire
 
 # ---- from the caller's leg
 
@@ -178,7 +179,9 @@ CallerEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ModelReady:
-    """The model's session is open and set up."""
+    """The model's session is open and set up; `session` is what it says of itself."""
+
+    session: ModelSession | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ class CallerTranscribed:
     text: str
     final: bool
     wire: Wire | None
+    usage: TranscriptionUsage | None = None  # of the model that transcribes, where it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +357,7 @@ class ModelLost:
     reason: str  # for the log
     retryable: bool
     problem: ModelProblem | None = None
+    error: LegError = LegError.CLOSED
 
 
 ModelEvent: TypeAlias = (
@@ -377,8 +382,6 @@ ModelEvent: TypeAlias = (
     | ModelLost
 )
 
-# ---- from the tools
-
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
@@ -393,5 +396,4 @@ class ToolFinished:
     hang_up: bool
 
 
-ToolEvent: TypeAlias = ToolFinished
-CallEvent: TypeAlias = CallerEvent | ModelEvent | ToolEvent
+CallEvent: TypeAlias = CallerEvent | ModelEvent | ToolFinished

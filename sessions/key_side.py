@@ -68,6 +68,7 @@ def _tell(state: CallState, message: KeyMessage, now_ms: int) -> None:
     if item_id not in state.transcript.places:
         answering.pump(state, now_ms)
         return  # there was no room for it
+    state.transcript.places[item_id].said.keys = True
     if not state.caller_speaks:
         state.watch.caller_typed(message.last_ms)  # the rest afterwards is part of the latency
     state.keypad.messages.told(item_id)

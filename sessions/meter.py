@@ -25,6 +25,16 @@ class Meter:
     line: LineCounts | None = None  # of the caller's line, where it is a telephone's
     problems: dict[ModelProblem, int] = field(default_factory=dict)  # reported by the model, and how often
 
+    @property
+    def caller_ms(self) -> int:
+        """How much sound of the caller has come."""
+        return self.caller_samples * 1000 // self.caller_rate_hz
+
+    @property
+    def agent_ms(self) -> int:
+        """How much speech the model has brought."""
+        return self.agent_samples * 1000 // self.agent_rate_hz
+
     def problem(self, problem: ModelProblem) -> None:
         """Count one more problem that the model has reported."""
         if problem not in self.problems and len(self.problems) >= MAX_PROBLEMS:

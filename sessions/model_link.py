@@ -21,7 +21,7 @@ from sessions.pending_responses import Origin
 from sessions.responses import ActiveResponse
 from sessions.state import CallState
 from sessions.tool_calls import Job
-from sessions.values import Outcome
+from sessions.values import ModelSession, Outcome
 
 SEEDED_ENTRIES = 200  # the latest of the conversation; a longer past costs tokens and helps little
 # A dial is reported on by its deadline. So long after it, it counts as failed.
@@ -36,14 +36,16 @@ def dial(state: CallState, now_ms: int, limit_ms: int) -> None:
     state.link.dial_until_ms = now_ms + limit_ms + DIAL_GRACE_MS
     if state.knowledge.generation:
         state.out.append(LegReplaced())
+    state.accounts.dialled(now_ms)
     state.out.append(DialModel(state.setup, state.knowledge.generation, now_ms + limit_ms))
 
 
-def ready(state: CallState, now_ms: int) -> None:
+def ready(state: CallState, session: ModelSession | None, now_ms: int) -> None:
     """The model's session is open: give it the past, if there is one, then all commands that waited."""
     if state.link.state is not LinkState.DIALLING:
         return
     state.link.state = OPEN
+    state.accounts.ready(session, now_ms)
     if state.knowledge.generation:
         _tell_past(state, now_ms)
     for command in state.link.outbox.take():
@@ -61,6 +63,7 @@ def lost(state: CallState, event: ModelLost, now_ms: int) -> None:
     if state.over() or state.link.state in (LinkState.GONE, LinkState.IDLE):
         return
     state.note(event.problem, "leg", state.book.open)
+    state.accounts.lost(event.error, now_ms)
     dial_again = event.retryable and state.link.answered_since_dial
     # The state changes first: nothing more is sent to the lost leg.
     state.link.state = LinkState.DIALLING if dial_again else LinkState.GONE
@@ -125,6 +128,7 @@ def _end_what_ran(state: CallState, now_ms: int) -> None:
     client_asks = False
     for response_id in state.responses.take_running():
         state.answers.ended(response_id, Outcome.FAILED, None)
+        state.accounts.ended(response_id, Outcome.FAILED, "leg_lost", None, now_ms)
         state.out.append(ResponseGone(response_id))
         round_ = state.tools.find(response_id)
         if round_ is not None:

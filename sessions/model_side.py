@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sessions import answering, barge_in, ending, key_side, speaking, tool_results
+from sessions import answering, barge_in, ending, key_side, speaking, tool_results, transcribing
+from sessions.accounts import ResponseOrigin
 from sessions.agent import ToolRule
 from sessions.call_end import Goodbye
 from sessions.commands import (
@@ -36,6 +37,14 @@ from sessions.tool_calls import Job
 from sessions.usage import add_usage
 from sessions.values import ItemKind, Outcome, ResponseRequest
 
+ORIGINS = {
+    Origin.CLIENT: ResponseOrigin.CLIENT,
+    Origin.TOOLS: ResponseOrigin.TOOL,
+    Origin.KEYS: ResponseOrigin.KEYS,
+    Origin.GREETING: ResponseOrigin.GREETING,
+    Origin.RESUME: ResponseOrigin.REDIAL,
+}
+
 
 def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
     """The caller speaks; if the agent does too, that is a barge-in."""
@@ -49,6 +58,8 @@ def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
     barge_in.by_speech(state, now_ms)
     tool_results.interrupted(state, now_ms)
     state.transcript.caller_spoken(event.item_id, now_ms)
+    begun_ms = now_ms - max(0, state.meter.caller_ms - event.at_ms)
+    state.accounts.speech_began(state.transcript.places[event.item_id].turn, state.watch.speech_begin_ms(begun_ms))
     state.out.append(Relay(event))
 
 
@@ -56,6 +67,7 @@ def speech_ended(state: CallState, event: SpeechEnded, now_ms: int) -> None:
     """The caller stopped; a model that answers by itself has a moment to begin."""
     state.timeouts.active(now_ms)
     state.caller_speaks = False
+    state.accounts.speech_ended(state.watch.caller_audible_ms or now_ms)
     policy = state.setup.turn_policy
     if policy.model_answers:
         state.due.own_answer_ms = now_ms + state.rules.own_answer_wait_ms
@@ -74,7 +86,7 @@ def turn_taken(state: CallState, event: CallerTurnTaken, now_ms: int) -> None:
 
 def transcribed(state: CallState, event: CallerTranscribed) -> None:
     """Take the caller's words, which may come long after the sound."""
-    state.transcript.caller_text(event.item_id, event.text, final=event.final)
+    transcribing.words(state, event)
     state.out.append(Relay(event))
 
 
@@ -96,7 +108,8 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int, *, a
     state.due.own_answer_ms = None
     state.responses.progress_ms = now_ms
     answering.begun(state)
-    state.answers.started(response_id, now_ms)
+    turn = state.answers.started(response_id, now_ms)
+    state.accounts.began(turn, response_id, _origin(pending), state.queue.asked_ms if pending else None, now_ms)
     state.watch.answer_begins()
     if (
         pending is None
@@ -109,6 +122,10 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int, *, a
     state.to_model(CancelResponse(response_id, None))
     if pending.origin is not Origin.GREETING:
         answering.put_back(state, pending)
+
+
+def _origin(pending: PendingResponse | None) -> ResponseOrigin:
+    return ResponseOrigin.MODEL if pending is None else ORIGINS[pending.origin]
 
 
 def _unannounced(state: CallState, response_id: str, now_ms: int) -> None:
@@ -184,6 +201,7 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
     if event.usage is not None:
         state.meter.usage = add_usage(state.meter.usage, event.usage)
     state.answers.ended(response_id, event.outcome, event.usage)
+    state.accounts.ended(response_id, event.outcome, event.reason, event.usage, now_ms)
     state.note(event.problem, "response", turn)
     if event.outcome is Outcome.CANCELLED and turn is not None:
         state.book.interrupt(turn)
@@ -244,6 +262,9 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
             state.out.append(Relay(event))
         return
     pending, crossed = found
+    active = state.queue.active
+    if crossed and active is not None and active.pending is None:
+        state.accounts.by_model(active.response_id)
     if event.code == answering.ACTIVE_ALREADY or (crossed and pending.origin is not Origin.CLIENT):
         answering.lost_race(state, pending, now_ms, crossed=crossed)
     elif pending.origin is Origin.CLIENT:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from audio.line_in import LineCounts
+from sessions.accounts import ResponseUse, SpeechStretch
 from sessions.problems import ModelProblem
-from sessions.usage import TokenUsage
+from sessions.usage import TokenUsage, TranscriptionUsage
 
 
 class Heard(StrEnum):
@@ -34,6 +35,7 @@ class Utterance:
 
     `text` is all that was said or generated, `heard_text` what the other side heard of it (of an interrupted agent a
     prefix that ends at a word). `sent_ms` and `heard_ms` are 0 for typed text. `begin_ms` is when playback began.
+    `transcription` is what the transcription of the caller's sound used, None where the model does not say.
     """
 
     item_id: str
@@ -47,6 +49,9 @@ class Utterance:
     heard: Heard | None = None  # None for the caller's utterances and for text
     final: bool = True  # False while a transcript may still come
     images: int = 0
+    keys: bool = False  # the caller has pressed the text on a telephone
+    transcription: TranscriptionUsage | None = None
+    transcription_cost_nano: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +75,8 @@ class Turn:
 
     `entries` holds utterances and tool uses in the order of the conversation. `latency_ms` runs from the end of the
     caller's speech, or from the typed text, to the first audible sample of the answer; None where there was none.
+    `responses` holds the first 32 of the model's responses, `speech` the first 64 stretches of the caller's speech.
+    `cost_nano` is what all responses and transcriptions of the turn cost, in nano-dollars; None if that is unknown.
     """
 
     index: int
@@ -82,6 +89,10 @@ class Turn:
     usage: TokenUsage = field(default_factory=TokenUsage)
     # The last problem that the model has reported; a later answer of the turn may have succeeded.
     problem: ModelProblem | None = None
+    responses: list[ResponseUse] = field(default_factory=list)
+    speech: list[SpeechStretch] = field(default_factory=list)
+    cost_nano: int | None = 0
+    budget_reached: bool = False  # the call's budget was used up in this turn
 
 
 @dataclass(slots=True)
@@ -107,3 +118,7 @@ class CallSummary:
     duration_ms: int = 0
     problems: tuple[tuple[ModelProblem, int], ...] = ()  # reported by the model, and how often
     line: LineCounts | None = None  # how the caller's line was, where it is a telephone's
+    cost_nano: int | None = 0  # in nano-dollars; None if that of any response or transcription is unknown
+    # What transcription used, by model, and what it cost.
+    transcriptions: tuple[tuple[TranscriptionUsage, int | None], ...] = ()
+    outside: TokenUsage = field(default_factory=TokenUsage)  # of responses beside the conversation; part of `usage`

@@ -31,6 +31,7 @@ class ResponseQueue:
         self.waiting = ResponseBacklog()
         self.active: ActiveResponse | None = None
         self.asked: PendingResponse | None = None
+        self.asked_ms = 0  # when the last request was sent
         self._asked_until_ms = 0
         self._paused_until_ms: int | None = None
         # The last request that seemed to have begun a response which is over by now; its refusal may still come.
@@ -58,6 +59,7 @@ class ResponseQueue:
             return None
         self._paused_until_ms = None
         self.asked = self.waiting.take()
+        self.asked_ms = now_ms
         self._asked_until_ms = now_ms + ASKED_LIMIT_MS
         return self.asked
 

@@ -129,7 +129,7 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
         case AgentText():
             speaking.words(state, event, now_ms)
         case ModelReady():
-            model_link.ready(state, now_ms)
+            model_link.ready(state, event.session, now_ms)
         case SpeechStarted():
             model_side.speech_started(state, event, now_ms)
         case SpeechEnded():

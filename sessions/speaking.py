@@ -56,6 +56,8 @@ def speech(state: CallState, event: AgentAudio, now_ms: int) -> Play | None:
     meter.agent_samples += samples
     if state.watch.listening and (turn := state.answers.turn_of(event.response_id)) is not None:
         latency_ms = state.watch.agent_sound(frame, begins_ms)
+        if not state.watch.listening:
+            state.accounts.sounded(event.response_id, state.watch.audible_ms)
         if latency_ms is not None:
             state.book.answered_after(turn, latency_ms)
     return Play(event.response_id, event.item_id, frame, event.wire)
@@ -99,6 +101,7 @@ def words(state: CallState, event: AgentText, now_ms: int) -> None:
             response.worded = True
         if not event.spoken and not cut:
             state.timeouts.active(now_ms)
+            state.accounts.sounded(event.response_id, now_ms)
             latency_ms = state.watch.text_answer(now_ms)
             if latency_ms is not None:
                 state.book.answered_after(turn, latency_ms)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sessions.account_book import AccountBook
+from sessions.accounts import UNKNOWN_TARGET, ModelTarget
 from sessions.agent import PhoneRules, ToolRule
 from sessions.call_end import CallEnd
 from sessions.caller_facts import UNKNOWN_CALLER, CallerFacts
@@ -46,6 +48,7 @@ class CallRules:
     speech_limit_ms: int = 10_000  # of silence, after which a caller said to be speaking has stopped
     caller: CallerFacts = UNKNOWN_CALLER
     phone: PhoneRules | None = None  # of a caller who can press keys
+    target: ModelTarget = UNKNOWN_TARGET
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class CallState:
     timeouts: CallTimeouts
     book: TurnBook
     answers: AnswerBook
+    accounts: AccountBook
     tool_book: ToolBook
     transcript: Transcript
     ledger: PlaybackLedger

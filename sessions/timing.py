@@ -25,6 +25,7 @@ class Stopwatch:
         "_agent_format",
         "_trim_ms",
         "_typed_ms",
+        "audible_ms",
         "caller",
         "listening",
     )
@@ -36,6 +37,7 @@ class Stopwatch:
         self._typed_ms: int | None = None
         self._trim_ms = 0.0  # when the silent beginning is dropped next
         self.listening = False  # for the answer's first audible sample
+        self.audible_ms = 0  # when the last answer's first audible sample begins to sound
 
     def caller_track(self, format: AudioFormat) -> LevelTrack:
         """The level track for caller sound of this format, to be fed each frame when it arrives; also in `caller`."""
@@ -47,6 +49,11 @@ class Stopwatch:
     def caller_audible_ms(self) -> int | None:
         """When the caller was last audible; None if never, or too long ago."""
         return None if self.caller is None else self.caller.last_audible_ms()
+
+    def speech_begin_ms(self, since_ms: int) -> int:
+        """When the caller is first audible from this time on; this time, if nothing after it is above the gate."""
+        audible_ms = None if self.caller is None else self.caller.first_audible_ms(since_ms)
+        return since_ms if audible_ms is None else audible_ms
 
     def caller_typed(self, now_ms: int) -> None:
         """The caller's turn ended with typed text, now."""
@@ -79,6 +86,7 @@ class Stopwatch:
                 track.trim(begins_ms - TRIM_KEEP_MS)
             return None
         self.listening = False
+        self.audible_ms = audible_ms
         ended_ms = self._typed_ms
         if ended_ms is None and self.caller is not None:
             ended_ms = self.caller.last_audible_ms(until_ms=audible_ms)

@@ -104,11 +104,12 @@ class AnswerBook:
         self._ended: set[str] = set()  # responses
         self._growing: set[int] = set()  # indices of ended turns whose answers go on
 
-    def started(self, response_id: str, now_ms: int) -> None:
-        """A response begins: it belongs to the open turn."""
+    def started(self, response_id: str, now_ms: int) -> Turn:
+        """A response begins: it belongs to the open turn, which is returned."""
         turn = self._book.current(now_ms)
         self._turns[response_id] = turn
         self._book.answered(turn)
+        return turn
 
     def turn_of(self, response_id: str) -> Turn | None:
         """The turn that this response belongs to."""

@@ -21,6 +21,14 @@ class Wire:
     parsed: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSession:
+    """What a model says of its session: the session's id there, and the name of the model that serves it."""
+
+    session_id: str | None
+    model: str | None
+
+
 class ItemKind(StrEnum):
     """Says what an item of the conversation is."""
 

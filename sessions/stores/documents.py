@@ -7,28 +7,48 @@ turn (ids `turn_00000` and so on, so that they sort). Unknown fields are ignored
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
 
-from audio.line_in import LineCounts
+from sessions.accounts import UNKNOWN_SETUP, Dial, SetupFacts
 from sessions.caller_facts import UNKNOWN_CALLER, CallerFacts
 from sessions.ports import JsonObject
-from sessions.problems import ModelProblem
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
+from sessions.stores.account_documents import (
+    dial_fields,
+    dials_from,
+    response_fields,
+    responses_from,
+    setup_fields,
+    setup_from,
+    speech_fields,
+    speech_from,
+    transcription_fields,
+    transcription_from,
+    transcriptions_from,
+    usage_fields,
+    usage_from,
+    word,
+)
 from sessions.stores.checks import TTL_MAX_S
 from sessions.stores.contract import SESSION, BadDocument, Document
+from sessions.stores.fact_documents import (
+    caller_fields,
+    caller_from,
+    line_fields,
+    line_from,
+    problem_fields,
+    problem_from,
+    problems_from,
+)
 from sessions.stores.fields import Fields, fence_of
 from sessions.text import well_formed
 from sessions.usage import TokenUsage
-
-AnyWord = TypeVar("AnyWord", bound=StrEnum)
 
 SCHEMA = 1
 TURN = "turn"
 SESSION_ID = "session"  # the document id of a session's document
 DAY_S = 86_400
-COUNTS = tuple(field.name for field in fields(TokenUsage))
 
 
 class SessionState(StrEnum):
@@ -92,6 +112,9 @@ class SessionRecord:
     recording: RecordingInfo
     owner: Owner
     caller: CallerFacts = UNKNOWN_CALLER
+    dials: tuple[Dial, ...] = ()  # of the model, the first 32
+    setup: SetupFacts = UNKNOWN_SETUP
+    prices: str = ""  # the version of the prices that the costs were computed with; "" if there were none
 
 
 def ttl_of(retention_days: int | None) -> int | None:
@@ -116,62 +139,6 @@ def _base(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int 
     return base
 
 
-def _usage(usage: TokenUsage) -> dict[str, int]:
-    return {name: getattr(usage, name) for name in COUNTS}
-
-
-def _usage_from(found: Fields) -> TokenUsage:
-    return TokenUsage(**{name: found.whole(name) for name in COUNTS})
-
-
-def _problem(problem: ModelProblem) -> dict[str, str | int | None]:
-    return {"code": problem.code, "type": problem.type}
-
-
-def _problem_from(found: Fields) -> ModelProblem:
-    return ModelProblem(found.text("code"), found.text_or_none("type"))
-
-
-def _problems_from(summary: Fields) -> tuple[tuple[ModelProblem, int], ...]:
-    if summary.values.get("problems") is None:  # an older Patchbay wrote the document, without problems
-        return ()
-    return tuple((_problem_from(found), found.whole("count")) for found in summary.objects("problems"))
-
-
-def _line(line: LineCounts | None) -> JsonObject | None:
-    if line is None:
-        return None
-    return {"late_ms": line.late_ms, "filled_ms": line.filled_ms, "clipped_ms": line.clipped_ms}
-
-
-def _line_from(summary: Fields) -> LineCounts | None:
-    if summary.values.get("line") is None:
-        return None
-    found = summary.object("line")
-    return LineCounts(found.whole("late_ms"), found.whole("filled_ms"), found.whole("clipped_ms"))
-
-
-def _caller(caller: CallerFacts) -> JsonObject:
-    return {
-        "number": caller.number,
-        "called": caller.called,
-        "direction": caller.direction.value,
-        "metadata": dict(caller.metadata),
-        "carrier_call_id": caller.carrier_call_id,
-        "language": caller.language,
-    }
-
-
-def _caller_from(document: Fields) -> CallerFacts:
-    """The facts about the caller, within their bounds; documents of an older Patchbay have none."""
-    if document.values.get("caller") is None:
-        return UNKNOWN_CALLER
-    found = document.object("caller").values
-    # The last two came later than the others, and older documents lack them.
-    names = ("number", "called", "direction", "metadata", "carrier_call_id", "language")
-    return CallerFacts.of(*map(found.get, names))
-
-
 def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
     """The document of a call in its present state."""
     summary, recording = record.summary, record.recording
@@ -191,10 +158,13 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
             "agent_audio_ms": summary.agent_audio_ms,
             "dropped_audio_ms": summary.dropped_audio_ms,
             "redials": summary.redials,
-            "problems": [{**_problem(problem), "count": count} for problem, count in summary.problems],
-            "line": _line(summary.line),
+            "problems": [{**problem_fields(problem), "count": count} for problem, count in summary.problems],
+            "line": line_fields(summary.line),
             "duration_ms": summary.duration_ms,
-            "usage": _usage(summary.usage),
+            "usage": usage_fields(summary.usage),
+            "cost_nano": summary.cost_nano,
+            "transcriptions": [transcription_fields(usage, cost) for usage, cost in summary.transcriptions],
+            "outside": usage_fields(summary.outside),
         },
         "latencies_ms": list(record.latencies_ms),
         "recording": {
@@ -208,7 +178,10 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
             "tracks": recording.tracks,
         },
         "owner": {"process": record.owner.process, "boot": record.owner.boot, "fence": record.owner.fence},
-        "caller": _caller(record.caller),
+        "caller": caller_fields(record.caller),
+        "dials": [dial_fields(dial) for dial in record.dials],
+        "setup": setup_fields(record.setup),
+        "prices": record.prices,
     }
 
 
@@ -223,7 +196,7 @@ def session_from_document(document: Document) -> SessionRecord:
         agent_version=found.text("agent_version"),
         model=found.text("model"),
         protocol=found.text("protocol"),
-        state=_one_of(SessionState, found, "state"),
+        state=word(SessionState, found, "state"),
         started_at=found.number("started_at"),
         ended_at=found.number_or_none("ended_at"),
         summary=CallSummary(
@@ -231,16 +204,19 @@ def session_from_document(document: Document) -> SessionRecord:
             caller_audio_ms=summary.whole("caller_audio_ms"),
             agent_audio_ms=summary.whole("agent_audio_ms"),
             dropped_audio_ms=summary.whole("dropped_audio_ms"),
-            usage=_usage_from(summary.object("usage")),
+            usage=usage_from(summary.object("usage")),
             redials=summary.whole("redials"),
-            problems=_problems_from(summary),
-            line=_line_from(summary),
+            problems=problems_from(summary),
+            line=line_from(summary),
             end_reason=found.text_or_none("end_reason"),
             duration_ms=summary.whole("duration_ms"),
+            cost_nano=summary.whole_or_none("cost_nano"),
+            transcriptions=transcriptions_from(summary),
+            outside=TokenUsage() if summary.values.get("outside") is None else usage_from(summary.object("outside")),
         ),
         latencies_ms=tuple(found.wholes("latencies_ms")),
         recording=RecordingInfo(
-            state=_one_of(RecordingState, recording, "state"),
+            state=word(RecordingState, recording, "state"),
             complete=recording.flag("complete"),
             stereo=recording.text_or_none("stereo"),
             rate_hz=recording.whole_or_none("rate_hz"),
@@ -250,7 +226,10 @@ def session_from_document(document: Document) -> SessionRecord:
             tracks=recording.text_or_none("tracks"),
         ),
         owner=Owner(process=owner.text("process"), boot=owner.text("boot"), fence=fence_of(document)),
-        caller=_caller_from(found),
+        caller=caller_from(found),
+        dials=dials_from(found),
+        setup=setup_from(found),
+        prices=found.text_or_none("prices") or "",
     )
 
 
@@ -264,8 +243,12 @@ def turn_document(tenant: str, session_id: str, turn: Turn, *, ttl_s: int | None
         "latency_ms": turn.latency_ms,
         "interrupted": turn.interrupted,
         "outcome": turn.outcome,
-        "problem": None if turn.problem is None else _problem(turn.problem),
-        "usage": _usage(turn.usage),
+        "problem": None if turn.problem is None else problem_fields(turn.problem),
+        "usage": usage_fields(turn.usage),
+        "responses": [response_fields(use) for use in turn.responses],
+        "speech": speech_fields(turn.speech),
+        "cost_nano": turn.cost_nano,
+        "budget_reached": turn.budget_reached,
         "entries": [_tool(entry) if isinstance(entry, ToolUse) else _said(entry) for entry in turn.entries],
     }
 
@@ -281,8 +264,12 @@ def turn_from_document(document: Document) -> Turn:
         latency_ms=found.whole_or_none("latency_ms"),
         interrupted=found.flag("interrupted"),
         outcome=found.text_or_none("outcome"),
-        problem=None if found.values.get("problem") is None else _problem_from(found.object("problem")),
-        usage=_usage_from(found.object("usage")),
+        problem=None if found.values.get("problem") is None else problem_from(found.object("problem")),
+        usage=usage_from(found.object("usage")),
+        responses=responses_from(found),
+        speech=speech_from(found),
+        cost_nano=found.whole_or_none("cost_nano"),
+        budget_reached=found.values.get("budget_reached") is True,
     )
 
 
@@ -300,6 +287,10 @@ def _said(said: Utterance) -> JsonObject:
         "heard": None if said.heard is None else said.heard.value,
         "final": said.final,
         "images": said.images,
+        "keys": said.keys,
+        "transcription": None
+        if said.transcription is None
+        else transcription_fields(said.transcription, said.transcription_cost_nano),
     }
 
 
@@ -321,18 +312,23 @@ def _tool(use: ToolUse) -> JsonObject:
 def _entry_from(entry: Fields) -> Utterance | ToolUse:
     match entry.text("kind"):
         case "said":
+            used = entry.values.get("transcription") is not None
+            usage, cost_nano = transcription_from(entry.object("transcription")) if used else (None, None)
             return Utterance(
                 item_id=entry.text("item_id"),
-                speaker=_one_of(Speaker, entry, "speaker"),
+                speaker=word(Speaker, entry, "speaker"),
                 text=entry.text("text"),
                 heard_text=entry.text("heard_text"),
                 spoken=entry.flag("spoken"),
                 begin_ms=entry.whole("begin_ms"),
                 sent_ms=entry.whole("sent_ms"),
                 heard_ms=entry.whole("heard_ms"),
-                heard=None if entry.text_or_none("heard") is None else _one_of(Heard, entry, "heard"),
+                heard=None if entry.text_or_none("heard") is None else word(Heard, entry, "heard"),
                 final=entry.flag("final"),
                 images=entry.whole("images"),
+                keys=entry.values.get("keys") is True,
+                transcription=usage,
+                transcription_cost_nano=cost_nano,
             )
         case "tool":
             return ToolUse(
@@ -358,13 +354,6 @@ def known(document: Document, kind: str) -> Fields:
     if found.whole("schema") > SCHEMA:
         raise BadDocument(f"a document of type {kind!r} was written by a newer Patchbay")
     return found
-
-
-def _one_of(kind: type[AnyWord], found: Fields, name: str) -> AnyWord:
-    word = found.text(name)
-    if word not in set(kind):
-        raise BadDocument(f"field {name!r} of a document is not one of {', '.join(kind)}")
-    return kind(word)
 
 
 def played_spans(turns: Iterable[Turn]) -> list[PlayedSpan]:

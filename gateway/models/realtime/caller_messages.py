@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from gateway.models.realtime.input_clock import SoundPositions
 from gateway.models.realtime.message import ModelMessage, text_of
 from gateway.models.realtime.refusal import read_refusal
+from gateway.models.realtime.response_end import read_transcription_usage
 from gateway.models.realtime.words import WordPieces
 from sessions.events import CallerTranscribed, CallerTurnTaken, ModelEvent, ModelPassed, SpeechEnded, SpeechStarted
 
@@ -89,7 +90,9 @@ class CallerMessages:
 
     def _transcribed(self, message: ModelMessage) -> ModelEvent:
         item_id, words = text_of(message.fields, "item_id"), text_of(message.fields, "transcript")
-        return CallerTranscribed(item_id, words, True, message.wire())
+        usage = message.fields.get("usage")
+        used = read_transcription_usage(usage) if isinstance(usage, Mapping) else None
+        return CallerTranscribed(item_id, words, True, message.wire(), used)
 
     def _not_transcribed(self, message: ModelMessage) -> ModelEvent:
         error = message.fields.get("error")

@@ -13,12 +13,13 @@ from gateway.models.realtime.refusal import SERVER_ERROR
 from sessions.events import ResponseEnded
 from sessions.ports import Json, JsonObject
 from sessions.problems import problem_of
-from sessions.usage import TokenUsage
+from sessions.usage import TokenUsage, TranscriptionUsage
 from sessions.values import Outcome, Wire
 
 # The error code of a response whose end cannot be read.
 MALFORMED = "malformed_response"
 MAX_TOKENS = 1 << 53
+MAX_SECONDS = 86_400  # of sound in one transcription
 OUTCOMES = {
     "completed": Outcome.COMPLETED,
     "cancelled": Outcome.CANCELLED,
@@ -75,9 +76,8 @@ def read_end(response: JsonObject, wire: Wire) -> ResponseEnded:
 
 def read_usage(usage: JsonObject) -> TokenUsage:
     """The tokens of a `usage` field; 0 for what the model does not count."""
-    inputs, outputs = usage.get("input_token_details"), usage.get("output_token_details")
-    inputs = inputs if isinstance(inputs, Mapping) else {}
-    outputs = outputs if isinstance(outputs, Mapping) else {}
+    inputs, outputs = _object(usage.get("input_token_details")), _object(usage.get("output_token_details"))
+    cached = _object(inputs.get("cached_tokens_details"))
     return TokenUsage(
         input_text=_count(inputs.get("text_tokens")),
         input_audio=_count(inputs.get("audio_tokens")),
@@ -85,7 +85,33 @@ def read_usage(usage: JsonObject) -> TokenUsage:
         input_cached=_count(inputs.get("cached_tokens")),
         output_text=_count(outputs.get("text_tokens")),
         output_audio=_count(outputs.get("audio_tokens")),
+        cached_text=_count(cached.get("text_tokens")),
+        cached_audio=_count(cached.get("audio_tokens")),
+        cached_image=_count(cached.get("image_tokens")),
+        output_reasoning=_count(outputs.get("reasoning_tokens")),
     )
+
+
+def read_transcription_usage(usage: JsonObject) -> TranscriptionUsage:
+    """What a transcription used, in tokens or in time; the model's name is not in it."""
+    inputs = _object(usage.get("input_token_details"))
+    return TranscriptionUsage(
+        "",
+        input_text=_count(inputs.get("text_tokens")),
+        input_audio=_count(inputs.get("audio_tokens")),
+        output_text=_count(usage.get("output_tokens")),
+        audio_ms=_milliseconds(usage.get("seconds")),
+    )
+
+
+def _milliseconds(seconds: Json) -> int:
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds <= MAX_SECONDS:
+        return round(seconds * 1000)
+    return 0
+
+
+def _object(value: Json) -> JsonObject:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _count(value: Json) -> int:

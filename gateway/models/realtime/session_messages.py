@@ -13,8 +13,12 @@ from gateway.models.realtime.negotiation import ModelSettings
 from gateway.models.realtime.refusal import read_refusal, whole_error
 from gateway.models.realtime.responses import ModelResponses
 from gateway.models.realtime.speech import ModelSpeech, named_format
+from gateway.realtime import fields
 from sessions.events import ItemDeleted, ItemTaken, ModelEvent, ModelLost, ModelPassed, ModelReady, ToolOutputTaken
 from sessions.ports import JsonObject
+from sessions.values import ModelSession
+
+NAME_MAX_CHARACTERS = 256  # of what a model calls itself and its session
 
 
 class SessionMessages:
@@ -47,7 +51,12 @@ class SessionMessages:
 
     def _session_updated(self, message: ModelMessage) -> ModelEvent | None:
         self._speech.format = named_format(message.fields.get("session")) or self._settings.asked_format
-        return ModelReady() if self._settings.agreed() else None
+        if not self._settings.agreed():
+            return None
+        described = fields.inside(message.fields, "session")
+        names = [fields.inside(described, name) for name in ("id", "model")]
+        session_id, model = (name[:NAME_MAX_CHARACTERS] if isinstance(name, str) else None for name in names)
+        return ModelReady(ModelSession(session_id, model))
 
     def _item_added(self, message: ModelMessage) -> ModelEvent | None:
         item = object_of(message.fields, "item")
