@@ -54,6 +54,10 @@ class ToolJobs:
         for call_id in list(self._running):
             self.stop(call_id)
 
+    def __len__(self) -> int:
+        """How many tools are running."""
+        return len(self._running)
+
     async def _run(self, command: RunTool) -> None:
         finished: list[ToolFinished] = []
         with Boundary(lambda fault: finished.append(self._failed(command, fault))):
