@@ -35,7 +35,7 @@ def export_traces(service: str, environ: Mapping[str, str] = os.environ) -> None
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         print(  # noqa: T201 - stdout belongs to the protocol
-            f"{service}: OTEL_* names a collector, but the exporter is not installed: pip install 'patchbay[telemetry]'",
+            f"{service}: OTEL_* names a collector; to send it traces: pip install 'patchbay[telemetry]'",
             file=sys.stderr,
         )
         return
