@@ -1,1 +1,1 @@
-"""What the gateway tells about itself: figures for Prometheus, traces, and what calls cost."""
+"""What operators see of calls: metrics, traces and logs."""
