@@ -15,7 +15,8 @@ from gateway.calls.problems import ProblemCounts
 from gateway.recording.eventlog import Source
 from gateway.recording.recorder import CallRecording, Recorder
 from sessions.call import Call
-from sessions.commands import NoteProblem
+from sessions.commands import NoteBudget, NoteProblem
+from sessions.money import usd_of
 from sessions.ports import Clock
 from sessions.record import PlayedSpan, Turn
 from sessions.stores.contract import Document
@@ -156,6 +157,15 @@ class CallRecord:
                 "the model reported a problem",
                 extra={**fields, "code": noted.problem.code, "type": noted.problem.type},
             )
+
+    def budget(self, noted: NoteBudget) -> None:
+        """Log that a call nears the end of its budget, or has reached it."""
+        fields = {"call_id": self._facts.session_id, "agent": self._facts.agent, "percent": noted.percent}
+        limit = None if noted.limit_nano is None else usd_of(noted.limit_nano)
+        log.warning(
+            "a call has spent this share of its budget",
+            extra={**fields, "spent_usd": usd_of(noted.spent_nano), "budget_usd": limit},
+        )
 
     def drop(self) -> None:
         """Save nothing more, because another process owns the session."""
