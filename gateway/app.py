@@ -345,6 +345,7 @@ class Gateway:
             agents=self.agents,
             unavailable=self._registry.unavailable,
             connector=self._registry.connector,
+            target=self._registry.target,
             formats=self._registry.formats,
             mcp=self._mcp,
             tools_tried=self._mcp.tried,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sessions.accounts import LegError
 from sessions.problems import ModelProblem
 
 
@@ -29,10 +30,12 @@ class WireError(VoiceError):
 class LegLost(VoiceError):
     """A connection broke or was refused; `retryable` says whether dialling again can help.
 
-    `message` is for operators. `public` may be told to a caller. `problem` is what the far end gave as the reason.
+    `message` is for operators. `public` may be told to a caller. `problem` is what the far end gave as the reason,
+    `error` its class.
     """
 
     problem: ModelProblem | None = None
+    error = LegError.UNREACHABLE
 
     def __init__(self, message: str, *, retryable: bool, public: str = "the connection was lost") -> None:
         super().__init__(message)

@@ -28,6 +28,7 @@ from gateway.recording.recorder import CallRecording, Recorder
 from gateway.tools.contract import ToolContext
 from gateway.tools.functions import FunctionTool
 from gateway.tools.toolbox import McpTools, Toolbox
+from sessions.accounts import ModelTarget, SetupFacts
 from sessions.agent import Agent, PhoneRules, ReplayPolicy, ToolRule
 from sessions.call import Call
 from sessions.caller_facts import CallerFacts
@@ -54,6 +55,7 @@ class Ticket:
     toolbox: Toolbox
     server_tools: Mapping[str, ToolRule]  # by the name that the model knows
     phone: PhoneRules | None = None  # of a caller who can press keys
+    admission_ms: int = 0  # how long the admission took
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class AdmissionParts:
     agents: AgentBook
     unavailable: Callable[[Agent], str | None]  # why an agent cannot be called; None if it can
     connector: Callable[[Agent], ModelConnector]
+    target: Callable[[Agent], ModelTarget]
     formats: Callable[[Agent], tuple[AudioFormat, ...]]  # those that an agent's model takes and gives
     mcp: McpTools
     tools_tried: Callable[[Iterable[str]], Awaitable[None]]  # waits, within a bound, for tool servers of the first call
@@ -126,7 +129,7 @@ class Admission:
         With `keys` the caller has a telephone with keys, and the agent has the tool that waits for them, if granted.
         The ticket counts as a call until it is given to `begin` or `release`. Nothing is opened here.
         """
-        parts = self._parts
+        parts, asked_ms = self._parts, self._parts.clock.now_ms()
         await parts.warmed.wait()  # loading a part in the middle of calls would be heard in all of them
         agent = parts.agents.get(wanted or caller.agent or "")
         if agent is not None:
@@ -137,7 +140,8 @@ class Admission:
             return refusal
         agent = parts.agents.get(wanted or caller.agent or "")
         assert agent is not None  # the policy has just found it
-        ticket = self._ticket(caller, agent, agent.phone if keys else None)
+        admission_ms = parts.clock.now_ms() - asked_ms
+        ticket = self._ticket(caller, agent, agent.phone if keys else None, admission_ms)
         self._tickets.add(ticket)
         return ticket
 
@@ -202,6 +206,7 @@ class Admission:
             redial_limit_ms=parts.quotas.redial_limit_ms,
             caller=facts,
             phone=ticket.phone,
+            target=parts.target(agent),
         )
 
     def _count_model_leg(self) -> None:
@@ -219,7 +224,7 @@ class Admission:
             return Refusal(503, UNAVAILABLE, f"The agent cannot be called: {reason}.")
         return None
 
-    def _ticket(self, caller: Caller, agent: Agent, phone: PhoneRules | None) -> Ticket:
+    def _ticket(self, caller: Caller, agent: Agent, phone: PhoneRules | None, admission_ms: int) -> Ticket:
         toolbox = self.toolbox_for(agent, keys=phone is not None)
         self._log_missing_tools(agent.name, toolbox.problems)
         rules = {spec.name: toolbox.rule(spec.name) for spec in toolbox.specs}
@@ -230,6 +235,7 @@ class Admission:
             toolbox=toolbox,
             server_tools={name: rule for name, rule in rules.items() if rule is not None},
             phone=phone,
+            admission_ms=admission_ms,
         )
 
     def _log_missing_tools(self, agent: str, problems: tuple[str, ...]) -> None:
@@ -255,6 +261,11 @@ class Admission:
             started_at=parts.clock.wall_s(),
             started_ms=parts.clock.now_ms(),
             ttl_s=parts.quotas.ttl_s,
+            setup=SetupFacts(
+                admission_ms=ticket.admission_ms,
+                caller_format=str(plan.far_end or plan.setup.input_format),
+                model_format=str(plan.setup.input_format),
+            ),
         )
 
     def _recording(self, facts: CallFacts, agent: Agent, plan: CallPlan) -> CallRecording | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from gateway.guard import Boundary, ForeignTasks, innermost, place_of
 from gateway.legs.model import ModelConnector, ModelLeg
+from sessions.accounts import LegError
 from sessions.commands import DialModel
 from sessions.errors import LegLost
 from sessions.events import CallerAudioDropped, ModelEvent, ModelLost, ModelReady
@@ -146,8 +147,9 @@ def _log(fault: BaseException) -> None:
 def _loss(fault: BaseException) -> ModelLost:
     """The loss of a leg that could not be opened."""
     if isinstance(fault, LegLost):
-        return ModelLost(fault.message, fault.retryable, fault.problem)
+        return ModelLost(fault.message, fault.retryable, fault.problem, fault.error)
     if isinstance(fault, TimeoutError):
-        return ModelLost("not ready in time", retryable=True)
+        return ModelLost("not ready in time", retryable=True, error=LegError.TIMEOUT)
     _log(fault)
-    return ModelLost(f"dialling failed: {type(innermost(fault)).__name__}", retryable=True)
+    reason = f"dialling failed: {type(innermost(fault)).__name__}"
+    return ModelLost(reason, retryable=True, error=LegError.FAULT)

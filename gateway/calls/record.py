@@ -14,6 +14,7 @@ from gateway.calls.line_sums import LineSums
 from gateway.calls.problems import ProblemCounts
 from gateway.recording.eventlog import Source
 from gateway.recording.recorder import CallRecording, Recorder
+from sessions.accounts import UNKNOWN_SETUP, SetupFacts
 from sessions.call import Call
 from sessions.commands import NoteBudget, NoteProblem
 from sessions.money import usd_of
@@ -53,6 +54,7 @@ class CallFacts:
     started_at: float
     started_ms: int
     ttl_s: int | None
+    setup: SetupFacts = UNKNOWN_SETUP
 
 
 def _unrecorded(*sound: object) -> None:
@@ -209,4 +211,6 @@ class CallRecord:
             recording=running.info if running is not None else RecordingInfo(RecordingState.OFF),
             owner=facts.owner,
             caller=call.caller,
+            dials=call.dials,
+            setup=facts.setup,
         )

@@ -18,6 +18,7 @@ from gateway.guard import Guard
 from gateway.legs.model import ModelLeg
 from gateway.models.realtime.call_ids import UsedNames
 from gateway.models.realtime.codec import RealtimeModelCodec, not_understood
+from gateway.models.realtime.endings import error_class
 from gateway.realtime.server.server import RealtimeServer
 from gateway.runtime.fairness import LONG_MESSAGE_BYTES, LONG_WORK
 from gateway.timer import Alarm
@@ -193,6 +194,7 @@ class InProcessConnector:
             retryable = status == 429 or status >= 500
             lost = LegLost(f"refused with HTTP {status}", retryable=retryable)
             lost.problem = ModelProblem(f"http_{status}", "http")
+            lost.error = error_class(f"http_{status}")
             raise lost
         codec = RealtimeModelCodec(self._ids, speaks_given_text=True, used=self._used)
         leg = InProcessLeg(self._engine, codec, self._clock, deliver, fault, attempt)

@@ -13,6 +13,7 @@ from gateway.config.settings import Settings
 from gateway.legs.model import ModelConnector
 from gateway.models.in_process import Engine, InProcessConnector
 from gateway.models.local.engines import LocalEngines
+from gateway.models.realtime.endpoints import host_of
 from gateway.models.realtime.leg import OpenAIRealtimeConnector
 from gateway.models.realtime.services import RemoteModels
 from gateway.models.scripted.file import ScriptError
@@ -20,6 +21,7 @@ from gateway.models.scripted.library import ScriptLibrary
 from gateway.models.scripted.shape import Script
 from gateway.realtime.server.server import RealtimeServer
 from gateway.realtime.wire_formats import REALTIME_FORMATS
+from sessions.accounts import ModelTarget
 from sessions.agent import Agent
 from sessions.ports import Clock, Ids, JsonObject
 
@@ -127,6 +129,14 @@ class ModelRegistry:
             case "openai" | "azure" | "scripted" | "local":
                 return REALTIME_FORMATS
         raise ValueError(f"there is no model of kind {agent.model.kind}")
+
+    def target(self, agent: Agent) -> ModelTarget:
+        """The model that an agent's calls are dialled to. Only call this for an agent that can be called."""
+        name = str(agent.model)
+        if agent.model.kind not in ("openai", "azure"):
+            return ModelTarget(name)
+        host, port = host_of(self._remote.endpoint(agent.model).url)
+        return ModelTarget(name, host, port)
 
     def connector(self, agent: Agent) -> ModelConnector:
         """A connector for one call."""

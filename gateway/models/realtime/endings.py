@@ -9,6 +9,7 @@ from gateway.models.realtime.refusal import Refusal
 from gateway.net.dial import DialFailed
 from gateway.realtime import fields
 from gateway.realtime.reading import read_json
+from sessions.accounts import LegError
 from sessions.errors import LegLost
 from sessions.events import ModelLost
 from sessions.problems import ModelProblem, plain, problem_of
@@ -26,6 +27,24 @@ ENDINGS = {
     "model_not_found": False,
     "beta_api_shape_disabled": False,
 }
+ERROR_CLASSES = {
+    "session_expired": LegError.CLOSED,
+    "invalid_api_key": LegError.AUTH,
+    "account_deactivated": LegError.AUTH,
+    "insufficient_quota": LegError.QUOTA,
+    "credit_balance_exhausted": LegError.QUOTA,
+    "billing_hard_limit_reached": LegError.QUOTA,
+    "rate_limit_exceeded": LegError.QUOTA,
+    "no_entra_token": LegError.AUTH,
+    "http_401": LegError.AUTH,
+    "http_403": LegError.AUTH,
+    "http_429": LegError.QUOTA,
+}
+
+
+def error_class(*words: str | None) -> LegError:
+    """The class of a refusal, by the first of its codes and types that is known."""
+    return next((ERROR_CLASSES[word] for word in words if word in ERROR_CLASSES), LegError.REFUSED)
 
 
 def ending(refusal: Refusal) -> ModelLost | None:
@@ -33,7 +52,7 @@ def ending(refusal: Refusal) -> ModelLost | None:
     if refusal.event_id is not None:
         return None
     known = next((word for word in (refusal.code, refusal.problem.type) if word in ENDINGS), None)
-    return None if known is None else ModelLost(known, ENDINGS[known], refusal.problem)
+    return None if known is None else ModelLost(known, ENDINGS[known], refusal.problem, error_class(known))
 
 
 def closing(code: int) -> ModelLost:
@@ -43,7 +62,7 @@ def closing(code: int) -> ModelLost:
     """
     refused = code == 1008 or 4000 <= code < 5000
     problem = problem_of(f"closed_{code}", "close") if refused else None
-    return ModelLost(f"closed with {code}", not refused, problem)
+    return ModelLost(f"closed with {code}", not refused, problem, LegError.REFUSED if refused else LegError.CLOSED)
 
 
 def turned_away(failed: DialFailed) -> LegLost:
@@ -55,6 +74,7 @@ def turned_away(failed: DialFailed) -> LegLost:
     retryable = failed.retryable if known is None else ENDINGS[known]
     lost = LegLost(failed.message, retryable=retryable, public=failed.public)
     lost.problem = ModelProblem(plain(code) or f"http_{failed.status}", plain(type) or "http")
+    lost.error = error_class(code, type, f"http_{failed.status}")
     return lost
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from gateway.auth.keys import fits_a_header
 from gateway.entra.credential import load_credential
 from gateway.guard import Boundary, ForeignTasks, innermost, place_of
+from sessions.accounts import LegError
 from sessions.errors import LegLost
 from sessions.problems import problem_of
 
@@ -53,6 +54,12 @@ def azure_url(endpoint: str, deployment: str) -> str:
     elif not path.endswith("/v1"):
         path += AZURE_PATH
     return realtime_url(urlunsplit((split.scheme, split.netloc, path, "", "")), deployment)
+
+
+def host_of(url: str) -> tuple[str, int | None]:
+    """Host and port of a WebSocket address."""
+    split = urlsplit(url)
+    return split.hostname or "", split.port or {"ws": 80, "wss": 443}.get(split.scheme)
 
 
 def fixed(headers: Mapping[str, str]) -> Headers:
@@ -106,6 +113,7 @@ def _no_token(fault: BaseException) -> NoReturn:
     log.warning("no Entra token", extra={"kind": kind, "place": place_of(fault)})
     lost = LegLost(f"no Entra token: {kind}", retryable=False)
     lost.problem = problem_of("no_entra_token", kind)
+    lost.error = LegError.AUTH
     raise lost from fault
 
 

@@ -22,6 +22,7 @@ from gateway.models.realtime.codec import RealtimeModelCodec, not_understood
 from gateway.models.realtime.endings import closing, turned_away
 from gateway.net.dial import DialFailed, dial
 from gateway.net.sockets import Socket
+from sessions.accounts import LegError
 from sessions.commands import Configure, ModelCommand, SendAudio
 from sessions.errors import WireError
 from sessions.events import AgentAudio, ModelEvent, ModelLost
@@ -157,7 +158,7 @@ class RealtimeModelLeg:
             self._malformed += 1
             log.warning("malformed message from the model", extra={"why": problem.message})
             if self._malformed >= MAX_MALFORMED:
-                self._end(ModelLost("ten malformed messages in a row", retryable=True))
+                self._end(ModelLost("ten malformed messages in a row", retryable=True, error=LegError.PROTOCOL))
             return
         self._malformed = 0
         if type(event) is AgentAudio:

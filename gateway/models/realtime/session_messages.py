@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gateway.models.realtime.endings import ending
+from gateway.models.realtime.endings import ending, error_class
 from gateway.models.realtime.message import ModelMessage, object_of, text_of
 from gateway.models.realtime.negotiation import ModelSettings
 from gateway.models.realtime.refusal import read_refusal, whole_error
@@ -56,7 +56,7 @@ class SessionMessages:
         described = fields.inside(message.fields, "session")
         names = [fields.inside(described, name) for name in ("id", "model")]
         session_id, model = (name[:NAME_MAX_CHARACTERS] if isinstance(name, str) else None for name in names)
-        return ModelReady(ModelSession(session_id, model))
+        return ModelReady(ModelSession(session_id, model) if session_id or model else None)
 
     def _item_added(self, message: ModelMessage) -> ModelEvent | None:
         item = object_of(message.fields, "item")
@@ -103,4 +103,5 @@ class SessionMessages:
             return None
         if given_up == "tool" or self._settings.ready:
             return refusal.event(request_id, message.wire())
-        return ModelLost(f"the model refused the session: {refusal.code}", False, refusal.problem)
+        error = error_class(refusal.code, refusal.problem.type)
+        return ModelLost(f"the model refused the session: {refusal.code}", False, refusal.problem, error)

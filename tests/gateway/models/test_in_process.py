@@ -29,7 +29,7 @@ from sessions.events import (
 )
 from sessions.ports import JsonObject
 from sessions.setup import ModelSetup, TurnPolicy
-from sessions.values import ResponseRequest
+from sessions.values import ModelSession, ResponseRequest
 
 SETUP = ModelSetup(
     {"type": "realtime", "instructions": "x"}, PCM16_24K, PCM16_24K, False, TurnPolicy.MODEL_INTERRUPTS, None
@@ -118,7 +118,7 @@ def test_a_session_is_ready_at_once_and_answers() -> None:
         rig = Rig(ParrotEngine())
         leg = await rig.dial()
         await turn()
-        assert rig.events == [ModelReady()]
+        assert rig.events == [ModelReady(ModelSession("sess_1", "parrot"))]
         leg.send(ask())
         await turn()
         kinds = [type(event) for event in rig.events]
@@ -268,7 +268,7 @@ def test_a_closed_leg_says_nothing_more() -> None:
         leg.close()
         leg.send(ask())
         await turn()
-        assert rig.events == [ModelReady()]
+        assert rig.events == [ModelReady(ModelSession("sess_1", "parrot"))]
         assert rig.engine.brains[0].closed
 
     asyncio.run(main())

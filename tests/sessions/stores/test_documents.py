@@ -11,6 +11,16 @@ from hypothesis import strategies as st
 from support.stores.records import session_record
 
 from audio.line_in import LineCounts
+from sessions.accounts import (
+    Dial,
+    DialCause,
+    LegError,
+    ModelTarget,
+    ResponseOrigin,
+    ResponseUse,
+    SetupFacts,
+    SpeechStretch,
+)
 from sessions.caller_facts import UNKNOWN_CALLER, CallerFacts, Direction
 from sessions.record import CallSummary, Heard, PlayedSpan, Speaker, ToolUse, Turn, Utterance
 from sessions.stores.contract import BadDocument, Document
@@ -27,12 +37,42 @@ from sessions.stores.documents import (
     turn_document,
     turn_from_document,
 )
-from sessions.usage import TokenUsage
+from sessions.usage import TokenUsage, TranscriptionUsage
 
 ms = st.integers(0, 2**40)
 word = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 maybe_word = st.none() | word
-usages = st.builds(TokenUsage, *[st.integers(0, 2**40)] * 6)
+count = st.integers(0, 2**40)
+usages = st.builds(TokenUsage, *[count] * 12)
+costs = st.none() | count
+transcriptions = st.builds(TranscriptionUsage, word, *[count] * 4)
+response_uses = st.builds(
+    ResponseUse,
+    response_id=word,
+    origin=st.sampled_from(ResponseOrigin),
+    leg=st.integers(0, 9),
+    asked_ms=st.none() | ms,
+    begin_ms=ms,
+    first_sound_ms=st.none() | ms,
+    end_ms=st.none() | ms,
+    outcome=maybe_word,
+    reason=maybe_word,
+    usage=st.none() | usages,
+    cost_nano=costs,
+)
+stretches = st.builds(SpeechStretch, ms, st.none() | ms)
+dials = st.builds(
+    Dial,
+    cause=st.sampled_from(DialCause),
+    attempt=st.integers(0, 9),
+    target=st.builds(ModelTarget, word, word, st.none() | st.integers(1, 65_535)),
+    begin_ms=ms,
+    ready_ms=st.none() | ms,
+    lost_ms=st.none() | ms,
+    error=st.none() | st.sampled_from(LegError),
+    model_session=maybe_word,
+    served=maybe_word,
+)
 utterances = st.builds(
     Utterance,
     item_id=word,
@@ -46,6 +86,12 @@ utterances = st.builds(
     heard=st.none() | st.sampled_from(Heard),
     final=st.booleans(),
     images=st.integers(0, 9),
+    keys=st.booleans(),
+) | st.builds(
+    Utterance,
+    *(word, st.just(Speaker.CALLER), word, word, st.just(True), ms),
+    transcription=transcriptions,
+    transcription_cost_nano=costs,
 )
 tool_uses = st.builds(
     ToolUse,
@@ -69,6 +115,10 @@ turns = st.builds(
     interrupted=st.booleans(),
     outcome=maybe_word,
     usage=usages,
+    responses=st.lists(response_uses, max_size=3),
+    speech=st.lists(stretches, max_size=3),
+    cost_nano=costs,
+    budget_reached=st.booleans(),
 )
 records = st.builds(
     SessionRecord,
@@ -85,6 +135,9 @@ records = st.builds(
         CallSummary,
         *(ms, ms, ms, ms, usages, st.integers(0, 9), maybe_word, ms),
         line=st.none() | st.builds(LineCounts, ms, ms, ms),
+        cost_nano=costs,
+        transcriptions=st.lists(st.tuples(transcriptions, costs), max_size=2).map(tuple),
+        outside=usages,
     ),
     latencies_ms=st.lists(ms, max_size=5).map(tuple),
     recording=st.builds(
@@ -108,6 +161,9 @@ records = st.builds(
         maybe_word,
         maybe_word,
     ),
+    dials=st.lists(dials, max_size=3).map(tuple),
+    setup=st.builds(SetupFacts, ms, word, word),
+    prices=word,
 )
 
 
@@ -168,6 +224,30 @@ def tool(output: str | None) -> ToolUse:
     return ToolUse("call_1", "item_t", "find_table", '{"people": 2}', True, 10, output=output)
 
 
+def test_documents_from_before_the_account_was_kept_are_read_as_empty_and_of_unknown_cost() -> None:
+    session = through_json(session_document(RECORD, ttl_s=None))
+    for name in ("dials", "setup", "prices"):
+        del session[name]
+    summary = session["summary"]
+    assert isinstance(summary, dict)
+    for name in ("cost_nano", "transcriptions", "outside"):
+        del summary[name]
+    old_usage = {name: summary["usage"][name] for name in list(summary["usage"])[:6]}
+    read = session_from_document({**session, "summary": {**summary, "usage": old_usage}})
+    assert (read.dials, read.setup, read.prices) == ((), SetupFacts(), "")
+    assert (read.summary.cost_nano, read.summary.transcriptions, read.summary.outside) == (None, (), TokenUsage())
+    assert read.summary.usage == RECORD.summary.usage
+
+    turn = Turn(3, 0, 5, [said(Speaker.CALLER, "hello")], usage=TokenUsage(1, 2, 3, 4, 5, 6))
+    document = through_json(turn_document("t", "s", turn, ttl_s=None))
+    for name in ("responses", "speech", "cost_nano", "budget_reached"):
+        del document[name]
+    entry = document["entries"][0]
+    del entry["keys"], entry["transcription"]
+    turn.cost_nano = None
+    assert turn_from_document(document) == turn
+
+
 def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     turn = Turn(0, 0, 10, [said(Speaker.CALLER, "a caf\u00e9 \ud83d!")])
     back = turn_from_document(through_json(turn_document("t", "s", turn, ttl_s=None)))
@@ -213,6 +293,9 @@ def test_retention_days_become_a_ttl_in_seconds_or_none() -> None:
         {"entries": [{"kind": "said", "item_id": 4}]},
         {"interrupted": 0},
         {"usage": []},
+        {"responses": [{"response_id": "r", "origin": "somebody", "leg": 0, "begin_ms": 0}]},
+        {"speech": [{"begin_ms": "now"}]},
+        {"cost_nano": 0.5},
     ],
 )
 def test_a_turn_of_the_wrong_shape_is_refused(change: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from gateway.models.realtime.leg import (
     MAX_MALFORMED,
     RealtimeModelLeg,
 )
+from sessions.accounts import LegError
 from sessions.commands import CancelResponse, CommitSound, Configure, PassToModel, SendAudio
 from sessions.events import AgentAudio, ModelEvent, ModelLost, ModelPassed, ModelReady, ModelRefused
 from sessions.problems import ModelProblem
@@ -132,7 +133,8 @@ def test_a_lost_connection_says_whether_to_dial_again(code: int, retryable: bool
     rig = Rig()
     rig.leg.lost(code, "")
     problem = None if retryable else ModelProblem(f"closed_{code}", "close")
-    assert rig.events == [ModelLost(f"closed with {code}", retryable, problem)]
+    error = LegError.CLOSED if retryable else LegError.REFUSED
+    assert rig.events == [ModelLost(f"closed with {code}", retryable, problem, error)]
     rig.leg.lost(code, "")
     assert len(rig.events) == 1
 

@@ -13,6 +13,7 @@ from gateway.ids import CountingIds
 from gateway.models.realtime.codec import RealtimeModelCodec
 from gateway.models.realtime.negotiation import MAX_RETRIES
 from gateway.models.realtime.refused_tools import refused_tool, without_tools
+from sessions.accounts import LegError
 from sessions.commands import Configure
 from sessions.events import ModelEvent, ModelLost, ModelReady, ModelRefused
 from sessions.problems import ModelProblem
@@ -105,7 +106,8 @@ def test_after_several_refused_tools_the_leg_ends() -> None:
         assert service.tools[0] == f"bad_{number + 1}"
     lost = service.refuses("session.tools[0].parameters")
     problem = ModelProblem("invalid_function_parameters", "invalid_request_error")
-    assert lost == ModelLost("the model refused the session: invalid_function_parameters", False, problem)
+    reason = "the model refused the session: invalid_function_parameters"
+    assert lost == ModelLost(reason, False, problem, LegError.REFUSED)
     assert len(service.asked) == 1 + MAX_RETRIES
 
 
