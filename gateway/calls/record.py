@@ -55,6 +55,7 @@ class CallFacts:
     started_ms: int
     ttl_s: int | None
     setup: SetupFacts = UNKNOWN_SETUP
+    prices: str = ""  # the version of the price list
 
 
 def _unrecorded(*sound: object) -> None:
@@ -213,4 +214,5 @@ class CallRecord:
             caller=call.caller,
             dials=call.dials,
             setup=facts.setup,
+            prices=facts.prices,
         )
