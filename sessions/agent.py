@@ -29,6 +29,14 @@ class ReplayPolicy(StrEnum):
     FULL = "full"
 
 
+class TelemetryContent(StrEnum):
+    """Says what of a call's words may be sent to tracing services: nothing, texts, or texts and sound."""
+
+    NONE = "none"
+    TEXT = "text"
+    AUDIO = "audio"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """Names a model as `KIND/NAME`: local/offline, scripted/FILE, openai/MODEL, azure/DEPLOYMENT."""
@@ -113,3 +121,4 @@ class Agent:
     phone: PhoneRules = PhoneRules()
     transcription: JsonObject | None = None  # the Realtime object; None: the model's default is switched on
     budget_goodbye: str = BUDGET_GOODBYE  # said when the call's budget is used up
+    telemetry: TelemetryContent | None = None  # the most that is sent of its calls' words; None: what the settings say

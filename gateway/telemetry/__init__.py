@@ -1,1 +1,1 @@
-"""What the process tells of itself: its metrics, and what calls cost."""
+"""What operators see of calls: metrics, traces and logs."""
