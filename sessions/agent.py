@@ -121,4 +121,4 @@ class Agent:
     phone: PhoneRules = PhoneRules()
     transcription: JsonObject | None = None  # the Realtime object; None: the model's default is switched on
     budget_goodbye: str = BUDGET_GOODBYE  # said when the call's budget is used up
-    telemetry: TelemetryContent | None = None  # the most that is sent of its calls' words; None: what the settings say
+    telemetry: TelemetryContent | None = None  # the most that is sent of its calls' words; None: as set
