@@ -20,6 +20,9 @@ NO_DEPLOYMENT = (
     "say under `deployments` in the file of PATCHBAY_PRICES which model this deployment is, and of which kind"
 )
 NOT_LISTED = "no price list has it; add it in the file of PATCHBAY_PRICES"
+LACKING = "its price list lacks prices that spoken calls need; add the model in the file of PATCHBAY_PRICES"
+# What every spoken call uses, unless its model is sold by time.
+SPOKEN = ("text_input", "text_cached", "text_output", "audio_input", "audio_cached", "audio_output")
 
 
 class PriceBook:
@@ -80,9 +83,12 @@ class PriceBook:
         return next((one for one in self._transcription if one.fits(provider, name, kind)), None)
 
     def unknown(self, model: str) -> str | None:
-        """What to do about a model whose price is not known; None for one that has a price."""
-        if self.entry_of(model) is not None:
-            return None
+        """What to do about a model of which a price is not known that spoken calls need; None if there is none."""
+        entry = self.entry_of(model)
+        if entry is not None:
+            missing = [name for name in SPOKEN if getattr(entry.price, name) is None]
+            timed = entry.price.active_minute is not None
+            return None if timed or not missing else f"{LACKING}: {', '.join(missing)}"
         provider, _, name = model.partition("/")
         return NO_DEPLOYMENT if provider == "azure" and name not in self._deployments else NOT_LISTED
 
