@@ -81,6 +81,8 @@ def pump(state: CallState, now_ms: int) -> None:
     pending = state.queue.ask_next(now_ms)
     if pending is not None:
         state.out.append(RequestResponse(pending.request))
+        if pending.origin is Origin.BUDGET:
+            budget_side.goodbye_by(state, now_ms)
 
 
 def follow_up(state: CallState, now_ms: int) -> None:

@@ -66,7 +66,8 @@ def use_up(state: CallState, now_ms: int) -> None:
     if state.end.goodbye is Goodbye.SAID:
         return  # the agent is hanging up anyway
     state.end.goodbye, state.end.leave_reason = Goodbye.WANTED, BUDGET_REASON
-    state.due.leave_ms = _goodbye_begins_ms(state, now_ms) + HEARD_LIMIT_MS
+    if state.queue.active is None:  # else that response is heard out first
+        goodbye_by(state, now_ms)
     request = ResponseRequest(state.ids.new("pb"), False, None, state.rules.budget_goodbye, None)
     state.queue.waiting.add(PendingResponse(request, Origin.BUDGET))
 
@@ -79,17 +80,22 @@ def _drop_waiting(state: CallState) -> None:
             state.out.append(Refuse(BUDGET_REACHED, REFUSAL, dropped.client_event_id))
 
 
-def _goodbye_begins_ms(state: CallState, now_ms: int) -> int:
-    """When the goodbye is heard at the earliest: after the speech that still plays."""
-    return max(now_ms, state.ledger.plays_until_ms)
+def goodbye_by(state: CallState, now_ms: int) -> None:
+    """The goodbye is asked for, or begins: set the time at which the call ends even if it has not been heard.
+
+    It is heard after the speech that still plays.
+    """
+    state.due.leave_ms = max(now_ms, state.ledger.plays_until_ms) + HEARD_LIMIT_MS
 
 
 def response_begins(state: CallState, response_id: str, pending: PendingResponse | None, now_ms: int) -> None:
     """A response of the conversation begins: it is cancelled if it may not, unless it is the goodbye."""
     if pending is not None and pending.origin is Origin.BUDGET:
-        state.due.leave_ms = _goodbye_begins_ms(state, now_ms) + HEARD_LIMIT_MS
+        goodbye_by(state, now_ms)
     elif state.budget.used_up or (pending is None and not before_response(state, now_ms)):
         cancel(state, response_id)
+        if state.due.leave_ms is None:
+            goodbye_by(state, now_ms)
     else:
         state.budget.cut_ms = _too_long_at(state, now_ms)
 

@@ -25,6 +25,7 @@ from support.calls.call_driver import (
     typed,
     wants,
 )
+from support.calls.paid import PaidPrices
 
 from sessions.accounts import ModelTarget, ResponseOrigin
 from sessions.budget import BUDGET_REACHED, HEARD_LIMIT_MS
@@ -38,7 +39,6 @@ from sessions.commands import (
     Refuse,
     RunTool,
 )
-from sessions.costs import ModelPrice, TranscriptionPrice
 from sessions.ending import PLAYED_OUT_MS
 from sessions.events import ModelReady, SettingsChanged
 from sessions.setup import ModelSetup, TurnPolicy
@@ -47,20 +47,6 @@ from sessions.values import Outcome
 
 GOODBYE = "We have to stop here. Goodbye."
 LIMIT = 1000  # nano-dollars
-
-
-class Prices:
-    """One model and one transcription model, each at one nano-dollar a token; another by time."""
-
-    version = "test"
-
-    def price_of(self, model: str) -> ModelPrice | None:
-        if model == "test/timed":
-            return ModelPrice(active_minute=600)
-        return ModelPrice(text_output=1_000_000) if model == "test/tokens" else None
-
-    def transcription_of(self, model: str, name: str) -> TranscriptionPrice | None:
-        return TranscriptionPrice(text_output=1_000_000)
 
 
 class Purse:
@@ -77,7 +63,7 @@ class Purse:
 
 def budgeted(*, model: str = "test/tokens", **changes: Any) -> Driver:
     """A call with a budget, whose model takes turns by itself."""
-    rules: dict[str, Any] = {"pricing": Prices(), "cost_nano": LIMIT, "budget_goodbye": GOODBYE}
+    rules: dict[str, Any] = {"pricing": PaidPrices(), "cost_nano": LIMIT, "budget_goodbye": GOODBYE}
     return Driver(target=ModelTarget(model), **{**rules, **changes})
 
 
@@ -197,6 +183,24 @@ def test_a_running_response_is_heard_out_when_a_transcription_uses_the_budget_up
     assert "Play" in kinds(call(*says(" more.", 400, "resp_2")))
     (goodbye,) = asked(call(spends(5, "resp_2")))
     assert goodbye.say == GOODBYE
+
+
+def test_a_running_response_is_heard_out_however_long_it_is() -> None:
+    call = budgeted()
+    call(begins("beside", out_of_band=True), begins(), *says("Once", 1000), spends(1000, "beside"))
+    for _ in range(60):
+        call.wait(1000)
+        call(*says(" upon", 1000))
+    assert ended(call) is None
+    (goodbye,) = asked(call(spends(5)))
+    assert goodbye.say == GOODBYE
+
+
+def test_a_cancelled_response_that_does_not_end_is_not_waited_for() -> None:
+    call = budgeted(cost_nano=None, allowance=Purse(0))
+    call(begins("own"))
+    call.wait(HEARD_LIMIT_MS)
+    assert ended(call) == "budget"
 
 
 def test_what_waits_is_dropped_and_a_client_is_told() -> None:
