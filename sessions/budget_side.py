@@ -58,7 +58,6 @@ def use_up(state: CallState, now_ms: int) -> None:
     turn.budget_reached = True
     state.book.touch(turn)
     state.out.append(NoteBudget(ALL_PERCENT, state.accounts.costs.known_nano, state.rules.cost_nano))
-    state.due.greeting_ms = state.due.own_answer_ms = None
     policy = state.setup.turn_policy
     if policy.model_answers or policy.model_interrupts:
         state.setup = passive(state.setup)

@@ -232,6 +232,14 @@ def test_a_request_that_was_sent_and_has_not_begun_is_cancelled_as_it_begins() -
     assert goodbye.say == GOODBYE
 
 
+def test_a_request_that_was_sent_and_lost_a_race_is_not_repeated() -> None:
+    call = budgeted(setup=model_setup(answers=False))
+    call(create("beside_1", out_of_band=True), begins("beside", out_of_band=True), create("sent"))
+    call(spends(1000, "beside"))
+    out = call(refuses("sent")) + call.wait(1000)
+    assert [request.say for request in asked(out)] == [GOODBYE]
+
+
 def test_tools_that_run_at_100_percent_are_not_asked_about_again() -> None:
     call = budgeted()
     call(begins(), wants("find"))
@@ -389,6 +397,8 @@ def test_a_response_that_alone_costs_120_percent_is_cut() -> None:
 def test_a_response_that_ends_in_time_is_not_cut() -> None:
     call = budgeted(model="test/timed")
     call(begins(), *says("Yes.", 100), ends())
+    call.wait(1_000)
+    assert call.call.deadline_ms == call.now_ms - 1_000 + 3_600_000  # nothing is due but the longest duration
     call.wait(200_000)
     assert not of(CancelResponse, call.commands)
     assert ended(call) is None
