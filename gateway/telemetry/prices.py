@@ -99,9 +99,11 @@ class PriceBook:
             return
         self._told.add((agent.name, str(agent.model)))
         fields = {"agent": agent.name, "model": str(agent.model), "advice": advice}
-        log.warning("the price of an agent's model is not known, so its calls have no known cost", extra=fields)
+        log.warning("a price of an agent's model is not known, so its spoken calls have no known cost", extra=fields)
         if agent.limits.cost_nano is not None:
-            log.warning("an agent has a budget, but its model has no price: no call is ended by it", extra=fields)
+            log.warning(
+                "an agent has a budget, but what its calls cost is not known: it may end none of them", extra=fields
+            )
 
 
 def transcription_model(agent: Agent) -> str:

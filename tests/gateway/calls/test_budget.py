@@ -40,8 +40,8 @@ version: test-1
 models:
   - provider: scripted
     model: "scripts/paid*"
-    text: {input: 10, output: 0}
-    audio: {output: 60}
+    text: {input: 10, cached: 1, output: 0}
+    audio: {input: 0, cached: 0, output: 60}
     source: this test
     date: 2026-12-01
 """
@@ -111,7 +111,7 @@ def test_a_client_hears_the_goodbye_and_the_call_ends_within_one_response_of_its
         assert costs == [2_000_000] * 4
         assert session.summary.cost_nano == 8_000_000
         assert [turn.budget_reached for turn in turns] == [False] * (len(turns) - 1) + [True]
-        noted = [entry for entry in caplog.records if "budget" in entry.message]
+        noted = [entry for entry in caplog.records if entry.message.startswith("a call has spent")]
         assert [(entry.percent, entry.spent_usd, entry.budget_usd) for entry in noted] == [  # type: ignore[attr-defined]
             (80, "0.004", "0.005"),
             (100, "0.006", "0.005"),

@@ -153,7 +153,7 @@ def test_a_model_without_a_price_is_told_once_for_each_agent(tmp_path: Path, cap
         prices.check(agent)
         prices.check(an_agent("model: openai/gpt-realtime-2"))
     assert told(caplog) == [
-        ("the price of an agent's model is not known, so its calls have no known cost", NO_DEPLOYMENT)
+        ("a price of an agent's model is not known, so its spoken calls have no known cost", NO_DEPLOYMENT)
     ]
 
 
@@ -161,7 +161,7 @@ def test_a_budget_that_ends_no_call_is_told(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         book(tmp_path).check(an_agent("model: openai/gpt-realtime-9\nlimits: {cost_usd: 0.50}"))
     assert told(caplog)[1] == (
-        "an agent has a budget, but its model has no price: no call is ended by it",
+        "an agent has a budget, but what its calls cost is not known: it may end none of them",
         NOT_LISTED,
     )
 
