@@ -104,7 +104,7 @@ def check(
     Ends with code 1 if a price is not known, or the stored cost of a call differs.
     """
     try:
-        since_s = 0.0 if since is None else read_since(since, datetime.now(UTC))
+        since_s = 0.0 if since is None else read_since(since, SystemClock().wall_s())
     except ValueError as problem:
         fail(f"--since {since!r}: {problem}", 2, as_json=as_json)
     try:
@@ -132,11 +132,11 @@ def check(
         raise typer.Exit(1)
 
 
-def read_since(text: str, now: datetime) -> float:
+def read_since(text: str, now_s: float) -> float:
     """A day, a time, or a span before now, in Unix seconds. Times without a zone are UTC. Raises ValueError."""
     ago = _AGO.fullmatch(text)
     if ago is not None:
-        return now.timestamp() - int(ago[1]) * _UNIT_S[ago[2]]
+        return now_s - int(ago[1]) * _UNIT_S[ago[2]]
     try:
         read = datetime.fromisoformat(text)
     except ValueError:

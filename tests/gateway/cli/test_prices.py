@@ -168,7 +168,7 @@ NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
     ],
 )
 def test_a_time_is_a_day_a_moment_or_a_span(text: str, since: datetime) -> None:
-    assert read_since(text, NOW) == since.timestamp()
+    assert read_since(text, NOW.timestamp()) == since.timestamp()
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "7w", "-1d"])
