@@ -56,6 +56,7 @@ from gateway.state.spool import SpoolSize
 from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.prices import load_prices
 from gateway.tools.function_runs import PROCESS
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
@@ -65,7 +66,7 @@ from gateway.upkeep import Retention, join, keep_beating, keep_warm, leave, look
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
 from sessions.stores.contract import SessionKey, StoreFailed
-from sessions.stores.documents import Owner, ttl_of
+from sessions.stores.documents import Owner
 
 log = logging.getLogger("patchbay")
 
@@ -113,7 +114,8 @@ class Gateway:
         self.mcp = overrides.mcp or make_pool(settings)
         self.metrics = Metrics(settings.metrics_listen, clock.now_ns, inline=inline)
         grants = GrantCheck(self.mcp.servers, self._functions, settings.mcp_config)
-        check = all_of(self._registry.check, grants.check)
+        self._prices = load_prices(settings)
+        check = all_of(self._registry.check, grants.check, self._prices.check)
         self.agents = AgentBook(settings.agents_dir, check, clock, self._registry.ready)
         self._instances = Instances(settings.data_dir / "boots", ids.new("boot"))
         self.store, self.store_meter = make_store(settings, clock, inline=inline)
@@ -337,7 +339,6 @@ class Gateway:
         )
 
     def _admission_parts(self) -> AdmissionParts:
-        settings = self.settings
         return AdmissionParts(
             agents=self.agents,
             unavailable=self._registry.unavailable,
@@ -353,14 +354,9 @@ class Gateway:
             owner=self._owner,
             clock=self._clock,
             ids=self._ids,
-            quotas=CallQuotas(
-                max_calls=settings.max_calls,
-                max_tenant_calls=settings.max_tenant_calls,
-                redial_limit_ms=settings.redial_limit_ms,
-                max_tool_result_bytes=settings.max_tool_result_bytes,
-                ttl_s=ttl_of(settings.retention_days),
-            ),
+            quotas=CallQuotas.of(self.settings),
             figures=self.metrics.figures,
+            pricing=self._prices,
             warmed=self._warmed,
         )
 
