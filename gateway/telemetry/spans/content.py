@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from gateway.telemetry.spans.redaction import Redaction
-from sessions.accounts import ResponseUse
 from sessions.keys import COLLECT_KEYS, KEYS
 from sessions.ports import Json, JsonObject
 from sessions.record import Speaker, ToolUse, Turn, Utterance
@@ -92,22 +91,22 @@ class Words:
         """For each response of a turn, in its order: input and output."""
         found, given = [], set[int]()
         for at, use in enumerate(turn.responses):
-            until_ms = turn.responses[at + 1].begin_ms if at + 1 < len(turn.responses) else None
-            asked = self._input(turn, use, given)
-            own = [entry for entry in _of_agent(turn) if _is_within(entry.begin_ms, use, until_ms, first=at == 0)]
+            asked = self._input(turn, at, given)
+            own = [entry for entry in _of_agent(turn) if response_of(turn, entry) == at]
             found.append((messages(asked), messages(self._from_agent(own, use.reason or use.outcome))))
         return found
 
-    def _input(self, turn: Turn, use: ResponseUse, given: set[int]) -> list[JsonObject]:
+    def _input(self, turn: Turn, response: int, given: set[int]) -> list[JsonObject]:
+        begin_ms = turn.responses[response].begin_ms
         found: list[JsonObject] = []
         for at, entry in enumerate(turn.entries):
             if at in given:
                 continue
             if isinstance(entry, Utterance):
-                if entry.speaker is Speaker.CALLER and entry.begin_ms <= use.begin_ms:
+                if entry.speaker is Speaker.CALLER and entry.begin_ms <= begin_ms:
                     given.add(at)
                     found += self._from_caller([entry])
-            elif entry.end_ms is not None and entry.end_ms <= use.begin_ms:
+            elif entry.end_ms is not None and entry.end_ms <= begin_ms and response_of(turn, entry) < response:
                 given.add(at)
                 found.append(self._answer(entry))
         return found
@@ -171,9 +170,18 @@ def _of_agent(turn: Turn) -> list[Utterance | ToolUse]:
     return [entry for entry in turn.entries if isinstance(entry, ToolUse) or entry.speaker is Speaker.AGENT]
 
 
-def _is_within(begin_ms: int, use: ResponseUse, until_ms: int | None, *, first: bool) -> bool:
-    """Whether something that began at `begin_ms` belongs to this response: to the one that had begun last."""
-    return (first or begin_ms >= use.begin_ms) and (until_ms is None or begin_ms < until_ms)
+def response_of(turn: Turn, entry: Utterance | ToolUse) -> int:
+    """The response that said something or called a tool: the last that had begun before; 0 where none had.
+
+    A tool starts when its response has ended, which may be when the next one begins.
+    """
+    tool = isinstance(entry, ToolUse)
+    begun = [
+        at
+        for at, use in enumerate(turn.responses)
+        if use.begin_ms < entry.begin_ms or (use.begin_ms == entry.begin_ms and not tool)
+    ]
+    return max(begun, default=0)
 
 
 def _are_keys(text: str) -> bool:

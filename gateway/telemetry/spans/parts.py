@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.telemetry.spans import ids, names
 from gateway.telemetry.spans.bounds import short, value
 from gateway.telemetry.spans.call import server_attributes
-from gateway.telemetry.spans.content import Words
+from gateway.telemetry.spans.content import Words, response_of
 from gateway.telemetry.spans.policy import TelemetryPolicy
 from gateway.telemetry.spans.span import Attribute, Kind, Span
 from gateway.telemetry.spans.usage import cost_attributes, usage_attributes
@@ -128,12 +128,7 @@ class TurnParts:
         use = self.turn.responses[at]
         if use.usage is not None and use.usage.output_audio:
             return "speech"
-        until_ms = self.turn.responses[at + 1].begin_ms if at + 1 < len(self.turn.responses) else None
-        said = [
-            entry.spoken
-            for entry in agent_items(self.turn)
-            if entry.begin_ms >= use.begin_ms and (until_ms is None or entry.begin_ms < until_ms)
-        ]
+        said = [entry.spoken for entry in agent_items(self.turn) if response_of(self.turn, entry) == at]
         return None if not said else "speech" if any(said) else "text"
 
     def _tools(self) -> Iterator[Span]:
