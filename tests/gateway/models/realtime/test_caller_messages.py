@@ -10,7 +10,8 @@ from support.calls.model_messages import Model, frame, message, new_codec, shown
 
 from audio.formats import PCM16_24K, AudioFrame
 from sessions.commands import SendAudio
-from sessions.events import ModelPassed, SpeechEnded, SpeechStarted
+from sessions.events import CallerTranscribed, ModelPassed, SpeechEnded, SpeechStarted
+from sessions.usage import TranscriptionUsage
 
 
 def test_positions_are_on_the_callers_own_timeline_on_a_later_leg() -> None:
@@ -37,3 +38,25 @@ def test_speech_starts_and_stops_even_if_the_position_cannot_be_read(fields: dic
     stopped = model.says("input_audio_buffer.speech_stopped", **fields)
     assert isinstance(stopped, SpeechEnded)
     assert (stopped.item_id, stopped.at_ms) == ("item_1", 100)
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        (
+            {"type": "tokens", "input_token_details": {"text_tokens": 2, "audio_tokens": 40}, "output_tokens": 9},
+            TranscriptionUsage("", input_text=2, input_audio=40, output_text=9),
+        ),
+        ({"type": "duration", "seconds": 2.5}, TranscriptionUsage("", audio_ms=2_500)),
+        ({"type": "duration", "seconds": 1e300}, TranscriptionUsage("")),
+        ({"type": "duration", "seconds": True}, TranscriptionUsage("")),
+        ({"output_tokens": -4, "input_token_details": []}, TranscriptionUsage("")),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_a_transcription_says_what_it_used(usage: Any, counted: TranscriptionUsage | None) -> None:
+    kind = "conversation.item.input_audio_transcription.completed"
+    event = new_codec().decode(message(kind, item_id="i", transcript="Hello", usage=usage))
+    assert isinstance(event, CallerTranscribed)
+    assert event.usage == counted

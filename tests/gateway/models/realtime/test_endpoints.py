@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.models.realtime.endpoints import azure_url, fixed, realtime_url
+from gateway.models.realtime.endpoints import azure_url, fixed, host_of, realtime_url
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_fixed_headers_are_the_same_for_each_connection() -> None:
 
 async def _asked(headers: dict[str, str]) -> dict[str, str]:
     return dict(await fixed(headers)())
+
+
+def test_a_models_host_and_port_are_those_of_its_address() -> None:
+    assert host_of("wss://r.openai.azure.com/openai/v1/realtime?model=m") == ("r.openai.azure.com", 443)
+    assert host_of("ws://[::1]:8090/v1/realtime") == ("::1", 8090)
+    assert host_of("ws://localhost/v1") == ("localhost", 80)

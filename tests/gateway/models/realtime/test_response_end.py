@@ -46,6 +46,18 @@ def test_tokens_are_those_that_the_model_counts() -> None:
     assert ended.usage == TokenUsage(1, 2, 3, 4, 5, 0)
 
 
+def test_cached_tokens_by_kind_and_reasoning_are_counted_where_the_model_counts_them() -> None:
+    details = {"text_tokens": 3, "audio_tokens": 5, "image_tokens": 7}
+    usage = {
+        "input_token_details": {"cached_tokens": 15, "cached_tokens_details": details},
+        "output_token_details": {"text_tokens": 20, "reasoning_tokens": 12},
+    }
+    ended = new_codec().decode(message("response.done", response={"id": "r", "status": "completed", "usage": usage}))
+    assert isinstance(ended, ResponseEnded)
+    counts = {"input_cached": 15, "cached_text": 3, "cached_audio": 5, "cached_image": 7, "output_reasoning": 12}
+    assert ended.usage == TokenUsage(output_text=20, **counts)
+
+
 @pytest.mark.parametrize("status", [None, 7, {}, [], True, 0.5])
 @pytest.mark.parametrize("speaks", [True, False])
 def test_a_response_whose_status_is_no_string_has_failed(status: Any, *, speaks: bool) -> None:

@@ -13,7 +13,7 @@ from sessions.commands import Configure
 from sessions.events import ModelLost, ModelReady, ModelRefused
 from sessions.ports import JsonObject
 from sessions.problems import ModelProblem
-from sessions.values import Wire
+from sessions.values import ModelSession, Wire
 
 
 def test_a_session_is_ready_when_the_model_has_confirmed_its_settings() -> None:
@@ -23,6 +23,14 @@ def test_a_session_is_ready_when_the_model_has_confirmed_its_settings() -> None:
     codec.encode(Configure(setup()))
     assert codec.decode(message("session.updated", session={})) == ModelReady()
     assert codec.decode(message("session.updated", session={})) is None
+
+
+def test_a_session_that_is_ready_says_its_id_and_the_model_that_serves_it() -> None:
+    codec = new_codec()
+    codec.encode(Configure(setup()))
+    session = {"id": "sess_m", "model": "gpt-realtime-2025-08-28"}
+    ready = codec.decode(message("session.updated", session=session))
+    assert ready == ModelReady(ModelSession("sess_m", "gpt-realtime-2025-08-28"))
 
 
 @pytest.mark.parametrize("kind", ["session.created", "session.updated"])
