@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from sessions.ports import Json, JsonObject
 from sessions.stores.contract import SESSION, Document
 from sessions.stores.documents import TURN
+from sessions.stores.scores import SCORE
 
 WORDS = "words"  # False in a document whose words were taken out
 _OUTPUT_BYTES = "output_bytes"
@@ -24,6 +25,7 @@ _KEPT = {
         *_BASE, "index", "begin_ms", "end_ms", "latency_ms", "interrupted", "outcome", "problem", "usage",
         "responses", "speech", "cost_nano", "budget_reached",
     ),
+    SCORE: (*_BASE, "name", "value", "scored_at"),
 }  # fmt: skip
 _SAID_KEPT = (
     "kind", "item_id", "speaker", "spoken", "begin_ms", "sent_ms", "heard_ms", "heard", "final", "images", "keys",
