@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config.values import Table, Whole
 from gateway.telemetry.spans.patterns import MAX_PATTERNS, check_pattern
-from gateway.telemetry.spans.policy import Shape
+from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
 from sessions.agent import TelemetryContent
 
 
@@ -53,3 +54,24 @@ class Telemetry(Table):
         default=2_000, ge=0, le=600_000, description="turns with a greater latency are always sent, milliseconds"
     )
     redact: Patterns = Field(default=(), description="regular expressions of what is masked in words")
+
+    def policy(
+        self,
+        *,
+        environment: str = "",
+        release: str = "",
+        agents: Mapping[str, TelemetryContent] | None = None,
+        transports: Mapping[str, str] | None = None,
+    ) -> TelemetryPolicy:
+        """The policy that these settings make; the other parts come from agents, MCP servers and the deployment."""
+        return TelemetryPolicy(
+            shape=self.trace,
+            content=self.content,
+            ratio=self.ratio,
+            slow_ms=self.slow_ms,
+            redact=self.redact,
+            environment=environment,
+            release=release,
+            agents=agents or {},
+            transports=transports or {},
+        )
