@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.config.values import Table, Whole
+from gateway.config.values import Number, Table, Whole
 from gateway.telemetry.spans.patterns import MAX_PATTERNS, check_pattern
 from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
 from sessions.agent import TelemetryContent
@@ -17,12 +17,6 @@ def _lines(value: object) -> object:
     """Patterns hold commas and blanks, so in a text each has a line of its own."""
     if isinstance(value, str):
         return tuple(line.strip() for line in value.splitlines() if line.strip())
-    return value
-
-
-def _no_flag(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
     return value
 
 
@@ -47,7 +41,7 @@ class Telemetry(Table):
     content: TelemetryContent = Field(
         default=TelemetryContent.NONE, description="what may be sent of the words in calls; an agent may lower it"
     )
-    ratio: Annotated[float, BeforeValidator(_no_flag)] = Field(
+    ratio: Number = Field(
         default=1.0, ge=0, le=1, allow_inf_nan=False, description="the share of the calls whose traces are sent"
     )
     slow_ms: Whole = Field(

@@ -12,7 +12,8 @@ from gateway.telemetry.spans.patterns import OVERLAP, OWN, WINDOW, OwnPatterns, 
 GOOD = [
     r"B-\d{6}", r"\bB-\d+\b", r"(?:\d{4}[ -]?){3}\d{4}", r"(?:[ -]?\d){12,18}", r"\w+@\w+\.\w+", r"(?i)harbour|kitchen",
     r"foo.*bar", r"[A-Z]{2}\d{2,8}", r"(?<=id )\d+", r"(?:\d{1,3}\.){3}\d{1,3}", r"(?P<x>ab)+c", r"[0-9]+(-[0-9]+)*",
-    r"\bMr\.? [A-Z][a-z]+", r"\d{3}-?\d{3}-?\d{4}", r"(?:Anna|Bob) Smith", r"[^,]*,x", r"\d{40}", r"(\w|\d)+x", r"(?>ab)c",
+    r"\bMr\.? [A-Z][a-z]+", r"\d{3}-?\d{3}-?\d{4}", r"(?:Anna|Bob) Smith", r"[^,]*,x", r"\d{40}", r"(\w|\d)+x",
+    r"(?>ab)c",
 ]  # fmt: skip
 EXPONENTIAL = [
     r"(a+)+b", r"(a*)*b", r"(a|aa)+b", r"(.*)*x", r"(\d+-?)*x", r".*.*x", r"(a?){20}a{20}", r"(a|aa){20}b",

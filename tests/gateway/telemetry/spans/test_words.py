@@ -50,7 +50,8 @@ def test_each_field_of_the_record_is_kept_or_is_known_to_hold_words() -> None:
     turn: Any = document_of(turn_of(entries=[agent("x"), tool()]))
     bare: Any = without_words(turn)
     assert turn.keys() - bare.keys() == set()
-    assert all(entry.keys() == kept.keys() - {"output_bytes"} for entry, kept in zip(turn["entries"], bare["entries"]))
+    pairs = zip(turn["entries"], bare["entries"], strict=True)
+    assert all(entry.keys() == kept.keys() - {"output_bytes"} for entry, kept in pairs)
 
 
 def test_a_scores_comment_and_unknown_documents_are_emptied() -> None:
