@@ -170,3 +170,24 @@ def test_words_are_masked_before_they_are_cut() -> None:
     assert cut("aé\ud83d", 9) == "aé\ud83d"
     turn = turn_of(entries=[caller("my mail is jane@example.com")])
     assert parsed(words.turn_input(turn)) == [user("my mail is [email]")]
+
+
+def test_of_very_many_words_the_first_are_sent() -> None:
+    turn = turn_of(
+        entries=[
+            *(caller("x" * 50_000, item_id=f"item_{at}") for at in range(4)),
+            *(agent("y" * 50_000, item_id=f"item_a{at}") for at in range(4)),
+        ]
+    )
+    words = words_of(turn)
+    assert len(parsed(words.turn_input(turn))) == 2
+    assert len(parsed(words.turn_output(turn))[0]["parts"]) == 2
+
+
+def test_names_of_tools_and_the_models_words_are_bounded() -> None:
+    turn = turn_of(
+        entries=[tool(name="n" * 500)], responses=[response(outcome="incomplete", reason="because she said so")]
+    )
+    (message,) = parsed(words_of(turn).turn_output(turn))
+    assert len(message["parts"][0]["name"]) == 64
+    assert message["finish_reason"] == "other"

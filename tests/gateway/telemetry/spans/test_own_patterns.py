@@ -40,6 +40,8 @@ def test_a_pattern_that_may_take_exponential_time_is_refused(pattern: str) -> No
         ("", "is empty; write"),
         ("(", "is no regular expression of Python's: missing ), unterminated subpattern at position 0; correct it"),
         ("a*", "matches the empty text; let it ask"),
+        (r"(?<=a)(?=b)|x?", "matches the empty text; let it ask"),
+        ("(?:" + "|".join(f"{a}{b}" for a in "abcdefghi" for b in "abcdefghi") + ")+x", "is too large; write several"),
         (r"(x)\1", "refers back to a group"),
         (r"(x)?(?(1)y|z)", "refers back to a group"),
         ("a" * 501, "is too long; write several"),
