@@ -22,8 +22,10 @@ MAX_LOCAL, MAX_DOMAIN = 64, 255  # characters of an address, RFC 5321 (4.5.3.1)
 
 # Digits with at most three separators between two of them, as people and transcripts write numbers.
 _DIGITS = re.compile(r"[+(]{0,2}\d(?:[\s.,\-–—/()·_]{0,3}\d)*")
-_DATE = re.compile(r"(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])(?!\d)")
-_DATE_OR_TIME = re.compile(r"(?:[0-3]?\d[-./][01]?\d[-./](?:19|20)\d\d)(?!\d)")
+_DATE = re.compile(
+    r"(?<![\d./-])(?:(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])"
+    r"|(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|[12]\d|3[01])[-./](?:19|20)\d\d)(?![./-]?\d)"
+)
 _DECIMAL = re.compile(r"(?:0|[1-9]\d*)[.,]\d+")  # a price, or a place on the map
 _IBAN_BEGIN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \-]{0,2}[A-Za-z0-9])")
 _IBAN_LENGTHS = {
@@ -206,6 +208,6 @@ def _phone(text: str, begin: int, places: Sequence[int]) -> Iterator[tuple[int, 
     written = text[begin:end]
     if _DECIMAL.fullmatch(written):
         return
-    without_dates = _DATE_OR_TIME.sub("", _DATE.sub("", written))
+    without_dates = written if written.startswith("+") else _DATE.sub("", written)
     if sum(map(str.isdecimal, without_dates)) >= MIN_PHONE:
         yield begin, end, PHONE
