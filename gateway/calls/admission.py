@@ -74,6 +74,7 @@ class CallPlan:
     greeting_wait_ms: int = 500  # how long the greeting waits for the client's first settings
     # How much silence ends the call if the agent's file sets no limit; None: no silence does.
     idle_ms: int | None = None
+    traceparent: str = ""  # the W3C header in the caller's request, if it is well formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,7 @@ class Admission:
                 admission_ms=ticket.admission_ms,
                 caller_format=str(plan.far_end or plan.setup.input_format),
                 model_format=str(plan.setup.input_format),
+                traceparent=plan.traceparent,
             ),
             prices=parts.pricing.version,
         )
