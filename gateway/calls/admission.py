@@ -11,20 +11,22 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from audio.format_choice import model_format
 from audio.formats import AudioFormat
 from gateway.agents.book import AgentBook, render_greeting
 from gateway.auth.entrance import Caller, Quota, admit_call
 from gateway.auth.requests import Refusal
-from gateway.calls.line_sums import LineSums
 from gateway.calls.live import LiveCall, LiveCalls
-from gateway.calls.problems import ProblemCounts
 from gateway.calls.record import CallFacts, CallRecord
 from gateway.calls.running import RunningCall
+from gateway.config.settings import Settings
 from gateway.legs.caller import CallerLeg
 from gateway.legs.model import ModelConnector
 from gateway.recording.recorder import CallRecording, Recorder
+from gateway.telemetry.figures import Figures
+from gateway.telemetry.names import CALLS_REFUSED, LEGS_OPENED
 from gateway.tools.contract import ToolContext
 from gateway.tools.functions import FunctionTool
 from gateway.tools.toolbox import McpTools, Toolbox
@@ -32,12 +34,13 @@ from sessions.accounts import ModelTarget, SetupFacts
 from sessions.agent import Agent, PhoneRules, ReplayPolicy, ToolRule
 from sessions.call import Call
 from sessions.caller_facts import CallerFacts
+from sessions.costs import UNPRICED, Pricing
 from sessions.keys import COLLECT_KEYS
 from sessions.ports import Clock, Ids
 from sessions.setup import ModelSetup
 from sessions.state import CallRules
 from sessions.stores.contract import Document, SessionKey
-from sessions.stores.documents import Owner
+from sessions.stores.documents import Owner, ttl_of
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,17 @@ class CallQuotas:
     max_tool_result_bytes: int
     ttl_s: int | None
 
+    @classmethod
+    def of(cls, settings: Settings) -> CallQuotas:
+        """The bounds that these settings say."""
+        return cls(
+            max_calls=settings.max_calls,
+            max_tenant_calls=settings.max_tenant_calls,
+            redial_limit_ms=settings.redial_limit_ms,
+            max_tool_result_bytes=settings.max_tool_result_bytes,
+            ttl_s=ttl_of(settings.retention_days),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AdmissionParts:
@@ -104,7 +118,9 @@ class AdmissionParts:
     clock: Clock
     ids: Ids
     quotas: CallQuotas
+    figures: Figures
     warmed: asyncio.Event  # set once everything that the agents need has been loaded
+    pricing: Pricing = UNPRICED
 
 
 class Admission:
@@ -115,8 +131,6 @@ class Admission:
         self._tickets: set[Ticket] = set()  # neither begun nor released
         self._missing_tools: dict[str, tuple[str, ...]] = {}  # what was logged last, by agent
         self.model_legs_opened = 0
-        self.model_problems = ProblemCounts()
-        self.lines = LineSums()
         self._quota = Quota(
             live_calls=lambda: len(parts.live_calls) + len(self._tickets),
             tenant_calls=lambda tenant: parts.live_calls.count_of(tenant) + self._tickets_of(tenant),
@@ -138,6 +152,7 @@ class Admission:
         # There is no await from here on, so no other request can take the last place in between.
         refusal = admit_call(caller, wanted, self._quota, self._policy)
         if refusal is not None:
+            self.note_refused(refusal)
             return refusal
         agent = parts.agents.get(wanted or caller.agent or "")
         assert agent is not None  # the policy has just found it
@@ -145,6 +160,15 @@ class Admission:
         ticket = self._ticket(caller, agent, agent.phone if keys else None, admission_ms)
         self._tickets.add(ticket)
         return ticket
+
+    def note_refused(self, refusal: Refusal) -> None:
+        """Count a call that is not let in, for another reason than those that `admit` finds."""
+        self._parts.figures.add(CALLS_REFUSED, refusal.code)
+
+    @property
+    def capacity(self) -> int:
+        """How many calls may go on at once."""
+        return self._parts.quotas.max_calls
 
     def release(self, ticket: Ticket) -> None:
         """Give a ticket back whose call will not begin. Harmless for one that was begun or released before."""
@@ -167,9 +191,9 @@ class Admission:
             connector if plan.far_end is None else _converting(connector),
             ticket.toolbox,
             ToolContext(ticket.session_id, agent.name, facts, parts.clock),
-            CallRecord(call_facts, parts.save, parts.recorder, recording, parts.clock, self.model_problems, self.lines),
+            CallRecord(call_facts, parts.save, parts.recorder, recording, parts.clock, parts.figures),
             parts.clock,
-            self._count_model_leg,
+            partial(self._count_model_leg, call_facts.model),
         )
         running.attach(leg)
         parts.live_calls.start(
@@ -180,6 +204,7 @@ class Admission:
                 protocol=plan.protocol,
                 started_at=call_facts.started_at,
                 running=running,
+                model=call_facts.model,
             )
         )
         return running
@@ -208,10 +233,14 @@ class Admission:
             caller=facts,
             phone=ticket.phone,
             target=parts.target(agent),
+            pricing=parts.pricing,
+            cost_nano=agent.limits.cost_nano,
+            budget_goodbye=agent.budget_goodbye,
         )
 
-    def _count_model_leg(self) -> None:
+    def _count_model_leg(self, model: str) -> None:
         self.model_legs_opened += 1
+        self._parts.figures.add(LEGS_OPENED, model)
 
     def _tickets_of(self, tenant: str) -> int:
         return sum(ticket.caller.tenant == tenant for ticket in self._tickets)
@@ -268,6 +297,7 @@ class Admission:
                 model_format=str(plan.setup.input_format),
                 traceparent=plan.traceparent,
             ),
+            prices=parts.pricing.version,
         )
 
     def _recording(self, facts: CallFacts, agent: Agent, plan: CallPlan) -> CallRecording | None:

@@ -34,13 +34,13 @@ from gateway.config.numbers import Numbers
 from gateway.config.sources import Source, SourceFault, explain, read_sources
 from gateway.config.telemetry import Telemetry
 from gateway.config.urls import read_plain_url
-from gateway.config.values import HttpUrl, Networks, Seconds, Secret, Table, Whole, Words, parts
+from gateway.config.values import HttpUrl, ListenAddress, Networks, Seconds, Secret, Table, Whole, Words, parts
 from gateway.net.bind import MAX_PORT
 from gateway.net.half_open import MAX_ADDRESS_HALF_OPEN, MAX_HALF_OPEN
 from sessions.stores.cosmos_setting import check_access, check_key, is_cosmos, read_cosmos_url
 
 MIB = 1 << 20
-_PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca")
+_PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca", "prices")
 _FILES = ("tls_cert", "tls_key", "model_ca")
 # Quotes and brackets that no shell has removed, and placeholders that nobody has replaced: ${KEY}, $(KEY), <KEY>.
 _WRAPPED = re.compile(r"""^["'`\[{]|["'`\]}]$|^\$(\w+|\{.*\}|\(.*\))$|^%\w+%$|^<.*>$""")
@@ -152,6 +152,9 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: Whole = Field(default=8080, ge=0, le=MAX_PORT, description="TCP port to listen on; 0: any free one")
+    metrics_listen: ListenAddress | None = Field(
+        default=None, description="HOST:PORT that serves /metrics without a key"
+    )
     tls_cert: Path | None = Field(default=None, description="PEM file: certificate chain")
     tls_key: Path | None = Field(default=None, description="PEM file: private key")
     require_tls: bool = Field(
@@ -186,6 +189,7 @@ class Settings(BaseSettings):
         default=Path("./plugins"), description="folder of Python tools; none: no plugins"
     )
     mcp_config: Path = Field(default=Path("./mcp.json"), description="file that names the MCP servers")
+    prices: Path | None = Field(default=None, description="price list that is laid over the gateway's own")
     store: Annotated[str, AfterValidator(_store)] = Field(
         default="", description="sqlite://PATH or cosmos://ACCOUNT/DATABASE/CONTAINER; empty: SQLite under data_dir"
     )
