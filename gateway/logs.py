@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import orjson
 
+from gateway.telemetry.spans.ids import call_trace, turn_trace
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -24,6 +26,10 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
+        call_id = line.get("call_id")
+        if isinstance(call_id, str):
+            turn = line.get("turn")
+            line["trace_id"] = (turn_trace(call_id, turn) if type(turn) is int else call_trace(call_id)).hex()
         # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
         if record.exc_info and isinstance(record.exc_info[1], BaseException):
             line["exception"] = trace_of(record.exc_info[1])

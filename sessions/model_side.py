@@ -184,7 +184,9 @@ def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
         if key_side.waits_for_keys(state, rule):
             key_side.collect(state, event.call_id, event.arguments, rule, now_ms)
         else:
-            state.out.append(RunTool(event.call_id, event.name, event.arguments))
+            state.out.append(
+                RunTool(event.call_id, event.name, event.arguments, state.tool_book.turn_of(event.call_id))
+            )
     if round_.over:
         answering.follow_up(state, now_ms)
 

@@ -25,10 +25,15 @@ class LiveCall:
     protocol: str
     started_at: float
     running: RunningCall
+    model: str = ""  # `KIND/NAME`
 
 
 def _say_goodbye(call: LiveCall) -> None:
     call.running.hang_up("shutting_down", GOING_AWAY, "the server is going down")
+
+
+def _log_start(call: LiveCall) -> None:
+    log.info("call started", extra={"call_id": call.session_id, "agent": call.agent, "protocol": call.protocol})
 
 
 def _log_end(call: LiveCall) -> None:
@@ -36,6 +41,7 @@ def _log_end(call: LiveCall) -> None:
     fields = {
         "call_id": call.session_id,
         "agent": call.agent,
+        "protocol": call.protocol,
         "reason": summary.end_reason,
         "turns": summary.turns,
         "duration_ms": summary.duration_ms if summary.end_reason is not None else None,
@@ -61,6 +67,7 @@ class LiveCalls:
         self._calls[call.session_id] = call
         self._of_tenant[call.tenant] = self._of_tenant.get(call.tenant, 0) + 1
         self._empty.clear()
+        _log_start(call)
         self._tasks.start(self._run(call))
         if self._closing:
             _say_goodbye(call)
@@ -86,6 +93,10 @@ class LiveCalls:
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    def all(self) -> list[LiveCall]:
+        """The calls of every tenant."""
+        return list(self._calls.values())
 
     def count_of(self, tenant: str) -> int:
         """How many calls a tenant has."""
@@ -121,6 +132,15 @@ class LiveCalls:
     async def close(self, wait_s: float) -> None:
         """Cancel the calls that are left, and wait at most `wait_s` seconds for their records."""
         await self._tasks.close(wait_s)
+
+    async def over(self, wait_s: float) -> None:
+        """Wait until the calls have ended; those that do not end in time are cancelled."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.wait_empty()
+        except TimeoutError:
+            log.error("calls did not end in time and are cancelled", extra={"calls": len(self)})
+            await self.close(wait_s)
 
     def goodbye(self) -> None:
         """The server is going down: end every call, with its record, and from now on each call that begins."""
