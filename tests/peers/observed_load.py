@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,10 +79,23 @@ def fall_over() -> str:
 SETTINGS = """\
 public_url: https://voice.example
 numbers: {"*": phone}
+audiosocket_port: PORT
 carriers:
+  asterisk: {}
   twilio:
     account_sid: AC00000000000000000000000000000000
     auth_token: made-up-token-for-a-trial
+"""
+# In this process models cost nothing; here they have the prices of others.
+PRICES = """\
+version: observed
+models:
+  - provider: scripted
+    model: "*"
+    text: {input: 4, cached: 0.40, output: 16}
+    audio: {input: 32, cached: 0.40, output: 64}
+    source: made up
+    date: 2026-12-01
 """
 
 
@@ -104,14 +118,17 @@ def observed_server(folder: Path) -> Iterator[Server]:
     for name, text in scripts.items():
         (folder / "agents" / "scripts" / f"{name}.yaml").write_text(text)
     (folder / "plugins" / "observed.py").write_text(PLUGIN)
-    (folder / "patchbay.yaml").write_text(SETTINGS)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        (folder / "patchbay.yaml").write_text(SETTINGS.replace("PORT", str(free.getsockname()[1])))
+    (folder / "prices.yaml").write_text(PRICES)
     bookings = {"BOOKINGS_DB": str(folder / "bookings.db"), "PYTHONPATH": str(ROOT)}
     servers = {
         "bookings": {"command": sys.executable, "args": ["-m", "mcp_servers.bookings"], "env": bookings},
         "gone": {"command": sys.executable, "args": ["-c", "raise SystemExit(1)"]},
     }
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
-    with serving(folder, PATCHBAY_API_KEYS=KEY, PATCHBAY_MAX_CALLS=str(MAX_CALLS)) as server:
+    settings = {"PATCHBAY_API_KEYS": KEY, "PATCHBAY_MAX_CALLS": str(MAX_CALLS)}
+    with serving(folder, **settings) as server:
         yield server
 
 
@@ -174,8 +191,9 @@ async def talk(server: Server, over: asyncio.Event) -> None:
             await asyncio.sleep(0.5)
 
 
-def telephone_call(server: Server) -> str:
-    """One interrupted call as Twilio makes it; returns what went wrong, if anything did."""
+def telephone_call(server: Server, carrier: str) -> str:
+    """One interrupted call as this carrier makes it; returns what went wrong, if anything did."""
     words = ("--text", "hello", "--text", "stop it please", "--barge-in", "2:600")
-    done = run_call(server, "phone", "--as", "twilio", "--key", KEY, *words, save=server.folder / "call.wav")
+    options = ("--as", carrier, "--key", KEY)
+    done = run_call(server, "phone", *options, *words, save=server.folder / f"{carrier}.wav")
     return "" if done.returncode == 0 else done.stdout + done.stderr
