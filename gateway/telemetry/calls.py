@@ -74,7 +74,7 @@ class CallFigures:
         """A turn is saved, because it has ended, or has changed since."""
         self._take(so_far)
         if self._turns.is_counted(turn.index):
-            self._turns.sound(turn)
+            self._turns.count_heard(turn)
         elif is_settled(turn):
             self._open.discard(turn.index)
             self._turns.count(turn, so_far.summary.duration_ms)

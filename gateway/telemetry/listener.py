@@ -41,19 +41,16 @@ class MetricsListener:
         self._text = text
         self._at = at
         self._answer_s = answer_s
+        self.port = at.port  # on which it listens, once it has started
         self._servers: list[asyncio.Server] = []
         self._tasks = ForeignTasks()
-
-    @property
-    def port(self) -> int:
-        """The port on which it listens; valid once it has started."""
-        return int(self._servers[0].sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         """Listen from now on. Raises OSError, whose text names the setting and says why that is not possible."""
         for listening in bound(self._at.host, self._at.port, SETTING):
             server = await asyncio.start_server(self._accept, sock=listening, limit=MAX_HEAD_BYTES)
             self._servers.append(server)
+            self.port = int(listening.getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening, and end the connections."""

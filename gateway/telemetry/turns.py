@@ -20,37 +20,41 @@ CALL_ENDED = "call_ended"
 
 
 def is_settled(turn: Turn) -> bool:
-    """Whether the turn has ended and nothing of it is awaited: no response, no tool of the agent, no transcript."""
+    """Whether the turn has ended and nothing of it is awaited: no response, no tool of the agent, no words, no sound.
+
+    Speech that was stopped for another reason than an interruption settles its turn only when the call ends.
+    """
     if turn.end_ms is None or any(use.end_ms is None for use in turn.responses):
         return False
-    return not any(_is_awaited(entry) for entry in turn.entries)
+    return not any(_is_awaited(entry, interrupted=turn.interrupted) for entry in turn.entries)
 
 
-def _is_awaited(entry: Utterance | ToolUse) -> bool:
+def _is_awaited(entry: Utterance | ToolUse, *, interrupted: bool) -> bool:
     if isinstance(entry, ToolUse):
         return entry.server_side and entry.end_ms is None
-    return not entry.final
+    return not entry.final or (entry.heard_ms < entry.sent_ms and not interrupted)
 
 
 @dataclass(frozen=True, slots=True)
-class HeardSound:
-    """How much of a turn's speech was heard, and how much was sent in vain. In milliseconds."""
+class _Heard:
+    """How much of a turn's speech was heard, how much was sent in vain (in ms), and whether it was interrupted."""
 
     heard_ms: int = 0
     unheard_ms: int = 0
+    interrupted: bool = False
 
     @classmethod
-    def of(cls, turn: Turn) -> HeardSound:
+    def of(cls, turn: Turn) -> _Heard:
         """What the turn's record says now."""
         spoken = [one for one in turn.entries if isinstance(one, Utterance) and one.speaker is Speaker.AGENT]
         heard_ms = sum(one.heard_ms for one in spoken)
-        return cls(heard_ms, max(0, sum(one.sent_ms for one in spoken) - heard_ms))
+        return cls(heard_ms, max(0, sum(one.sent_ms for one in spoken) - heard_ms), turn.interrupted)
 
 
 class TurnFigures:
-    """Counts the turns of one call, each once, and what becomes known of their sound afterwards."""
+    """Counts the turns of one call, each once, and what becomes known of their speech afterwards."""
 
-    __slots__ = ("_agent", "_figures", "_model", "_model_of", "_sound")
+    __slots__ = ("_agent", "_figures", "_heard", "_model", "_model_of")
 
     def __init__(self, figures: Figures, agent: str, model: str, model_of: Callable[[int], str]) -> None:
         """`model_of` names the model of a dial, by its index."""
@@ -58,11 +62,11 @@ class TurnFigures:
         self._agent = agent
         self._model = model
         self._model_of = model_of
-        self._sound: dict[int, HeardSound] = {}  # as counted, by turn
+        self._heard: dict[int, _Heard] = {}  # as counted, by turn
 
     def is_counted(self, index: int) -> bool:
         """Whether the turn of this index has been counted."""
-        return index in self._sound
+        return index in self._heard
 
     def count(self, turn: Turn, now_ms: int) -> None:
         """Count a turn; what has not ended by now, since the call's start, ends with its call."""
@@ -70,22 +74,22 @@ class TurnFigures:
         figures.add(TURNS, agent, turn.outcome or UNANSWERED)
         if turn.latency_ms is not None:
             figures.observe(TURN_LATENCY, turn.latency_ms / 1000, agent, self._model)
-        if turn.interrupted:
-            figures.add(INTERRUPTIONS, agent)
         for use in turn.responses:
             self._response(use, now_ms)
         for entry in turn.entries:
             if isinstance(entry, ToolUse) and entry.server_side:
                 self._tool(entry, now_ms)
-        self._sound[turn.index] = HeardSound()
-        self.sound(turn)
+        self._heard[turn.index] = _Heard()
+        self.count_heard(turn)
 
-    def sound(self, turn: Turn) -> None:
-        """Count what has become known of the sound of a turn that was counted before. Counters only grow."""
-        before, now = self._sound[turn.index], HeardSound.of(turn)
-        self._sound[turn.index] = now
+    def count_heard(self, turn: Turn) -> None:
+        """Count what has become known of the speech of a turn that was counted before. Counters only grow."""
+        before, now = self._heard[turn.index], _Heard.of(turn)
+        self._heard[turn.index] = now
         self._figures.add(AUDIO, "agent", "carried", by=max(0, now.heard_ms - before.heard_ms) / 1000)
         self._figures.add(AUDIO, "agent", "unheard", by=max(0, now.unheard_ms - before.unheard_ms) / 1000)
+        if now.interrupted and not before.interrupted:
+            self._figures.add(INTERRUPTIONS, self._agent)
 
     def _response(self, use: ResponseUse, now_ms: int) -> None:
         labels = (REALTIME_INFERENCE, *provider_and_model(self._model_of(use.leg)))

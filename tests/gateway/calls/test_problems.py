@@ -12,19 +12,12 @@ from support.virtual import run
 from gateway.calls.record import MAX_LOGGED
 from gateway.models.realtime.endings import turned_away
 from gateway.net.dial import DialFailed
-from gateway.telemetry.codes import KNOWN_CODES, known_code
 from sessions.events import ModelRefused, ResponseEnded, ResponseStarted
 from sessions.problems import ModelProblem, problem_of
 from sessions.stores.documents import session_from_document, turn_from_document
 from sessions.values import Outcome
 
 SECRET = "words that somebody said"
-
-
-def test_codes_that_are_not_known_are_counted_together() -> None:
-    assert {known_code(f"code_{number}") for number in range(1000)} == {"other"}
-    assert known_code("insufficient_quota") == "insufficient_quota"
-    assert all(problem_of(code, None).code == code for code in KNOWN_CODES)
 
 
 def test_a_problem_is_logged_by_code_and_type_and_never_by_its_words(
