@@ -127,8 +127,8 @@ def observed_server(folder: Path) -> Iterator[Server]:
         "gone": {"command": sys.executable, "args": ["-c", "raise SystemExit(1)"]},
     }
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
-    settings = {"PATCHBAY_API_KEYS": KEY, "PATCHBAY_MAX_CALLS": str(MAX_CALLS)}
-    with serving(folder, **settings) as server:
+    settings = {"PATCHBAY_API_KEYS": KEY, "PATCHBAY_MAX_CALLS": str(MAX_CALLS), "PATCHBAY_PRICES": "prices.yaml"}
+    with serving(folder, module="peers.breaking_server", **settings) as server:
         yield server
 
 
@@ -150,6 +150,9 @@ async def odd_calls(server: Server) -> None:
             await caller.turn(text)
             await asyncio.sleep(0.2)
         await interrupt(caller)
+    with suppress(ConnectionClosed):
+        async with calling(server, "desk") as caller:
+            await caller.turn("break")
     with suppress(ConnectionClosed, InvalidStatus, TimeoutError):
         async with calling(server, "flaky") as caller:
             await caller.turn("ping")
