@@ -182,8 +182,12 @@ async def crowd(server: Server) -> None:
         full.set()
 
 
-async def talk(server: Server, over: asyncio.Event) -> None:
-    """Ordinary calls of three turns, one after the other, until it is over. A full server is asked again."""
+async def talk(server: Server, over: asyncio.Event, after_s: float) -> None:
+    """Ordinary calls of three turns, one after the other, until it is over. A full server is asked again.
+
+    Talkers begin at different times: if all of them had their slow answers at once, none would end in some seconds.
+    """
+    await asyncio.sleep(after_s)
     while not over.is_set():
         try:
             async with calling(server, "talker") as caller:

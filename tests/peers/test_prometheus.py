@@ -25,7 +25,7 @@ from peers.observed_load import (
     telephone_call,
 )
 from peers.prometheus_process import OBSERVE, WINDOW_S, Prometheus, needs_prometheus, prometheus
-from peers.server_callers import run
+from peers.server_callers import all_of, run
 from peers.server_process import Server
 
 pytestmark = [pytest.mark.sockets, pytest.mark.timed, needs_prometheus]
@@ -104,15 +104,13 @@ async def drive(server: Server, watched: Watched) -> None:
             group.create_task(asyncio.to_thread(telephone_call, server, carrier))
             for carrier in ("twilio", "audiosocket")
         ]
+        for talker in range(TALKERS):
+            group.create_task(talk(server, over, after_s=talker * SLOW_MS / 1000 / TALKERS))
         await odd_calls(server)
-        for _ in range(TALKERS):
-            group.create_task(talk(server, over))
-        await asyncio.sleep(WINDOW_S)
-        await crowd(server)
         watched.note("the model becomes slow")
         set_pace(server, SLOW_MS)
-        await until(alert_is("firing"), 30)
-        await odd_calls(server)
+        await all_of(until(alert_is("firing"), 30), odd_calls(server))
+        await crowd(server)
         watched.note("the model is quick again")
         set_pace(server, QUICK_MS)
         await until(alert_is("inactive"), 30)
