@@ -57,6 +57,7 @@ from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.prices import load_prices
+from gateway.telemetry.spans.headers import TraceHeaders
 from gateway.tools.function_runs import PROCESS
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
@@ -357,6 +358,7 @@ class Gateway:
             quotas=CallQuotas.of(self.settings),
             figures=self.metrics.figures,
             pricing=self._prices,
+            trace_headers=TraceHeaders(self.settings.telemetry.trace, self.settings.telemetry.ratio),
             warmed=self._warmed,
         )
 

@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 import orjson
 
 from gateway.telemetry.spans.ids import call_trace, turn_trace
+from gateway.telemetry.spans.policy import Shape
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonLines(logging.Formatter):
     """Writes a record as `{at, level, logger, message, ...fields}`."""
+
+    def __init__(self, shape: Shape = Shape.TURN) -> None:
+        """`shape` is that of the traces of calls."""
+        super().__init__()
+        self._shape = shape
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -29,7 +35,9 @@ class JsonLines(logging.Formatter):
         call_id = line.get("call_id")
         if isinstance(call_id, str):
             turn = line.get("turn")
-            line["trace_id"] = (turn_trace(call_id, turn) if type(turn) is int else call_trace(call_id)).hex()
+            line["trace_id"] = (
+                turn_trace(call_id, turn, self._shape) if type(turn) is int else call_trace(call_id)
+            ).hex()
         # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
         if record.exc_info and isinstance(record.exc_info[1], BaseException):
             line["exception"] = trace_of(record.exc_info[1])
@@ -94,10 +102,10 @@ def quiet_azure(level: str = "") -> None:
         logging.getLogger(name).setLevel(logging.WARNING if level.lower() == "debug" else usual)
 
 
-def set_up_logging(level: str) -> None:
+def set_up_logging(level: str, shape: Shape = Shape.TURN) -> None:
     """Send our own records from this level on to standard error, and those of other libraries from a warning on."""
     out = logging.StreamHandler(sys.stderr)
-    out.setFormatter(JsonLines())
+    out.setFormatter(JsonLines(shape))
     out.addFilter(_Foreign())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
     for noisy in ("httpx", "httpx2", "httpcore", "mcp", "client", "anyio", "azure", "openai", "asyncio", "picows"):
