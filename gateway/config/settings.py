@@ -28,6 +28,7 @@ from gateway.auth.origins import is_loopback
 from gateway.auth.requests import Network
 from gateway.config.blob_places import blob_faults, check_blob_key, read_blob_place
 from gateway.config.carriers import Carriers, audiosocket_faults, audiosocket_peers, carrier_faults
+from gateway.config.destinations import destination_faults
 from gateway.config.model_urls import api_base, azure_resource
 from gateway.config.names import OWN_NAMES
 from gateway.config.numbers import Numbers
@@ -253,6 +254,7 @@ class Settings(BaseSettings):
         default=None, description="PEM file: certificate authorities for models, instead of the system's"
     )
     local: LocalModels = LocalModels()
+    destinations: dict[str, Secret] = Field(default={}, description="standard names of telemetry's destinations")
 
     @classmethod
     def settings_customise_sources(
@@ -292,9 +294,15 @@ class Settings(BaseSettings):
             networks=self.audiosocket_networks,
             has_asterisk=self.carriers.asterisk is not None,
         )
+        faults += destination_faults(self.destinations_given)
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    @property
+    def destinations_given(self) -> dict[str, str]:
+        """The standard names that are set, in small letters, and their values, which may be secrets."""
+        return {name: value.get_secret_value() for name, value in self.destinations.items()}
 
     @property
     def audiosocket_peers(self) -> tuple[Network, ...]:
