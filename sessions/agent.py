@@ -27,6 +27,14 @@ class ReplayPolicy(StrEnum):
     FULL = "full"
 
 
+class TelemetryContent(StrEnum):
+    """Says what of a call's words may be sent to tracing services: nothing, texts, or texts and sound."""
+
+    NONE = "none"
+    TEXT = "text"
+    AUDIO = "audio"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """Names a model as `KIND/NAME`: local/offline, scripted/FILE, openai/MODEL, azure/DEPLOYMENT."""
@@ -109,3 +117,4 @@ class Agent:
     speed: float | None = None
     phone: PhoneRules = PhoneRules()
     transcription: JsonObject | None = None  # the Realtime object; None: the model's default is switched on
+    telemetry: TelemetryContent | None = None  # the most that may be sent of its calls' words; None: as the settings say

@@ -1,0 +1,1 @@
+"""What operators see of calls: metrics, traces and logs."""

@@ -1,0 +1,1 @@
+"""Makes spans of the documents of calls, without any SDK, network or clock."""
