@@ -1,4 +1,4 @@
-"""Checks the settings that say where telemetry is sent: the standard names of OpenTelemetry, Langfuse and Azure Monitor.
+"""Checks where telemetry is sent, by the standard names of OpenTelemetry, Langfuse and Azure Monitor.
 
 They keep the names that their own programs use, so that what an operator has set already works here too. Other names
 of these programs (`OTEL_TRACES_SAMPLER`, say) are left to them.

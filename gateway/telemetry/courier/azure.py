@@ -77,7 +77,7 @@ class AzureSender:
         try:
             answer = self._exporter.client.track(envelopes)
         except HttpResponseError as error:
-            headers = error.response.headers if error.response is not None else {}
+            headers: Mapping[str, str] = getattr(error.response, "headers", {})
             return outcome_of(error.status_code or 0, {name.lower(): value for name, value in headers.items()})
         except AzureError as error:  # no connection, no token
             return Outcome(Result.LATER, reason=type(error).__name__)

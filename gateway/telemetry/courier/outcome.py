@@ -65,7 +65,7 @@ def retry_after_s(value: str | None, now: datetime | None = None) -> float | Non
 
 
 class Pace:
-    """When a receiver is tried again: with a pause that doubles, or as it asks, and after five minutes if it denies us."""
+    """When a receiver is tried again: after a pause that doubles, when it asks, or in five minutes if it denies us."""
 
     def __init__(self) -> None:
         self._pause_s = RETRY_S

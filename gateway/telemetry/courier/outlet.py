@@ -1,4 +1,4 @@
-"""One signal on its way to one destination: a bounded queue, batches, retries, and the word that each parcel is done."""
+"""One signal on its way to one destination: a bounded queue, batches, retries, and word of what is done."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gateway.guard import Boundary, cause_of, supervised
@@ -102,9 +101,7 @@ class TelemetryLink:
     def forget(self, tenant: str, session: str) -> None:
         """Drop what has not been sent of a session that is being deleted."""
         self._levels.pop((tenant, session), None)
-        self._outbox.forget(
-            [key for key in self._outbox.keys() if isinstance(key, tuple) and key[:2] == (tenant, session)]
-        )
+        self._outbox.forget(self._outbox.keys_of(tenant, session))
 
     async def run(self) -> None:
         """Keep a courier running until `close`. The application runs this as a task for its whole life."""

@@ -65,9 +65,9 @@ class Outbox:
             if key in self._newest:
                 self._drop(self._newest[key])
 
-    def keys(self) -> list[Hashable]:
-        """The keys of the lines that are kept."""
-        return list(self._newest)
+    def keys_of(self, first: Hashable, second: Hashable) -> list[Hashable]:
+        """The keys that are tuples and begin with these two."""
+        return [key for key in self._newest if isinstance(key, tuple) and key[:2] == (first, second)]
 
     def restart(self) -> None:
         """All lines are to be sent again, because a new courier begins."""
