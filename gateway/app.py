@@ -54,21 +54,29 @@ from gateway.state.recovery import STATE, Recovery
 from gateway.state.spool import SpoolSize
 from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
-from gateway.tools.function_runs import PROCESS
+from gateway.telemetry.link.opening import Telemetry
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
-from gateway.upkeep import Retention, join, keep_beating, keep_warm, leave, look_for_dead, make_recordings, stay
+from gateway.upkeep import (
+    Retention,
+    calls_over,
+    join,
+    keep_beating,
+    keep_warm,
+    leave,
+    look_for_dead,
+    make_recordings,
+    stay,
+    stuck_functions,
+)
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
 from sessions.stores.contract import SessionKey, StoreFailed
 from sessions.stores.documents import Owner, ttl_of
 
 log = logging.getLogger("patchbay")
-
-# How long calls may take to end after the goodbye: a call's jobs and its record have 5 s each.
-CALLS_END_S = 10.0
 
 
 class StartFailed(VoiceError):
@@ -125,12 +133,14 @@ class Gateway:
             on_fenced=self.live_calls.end_fenced,
             on_deleted=self._deleted_elsewhere,
         )
+        self.telemetry = Telemetry.of(settings, self._instances.boot_id, self.store, os.environ, inline=inline)
+        self._save = self.telemetry.saving(self.write_behind.save)
         self._owner = Owner(process=str(os.getpid()), boot=self._instances.boot_id)
         self._boots = Boots.of(self.store, self._owner, clock)
         self._takeover = Takeover(self.store, self._owner, self.write_behind.hold)
         self._writer = SpoolWriter(inline=inline)
         self.finisher = Finisher(self.blobs, inline=inline)
-        self._recorder = Recorder(self._instances.folder, self._writer, self.finisher, self.write_behind.save, clock)
+        self._recorder = Recorder(self._instances.folder, self._writer, self.finisher, self._save, clock)
         self._recovery = self._make_recovery()
         self._opening = self._make_opening()
         self._retention = Retention(self.store, self.blobs, self.write_behind, self._recorder, clock)
@@ -211,26 +221,18 @@ class Gateway:
             finally:
                 self.ready = False
                 self.live_calls.goodbye()
-                await self._calls_over()
+                await calls_over(self.live_calls)
                 await self.telephony.close()
                 if asked:  # an ordinary stop, not one that was cut short
                     await make_recordings(self.finisher)
                 self._mcp.close()
                 self.finisher.close()
                 await self.write_behind.close()
+                await self.telemetry.close()
                 for task in beside:
                     task.cancel()
                 await asyncio.wait([tools], timeout=8)
                 tools.cancel()
-
-    async def _calls_over(self) -> None:
-        """Wait until the calls have ended; those that do not end in time are cancelled."""
-        try:
-            async with asyncio.timeout(CALLS_END_S):
-                await self.live_calls.wait_empty()
-        except TimeoutError:
-            log.error("calls did not end in time and are cancelled", extra={"calls": len(self.live_calls)})
-            await self.live_calls.close(CALLS_END_S)
 
     def _jobs(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """The jobs that run beside the calls for as long as the server does, by name."""
@@ -245,6 +247,7 @@ class Gateway:
             "sign of life": partial(self._opening.once_open, partial(keep_beating, self._boots)),
             "dead servers": partial(self._opening.once_ready, partial(look_for_dead, self._recovery)),
             "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
+            **self.telemetry.jobs(),
         }
 
     async def _recover_dead_instances(self) -> None:
@@ -258,11 +261,7 @@ class Gateway:
 
     def problems(self) -> list[str]:
         """What does not work although calls are taken, in words for an operator."""
-        told = [
-            f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
-            "it is not called until they do"
-            for one in PROCESS.stuck()
-        ]
+        told = stuck_functions()
         if not self.write_behind.report.healthy:
             told.append("the store does not take writes, or not all yet; records wait beside it")
         told += [f"numbers lead to the agent {agent}, which does not exist" for agent in self._missing_agents()]
@@ -328,6 +327,7 @@ class Gateway:
             adopt=lambda folder: self._recorder.adopt(self.store, [folder], self._takeover.take_ended),
             inline=self._inline,
             counts=self.write_behind.counts,
+            on_ended=self.telemetry.recovered,
         )
 
     def _make_opening(self) -> StoreOpening:
@@ -352,7 +352,7 @@ class Gateway:
             functions=self._functions,
             live_calls=self.live_calls,
             recorder=self._recorder,
-            save=self.write_behind.save,
+            save=self._save,
             owner=self._owner,
             clock=self._clock,
             ids=self._ids,
@@ -390,6 +390,7 @@ class Gateway:
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Remove everything of a session, wherever it is kept or still waits to be written."""
+        self.telemetry.forget(tenant, session_id)
         await self._retention.forget(tenant, session_id)
 
     def secret_session(self, requested: JsonObject) -> SecretSession:

@@ -10,6 +10,7 @@ from functools import partial
 
 from gateway.agents.book import AgentBook
 from gateway.blobs.contract import BadBlobName, Blobs
+from gateway.calls.live import LiveCalls
 from gateway.guard import Boundary, kind_and_place
 from gateway.models.registry import ModelRegistry
 from gateway.recording.finisher import Finisher
@@ -18,6 +19,7 @@ from gateway.state.boots import BEAT_AGAIN_S, BEAT_EVERY_S, BEAT_TIMEOUT_S, Boot
 from gateway.state.instances import Instances
 from gateway.state.recovery import Recovery
 from gateway.state.write_behind import WriteBehind
+from gateway.tools.function_runs import PROCESS
 from gateway.tools.pool import McpPool
 from sessions.errors import VoiceError
 from sessions.ports import Clock
@@ -31,6 +33,8 @@ LOOK_EVERY_S = 10.0
 LEAVE_S = 2.0
 # How long a server that stops makes recordings that are still waiting; the next start makes the rest.
 RECORDINGS_S = 10.0
+# How long calls may take to end after the goodbye: a call's jobs and its record have 5 s each.
+CALLS_END_S = 10.0
 TOOLS_SETTLE_MS = 3_000  # how long the first calls may wait until their agents' tool servers have been tried
 
 NO_BEAT = "the store does not take this server's sign of life"
@@ -107,6 +111,25 @@ async def make_recordings(finisher: Finisher) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(RECORDINGS_S):
             await finisher.run_waiting()
+
+
+def stuck_functions() -> list[str]:
+    """The functions that are not called because earlier calls of them have not come back, in words for an operator."""
+    return [
+        f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
+        "it is not called until they do"
+        for one in PROCESS.stuck()
+    ]
+
+
+async def calls_over(live_calls: LiveCalls) -> None:
+    """Wait until the calls have ended; those that do not end in time are cancelled."""
+    try:
+        async with asyncio.timeout(CALLS_END_S):
+            await live_calls.wait_empty()
+    except TimeoutError:
+        log.error("calls did not end in time and are cancelled", extra={"calls": len(live_calls)})
+        await live_calls.close(CALLS_END_S)
 
 
 async def look_for_dead(recovery: Recovery) -> None:

@@ -67,15 +67,17 @@ class Outlet:
         self._pace = Pace()
         self._wake = asyncio.Event()
         self._ending = asyncio.Event()
+        self._idle = asyncio.Event()  # nothing is queued or in hand
+        self._idle.set()
         self._failing: str | None = None  # why the last request failed, if it did; each cause is logged once
 
-    @property
-    def empty(self) -> bool:
-        """Whether everything is done."""
-        return not self._queue and not self._in_hand
+    async def empty(self) -> None:
+        """Return once everything is done. To be called when nothing more comes."""
+        await self._idle.wait()
 
     def put(self, parcel: Parcel) -> None:
         """Queue a parcel. The oldest are given up for it if there is no room."""
+        self._idle.clear()
         self._queue.append(parcel)
         self._queued_bytes += parcel.size_bytes
         self._queued_items += len(parcel.items)
@@ -104,6 +106,7 @@ class Outlet:
         """Send for as long as the courier runs."""
         while True:
             if not self._queue:
+                self._idle.set()
                 self._wake.clear()
                 await self._wake.wait()
             if self._queued_items < BATCH_ITEMS:
@@ -125,6 +128,9 @@ class Outlet:
             if outcome.result is Result.REFUSED:
                 self._counts.telemetry_items(self.signal, self.destination, "refused", len(items))
                 _done(parcels, has=False)
+                return
+            if outcome.result is Result.DENIED and self._ending.is_set():
+                self._give_up(parcels, "shutdown")
                 return
             await self._pause(self._pace.wait_s(outcome, random.random()))
 

@@ -9,7 +9,10 @@ from functools import partial
 from gateway.guard import Boundary, cause_of
 from gateway.telemetry.courier.outlet import Outlet, Parcel
 from gateway.telemetry.courier.receipts import DocumentKey, Receipts
+from gateway.telemetry.link.destinations import AZURE, LANGFUSE, OTLP
 from gateway.telemetry.link.ledger import Ledger
+from gateway.telemetry.spans.dialects import for_azure, for_langfuse, for_otlp
+from gateway.telemetry.spans.policy import TelemetryPolicy
 from gateway.telemetry.spans.span import Span
 
 log = logging.getLogger("patchbay.telemetry")
@@ -17,12 +20,20 @@ log = logging.getLogger("patchbay.telemetry")
 Dialect = Callable[[Sequence[Span], str], Sequence[Span]]
 
 
+def dialects(policy: TelemetryPolicy) -> Dialect:
+    """Adds to spans what each destination, by its name, understands beside the standard names."""
+    made: dict[str, Callable[[Span], Span]] = {
+        OTLP: for_otlp,
+        LANGFUSE: partial(for_langfuse, policy=policy),
+        AZURE: for_azure,
+    }
+    return lambda spans, destination: [made[destination](span) for span in spans]
+
+
 class Parts:
     """Gives each part of a session to the destinations that do not have it, and keeps ledger and receipts of them."""
 
-    def __init__(
-        self, outlets: Sequence[Outlet], dialect: Dialect, ledger: Ledger, receipts: Receipts
-    ) -> None:
+    def __init__(self, outlets: Sequence[Outlet], dialect: Dialect, ledger: Ledger, receipts: Receipts) -> None:
         """`dialect` adds to spans what one destination, by its name, understands beside the standard names."""
         self._outlets = outlets
         self._dialect = dialect

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.guard import Boundary, cause_of
-from gateway.telemetry.courier.calls import Calls
+from gateway.telemetry.courier.calls import Calls, PartToSend
 from gateway.telemetry.courier.destinations import Outlets, Sender, make_outlets
-from gateway.telemetry.courier.outlet import Outlet, Parcel
-from gateway.telemetry.courier.parts import Parts
+from gateway.telemetry.courier.outlet import Parcel
+from gateway.telemetry.courier.parts import Parts, dialects
 from gateway.telemetry.courier.receipts import Receipts
 from gateway.telemetry.link.destinations import LOGS, METRICS, TRACES, Destination
 from gateway.telemetry.link.hello import policy_from_json
@@ -34,7 +34,6 @@ from gateway.telemetry.link.wire import (
 )
 
 log = logging.getLogger("patchbay.telemetry")
-POLL_S = 0.05
 
 
 class Reader(Protocol):
@@ -99,8 +98,8 @@ def make_courier(hello: Mapping[str, Any], write: Callable[[bytes], None]) -> Co
     outlets = make_outlets(destinations, sender, reports)
     ledger = open_ledger(hello.get("ledger"))
     receipts = Receipts(reports.done)
-    calls = Calls(policy)
-    parts = Parts(outlets.of(TRACES), calls.dialect, ledger, receipts)
+    calls = Calls(policy, later=bool(hello.get("later")))
+    parts = Parts(outlets.of(TRACES), dialects(policy), ledger, receipts)
     return Courier(CourierParts(outlets, calls, parts, receipts, ledger, reports))
 
 
@@ -151,12 +150,13 @@ class Courier:
     async def _empty(self) -> None:
         """Send what there is: turns that have ended are not waited for any longer."""
         made = self._made
-        self._settle(made.calls.at_end())
+        self._settle(made.calls.at_end(time.time()))
         for outlet in made.outlets.all:
             outlet.hurry()
-        until_s = asyncio.get_running_loop().time() + EMPTY_S
-        while not all(outlet.empty for outlet in made.outlets.all) and asyncio.get_running_loop().time() < until_s:
-            await asyncio.sleep(POLL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EMPTY_S):
+                for outlet in made.outlets.all:
+                    await outlet.empty()
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -164,6 +164,8 @@ class Courier:
             await asyncio.sleep(REPORT_EVERY_S)
             with Boundary(_log_tick_fault):
                 self._settle(self._made.calls.on_time(time.time()))
+                if unreadable := self._made.calls.unreadable():
+                    self._made.reports.telemetry_dropped(TRACES, "fault", unreadable)
                 self._made.reports.write(loop.time())
 
     def _take(self, raw: bytes) -> None:
@@ -192,7 +194,7 @@ class Courier:
             self._made.reports.done(number)
             return
         self._made.receipts.arrived(key, number, line["bytes"])
-        self._settle(self._made.calls.document(document, line["content"], time.time()))
+        self._settle(self._made.calls.document(document, time.time()))
 
     def _sent(self, line: Mapping[str, Any], number: int) -> None:
         """What the courier of a dead server has sent of a session."""
@@ -225,7 +227,7 @@ class Courier:
     def _end(self, line: Mapping[str, Any], number: int) -> None:
         self._orderly = True
 
-    def _settle(self, settled: Any) -> None:
+    def _settle(self, settled: Sequence[PartToSend]) -> None:
         made = self._made
         for one in settled:
             made.parts.send(one.session, one.part, one.spans, one.documents)
@@ -246,6 +248,3 @@ def _log_line_fault(fault: BaseException) -> None:
 
 def _log_tick_fault(fault: BaseException) -> None:
     log.error("settled turns cannot be sent", extra=cause_of(fault))
-
-
-__all__ = ["Courier", "Outlet", "make_courier", "partial"]

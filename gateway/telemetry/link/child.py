@@ -113,7 +113,7 @@ class ChildRun:
         self._reported = asyncio.Event()
 
     def wake(self) -> None:
-        """There is something new in the outbox; it is written in the loop's next turn, with all that comes till then."""
+        """There is something new in the outbox; it is written in the loop's next turn, with all that comes before."""
         self._wake.set()
 
     def close(self) -> None:

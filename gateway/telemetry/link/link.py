@@ -67,13 +67,16 @@ class TelemetryLink:
         self._run: ChildRun | None = None
         self._closing = asyncio.Event()
         self._over = asyncio.Event()
+        self._acknowledged = asyncio.Event()  # something may have been
+        self._starts = 0
         self._faulty = False  # whether a fault of the hand-over is in the log already
         self._document_fault, self._log_fault = self._fault("traces"), self._fault("logs")
 
-    @property
-    def crowded(self) -> bool:
-        """Whether the buffer is more than half full, so that what need not be sent now should wait."""
-        return self._outbox.waiting_bytes > self._parts.max_bytes // 2
+    async def room(self) -> None:
+        """Return once the buffer is less than half full, for what need not be sent at once."""
+        while self._outbox.waiting_bytes > self._parts.max_bytes // 2:
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
 
     @property
     def waiting_bytes(self) -> int:
@@ -149,7 +152,10 @@ class TelemetryLink:
         self._run = ChildRun(child, self._outbox, self._report)
         if self._closing.is_set():
             self._run.close()
-        await self._run.run(line(HELLO, 0, self._parts.hello))
+        # A courier after the first does not get the documents that the ones before it have dealt with.
+        hello = {**self._parts.hello, "later": self._starts > 0}
+        self._starts += 1
+        await self._run.run(line(HELLO, 0, hello))
 
     async def _send_figures(self) -> None:
         if self._parts.figures_text is None:
@@ -178,6 +184,7 @@ class TelemetryLink:
             self._run.wake()
 
     def _report(self, report: Mapping[str, Any]) -> None:
+        self._acknowledged.set()
         count(report, self._parts.counts)
 
     def _fault(self, signal: str) -> Callable[[BaseException], None]:

@@ -7,11 +7,12 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway import __version__
+from gateway.config.settings import Settings
 from gateway.telemetry.link.child import courier_program
 from gateway.telemetry.link.destinations import (
     LOGS,
@@ -28,8 +29,8 @@ from gateway.telemetry.link.link import LinkParts, TelemetryLink
 from gateway.telemetry.link.log_lines import LinkHandler
 from gateway.telemetry.link.recovered import RecoveredSessions, ledger_path
 from gateway.telemetry.link.wire import NoFigures, TelemetryFigures
-from gateway.telemetry.spans.content import without_words
 from gateway.telemetry.spans.policy import TelemetryPolicy
+from gateway.telemetry.spans.words import without_words
 from sessions.stores.contract import Document, SessionKey, Store
 
 LEDGERS = "telemetry"  # the folder of the ledgers, under data_dir
@@ -49,7 +50,7 @@ class TelemetrySetup:
     boot: str
     store: Store
     content_of: Callable[[str], str]
-    counts: TelemetryFigures = NoFigures()
+    counts: TelemetryFigures = field(default_factory=NoFigures)
     figures_text: Callable[[], Awaitable[bytes]] | None = None
 
 
@@ -69,6 +70,23 @@ class Telemetry:
             self._link = TelemetryLink(_link_parts(setup, destinations, folder, METRICS in self._signals))
             if TRACES in self._signals:
                 self._recovered = RecoveredSessions(self._link, setup.store, folder)
+
+    @classmethod
+    def of(cls, settings: Settings, boot: str, store: Store, environ: Mapping[str, str], **given: Any) -> Telemetry:
+        """Telemetry as these settings ask for it; `given` are further fields of the set-up, and `inline`."""
+        inline = bool(given.pop("inline", False))
+        setup = TelemetrySetup(
+            given=settings.destinations_given,
+            policy=TelemetryPolicy(),
+            environ=environ,
+            data_dir=settings.data_dir,
+            log_level=settings.log_level,
+            boot=boot,
+            store=store,
+            content_of=lambda agent: "none",
+            **given,
+        )
+        return cls(setup, inline=inline)
 
     def saving(self, save: Save) -> Save:
         """A function that saves a document with `save`, and hands it over."""
@@ -116,13 +134,9 @@ class Telemetry:
         await self._link.run()
 
 
-def _link_parts(
-    setup: TelemetrySetup, destinations: tuple[Destination, ...], folder: Path, metrics: bool
-) -> LinkParts:
+def _link_parts(setup: TelemetrySetup, destinations: tuple[Destination, ...], folder: Path, metrics: bool) -> LinkParts:
     pod = setup.environ.get("HOSTNAME", "") if "KUBERNETES_SERVICE_HOST" in setup.environ else ""
-    resource = resource_of(
-        setup.given, version=__version__, instance=setup.boot, host=socket.gethostname(), pod=pod
-    )
+    resource = resource_of(setup.given, version=__version__, instance=setup.boot, host=socket.gethostname(), pod=pod)
     hello = hello_of(
         destinations,
         setup.policy,

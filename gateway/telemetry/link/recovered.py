@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from gateway.guard import Boundary, cause_of
 from gateway.telemetry.link.ledger import in_use, read_lines
 from gateway.telemetry.link.link import TelemetryLink
 from gateway.telemetry.link.wire import LEAVE_S
-from sessions.stores.contract import SESSION, SessionKey, Store
+from sessions.stores.contract import SessionKey, Store
 from sessions.stores.documents import SESSION_ID, TURN
 
 log = logging.getLogger("patchbay.telemetry")
@@ -28,8 +28,6 @@ T = TypeVar("T")
 MAX_WAITING = 10_000  # sessions
 POLL_S = 0.25
 OLD_S = 7 * 86_400.0  # after which a ledger is of no use
-
-__all__ = ["SESSION", "RecoveredSessions", "ledger_path"]
 
 
 def ledger_path(folder: Path, boot: str) -> Path:
@@ -71,8 +69,7 @@ class RecoveredSessions:
             if not await self._offload(partial(in_use, path)):
                 break
             await asyncio.sleep(POLL_S)
-        while self._link.crowded:
-            await asyncio.sleep(POLL_S)
+        await self._link.room()
         lines = await self._offload(lambda: [line for line in read_lines(path) if line[0] == key.session_id])
         self._link.sent(key.session_id, lines)
         self._link.document(await self._store.get(key.tenant, key.session_id, SESSION_ID))
@@ -93,6 +90,3 @@ def remove_old(folder: Path, before_s: float) -> None:
 
 def _log_fault(fault: BaseException) -> None:
     log.error("a session of a dead server cannot be sent", extra=cause_of(fault))
-
-
-Offload = Callable[[Callable[[], T]], Awaitable[T]]

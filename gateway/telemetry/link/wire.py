@@ -15,7 +15,7 @@ import orjson
 
 MAX_LINE_BYTES = 32 * 1024 * 1024  # a document has 1.8 MB at most, the figures of a large server a few
 MAX_REPORT_NUMBERS = 2_000  # in one line, which the server reads with a limit of 64 KiB
-REPORT_EVERY_S = 0.25
+REPORT_EVERY_S = 0.5
 ALIVE_EVERY_S = 2.0  # a report at least so often, so that the server sees a courier that hangs
 # How long the courier has to empty its queues once its input has ended, and how long the server waits for that.
 EMPTY_S = 5.0
