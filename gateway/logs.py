@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from gateway.telemetry.spans.ids import call_trace, turn_trace
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -23,13 +25,17 @@ class JsonLines(logging.Formatter):
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """A record as the fields of its line."""
-    fields = {
+    fields: dict[str, Any] = {
         "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
         "message": record.getMessage(),
         **{name: value for name, value in vars(record).items() if name not in _STANDARD},
     }
+    call_id = fields.get("call_id")
+    if isinstance(call_id, str):
+        turn = fields.get("turn")
+        fields["trace_id"] = (turn_trace(call_id, turn) if type(turn) is int else call_trace(call_id)).hex()
     # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
     if record.exc_info and isinstance(record.exc_info[1], BaseException):
         fields["exception"] = trace_of(record.exc_info[1])

@@ -117,4 +117,4 @@ class Agent:
     speed: float | None = None
     phone: PhoneRules = PhoneRules()
     transcription: JsonObject | None = None  # the Realtime object; None: the model's default is switched on
-    telemetry: TelemetryContent | None = None  # the most that may be sent of its calls' words; None: as the settings say
+    telemetry: TelemetryContent | None = None  # the most that is sent of its calls' words; None: as set

@@ -235,11 +235,12 @@ ModelCommand: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class RunTool:
-    """Start a server-side tool; its `ToolFinished` must come within the tool's deadline."""
+    """Start a server-side tool of this turn; its `ToolFinished` must come within the tool's deadline."""
 
     call_id: str
     name: str
     arguments: str
+    turn: int  # the index
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ class ToolBook:
         found = self._uses.get(call_id)
         return found[1] if found is not None else None
 
+    def turn_of(self, call_id: str) -> int:
+        """The index of the turn of a tool call, which must be known."""
+        return self._uses[call_id][0].index
+
     def finished(self, call_id: str, output: str, error: str | None, now_ms: int) -> None:
         """Note a tool's result, once."""
         found = self._uses.get(call_id)

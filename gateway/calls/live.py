@@ -31,11 +31,16 @@ def _say_goodbye(call: LiveCall) -> None:
     call.running.hang_up("shutting_down", GOING_AWAY, "the server is going down")
 
 
+def _log_start(call: LiveCall) -> None:
+    log.info("call started", extra={"call_id": call.session_id, "agent": call.agent, "protocol": call.protocol})
+
+
 def _log_end(call: LiveCall) -> None:
     summary = call.running.call.summary(0)
     fields = {
         "call_id": call.session_id,
         "agent": call.agent,
+        "protocol": call.protocol,
         "reason": summary.end_reason,
         "turns": summary.turns,
         "duration_ms": summary.duration_ms if summary.end_reason is not None else None,
@@ -61,6 +66,7 @@ class LiveCalls:
         self._calls[call.session_id] = call
         self._of_tenant[call.tenant] = self._of_tenant.get(call.tenant, 0) + 1
         self._empty.clear()
+        _log_start(call)
         self._tasks.start(self._run(call))
         if self._closing:
             _say_goodbye(call)

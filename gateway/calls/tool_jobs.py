@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 
 from gateway.guard import Boundary, ForeignTasks, cause_of
+from gateway.telemetry.spans.ids import traceparent
+from gateway.telemetry.spans.policy import Shape
 from gateway.tools.contract import ToolContext
 from gateway.tools.returned import DID_NOT_WORK
 from gateway.tools.toolbox import Toolbox
@@ -23,7 +26,7 @@ log = logging.getLogger(__name__)
 class ToolJobs:
     """Runs tools, and delivers each result once; a tool that was stopped delivers none."""
 
-    __slots__ = ("_context", "_deliver", "_fault", "_running", "_toolbox")
+    __slots__ = ("_context", "_deliver", "_fault", "_running", "_shape", "_toolbox")
 
     def __init__(
         self,
@@ -31,12 +34,17 @@ class ToolJobs:
         context: ToolContext,
         deliver: Callable[[ToolFinished], None],
         fault: Callable[[BaseException], None],
+        shape: Shape = Shape.TURN,
     ) -> None:
-        """`fault` gets what our own code raises when a result is delivered; what a tool raises becomes its result."""
+        """`fault` gets what our own code raises when a result is delivered; what a tool raises becomes its result.
+
+        `shape` is that of the call's traces, which the tools continue.
+        """
         self._toolbox = toolbox
         self._context = context
         self._deliver = deliver
         self._fault = fault
+        self._shape = shape
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def start(self, command: RunTool, jobs: ForeignTasks) -> None:
@@ -56,8 +64,10 @@ class ToolJobs:
 
     async def _run(self, command: RunTool) -> None:
         finished: list[ToolFinished] = []
+        header = traceparent(self._context.session_id, command.turn, command.call_id, self._shape)
+        context = replace(self._context, traceparent=header)
         with Boundary(lambda fault: finished.append(self._failed(command, fault))):
-            result = await self._toolbox.run(command.name, command.arguments, context=self._context)
+            result = await self._toolbox.run(command.name, command.arguments, context=context)
             text = well_formed(result.text)
             finished.append(ToolFinished(command.call_id, text, result.error, hang_up=result.then == "hang_up"))
         self._running.pop(command.call_id, None)

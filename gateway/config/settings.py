@@ -33,6 +33,7 @@ from gateway.config.model_urls import api_base, azure_resource
 from gateway.config.names import OWN_NAMES
 from gateway.config.numbers import Numbers
 from gateway.config.sources import Source, SourceFault, explain, read_sources
+from gateway.config.telemetry import Telemetry
 from gateway.config.urls import read_plain_url
 from gateway.config.values import HttpUrl, Networks, Seconds, Secret, Table, Whole, Words, parts
 from gateway.net.bind import MAX_PORT
@@ -242,6 +243,7 @@ class Settings(BaseSettings):
         default=None, ge=1, le=36_500, description="age of records to delete, days; None: keep"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    telemetry: Telemetry = Field(default=Telemetry(), description="the traces of calls")
 
     openai_api_key: Secret | None = None
     openai_base_url: ModelUrl = "https://api.openai.com/v1"

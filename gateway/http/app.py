@@ -34,7 +34,7 @@ from gateway.http.telephony import CarrierFigures, CarrierRoutes, carrier_routes
 from gateway.net.server import Drain
 from gateway.state.write_behind import WriteBehind
 from sessions.ports import Clock, Json, JsonObject
-from sessions.stores.contract import Store
+from sessions.stores.contract import Document, Store
 from sessions.stores.store_meter import StoreMeter
 
 CONSOLE = Path(__file__).resolve().parents[2] / "console"
@@ -77,6 +77,10 @@ class Served(AgentList, Protocol):
         ...
 
 
+def _kept_only(score: Document) -> None:
+    """The score goes nowhere but into the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebParts:
     """The parts that the HTTP application uses."""
@@ -90,6 +94,7 @@ class WebParts:
     store_name: str  # the same in all processes that use this store; it holds no key
     alive_elsewhere: Callable[[str | None], Awaitable[bool]]  # whether another instance with this boot id is alive
     telephony: Sequence[CarrierRoutes] = ()
+    scored: Callable[[Document], None] = _kept_only  # takes the document of each score, beside the store
 
 
 def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -173,6 +178,7 @@ def _api_parts(parts: WebParts) -> ApiParts:
         caller=RequireCaller(parts.entrance),
         forget=gateway.forget,
         cursors=Cursors(parts.store_name),
+        scored=parts.scored,
         alive_elsewhere=parts.alive_elsewhere,
     )
 

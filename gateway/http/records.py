@@ -24,12 +24,12 @@ def session_shape(document: Document) -> SessionShape:
 
 def session_shapes(documents: Iterable[Document]) -> list[SessionShape]:
     """The sessions that can be read."""
-    return _readable(documents, SESSION, SessionShape)
+    return readable(documents, SESSION, SessionShape)
 
 
 def turn_shapes(documents: Iterable[Document]) -> list[TurnShape]:
     """The turns that can be read, in order."""
-    return sorted(_readable(documents, TURN, TurnShape), key=lambda turn: turn.index)
+    return sorted(readable(documents, TURN, TurnShape), key=lambda turn: turn.index)
 
 
 def _shape(document: Document, kind: str, shape: type[AnyShape]) -> AnyShape:
@@ -41,7 +41,8 @@ def _shape(document: Document, kind: str, shape: type[AnyShape]) -> AnyShape:
         raise BadDocument(f"field {place!r} of a document of type {kind!r} is missing or of the wrong type") from None
 
 
-def _readable(documents: Iterable[Document], kind: str, shape: type[AnyShape]) -> list[AnyShape]:
+def readable(documents: Iterable[Document], kind: str, shape: type[AnyShape]) -> list[AnyShape]:
+    """The documents of this type that can be read, in this shape."""
     found: list[AnyShape] = []
     for document in documents:
         try:

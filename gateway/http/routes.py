@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
@@ -23,6 +24,7 @@ from gateway.http.downloads import StoredFile, download
 from gateway.http.errors import NO_BLOBS, NO_STORE, UNREADABLE, Responses, refusals
 from gateway.http.file_answers import EVENTS, EVENTS_MEAN, HEADERS, SOUND, SOUND_MEANS, file_answers
 from gateway.http.records import session_shape, session_shapes, turn_shapes
+from gateway.http.scores import ScoreParts, score_routes
 from gateway.realtime import fields
 from sessions.errors import WireError
 from sessions.ports import Clock, Json, JsonObject
@@ -81,6 +83,7 @@ class ApiParts:
     caller: RequireCaller
     forget: Callable[[str, str], Awaitable[None]]  # tenant, session: remove documents, blobs and spools
     cursors: Cursors
+    scored: Callable[[Document], None]  # takes the document of each score
     alive_elsewhere: Callable[[str | None], Awaitable[bool]]  # whether another instance with this boot id is alive
 
 
@@ -92,6 +95,9 @@ def api_router(parts: ApiParts) -> APIRouter:
     _session_routes(router, parts, key)
     _recording_routes(router, parts, key)
     _call_routes(router, parts, key)
+    reading = (NO_SESSION, NO_STORE)
+    session = partial(_session, parts)
+    score_routes(router, ScoreParts(parts.store, parts.clock, session, parts.scored, _answers, reading), key)
     return router
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +24,10 @@ class ConnectionGone(Exception):
 
 class NeverRan(Exception):
     """The connection, or the server's session for it, no longer exists, and the request was not carried out."""
+
+
+# The W3C header of the tool call that runs in this task, for the server. The tasks that carry a call out inherit it.
+TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
 @dataclass(frozen=True, slots=True)

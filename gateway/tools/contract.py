@@ -40,12 +40,14 @@ class ToolContext:
     """The call in which a tool runs.
 
     `caller` has `number`, `called`, `direction` and `metadata`, and is a mapping of the two numbers that are known.
+    `traceparent` is the W3C header with which a request to another service continues the trace of this tool call.
     """
 
     session_id: str
     agent: str
     caller: CallerFacts
     clock: Clock
+    traceparent: str | None = None
 
 
 def tool(function: AnyFunction) -> AnyFunction:

@@ -27,6 +27,7 @@ from mcp_types import (
     PARSE_ERROR,
     REQUEST_TIMEOUT,
     CallToolResult,
+    RequestParamsMeta,
     TextContent,
     Tool,
 )
@@ -34,7 +35,7 @@ from pydantic import ValidationError
 
 from gateway.tools.answers import read_result
 from gateway.tools.config import HttpServer, InProcessServer, McpServer, StdioServer
-from gateway.tools.connection import AnswerBounds, ConnectionGone, McpTool, NeverRan
+from gateway.tools.connection import TRACEPARENT, AnswerBounds, ConnectionGone, McpTool, NeverRan
 from gateway.tools.contract import ToolResult, cut
 from gateway.tools.link import NOT_DONE, UNKNOWN
 from gateway.tools.mcp_http import McpHttp, tls_for
@@ -105,7 +106,9 @@ class SdkConnection:
         # The caller's deadline ends this call. The SDK's timeout comes a second later and only cleans up.
         limit_s = deadline_ms / 1000 + 1
         try:
-            result = await self._client.call_tool(tool, dict(arguments), read_timeout_seconds=limit_s)
+            result = await self._client.call_tool(
+                tool, dict(arguments), read_timeout_seconds=limit_s, meta=_trace_context()
+            )
         except MCPError as error:
             raise self._failure(error) from error
         except _GONE as error:
@@ -252,6 +255,12 @@ async def _unchecked(name: str, result: CallToolResult) -> None:
 @asynccontextmanager
 async def _streams(program: Program) -> AsyncIterator[Any]:
     yield program.inbox, program.outbox
+
+
+def _trace_context() -> RequestParamsMeta | None:
+    """The `_meta` of a request, with which the server continues the trace of the tool call (SEP-414)."""
+    header = TRACEPARENT.get()
+    return None if header is None else cast("RequestParamsMeta", {"traceparent": header})
 
 
 def _described(tool: Tool) -> McpTool:

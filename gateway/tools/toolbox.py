@@ -12,6 +12,7 @@ from typing import Protocol
 
 import orjson
 
+from gateway.tools.connection import TRACEPARENT
 from gateway.tools.contract import ToolContext, ToolResult, cut
 from gateway.tools.functions import TOOL_NAME, FunctionTool
 from gateway.tools.schemas import fit_schema
@@ -97,6 +98,7 @@ class Toolbox:
         arguments = self._parsed(name, arguments_json)
         rule = offer.rule
         if rule.server is not None:
+            TRACEPARENT.set(context.traceparent)
             return await self._mcp.call(rule.server, rule.name, arguments, rule.deadline_ms)
         try:
             async with asyncio.timeout(rule.deadline_ms / 1000):

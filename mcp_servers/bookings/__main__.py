@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from mcp_servers.bookings.clock import stopped_clock, wall_clock
 from mcp_servers.bookings.server import build_server
 from mcp_servers.bookings.store import BookingStore
+from mcp_servers.tracing import export_traces
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ZoneInfoNotFoundError, OSError, sqlite3.Error) as error:
         print(f"bookings: cannot start: {error}", file=sys.stderr)  # noqa: T201 - stdout belongs to the protocol
         return 2
+    export_traces("bookings")
     if options.http:
         server.run("streamable-http", host=options.host, port=options.port)
     else:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.logs import set_up_logging
+from gateway.telemetry.spans.ids import call_trace, turn_trace
 
 FOREIGN = ("httpx2", "httpcore.http11", "mcp.client.streamable_http", "client", "anyio", "azure.core", "somebody.new")
 REPEATING = ("azure.cosmos", "azure.cosmos._location_cache", "azure.identity.aio._credentials.chained")
@@ -68,3 +69,15 @@ def test_the_sdks_do_not_repeat_what_the_store_has_said_except_for_who_looks_for
         assert logged(capsys) == [(name, message) for name in REPEATING for message in ("warning", "error")]
     else:  # the SDK for Cosmos DB repeats an error of its own for minutes after the store is back
         assert logged(capsys) == [(name, "error") for name in REPEATING if name.startswith("azure.identity")]
+
+
+def test_a_line_about_a_call_has_the_id_of_its_trace_and_one_about_a_turn_that_turns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logging("info")
+    log = logging.getLogger("gateway.test")
+    log.info("about a call", extra={"call_id": "sess_1"})
+    log.info("about a turn", extra={"call_id": "sess_1", "turn": 3})
+    log.info("about neither", extra={"call_id": None})
+    found = [json.loads(line).get("trace_id") for line in capsys.readouterr().err.splitlines()]
+    assert found == [call_trace("sess_1").hex(), turn_trace("sess_1", 3).hex(), None]

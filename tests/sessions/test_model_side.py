@@ -242,7 +242,7 @@ def test_sound_beside_the_conversation_is_no_answer_and_delays_none() -> None:
 def test_a_response_whose_beginning_is_missed_is_the_conversations_where_the_model_is_about_to_answer() -> None:
     call = Driver()
     call(create("beside", out_of_band=True), hears(), heard())
-    assert of(RunTool, call(wants("find", "call_1", "missed"))) == [RunTool("call_1", "find", "{}")]
+    assert of(RunTool, call(wants("find", "call_1", "missed"))) == [RunTool("call_1", "find", "{}", 0)]
     call = Driver()
     call(create("beside", out_of_band=True))
     assert of(RunTool, call(wants("find", "call_1", "missed"))) == []

@@ -111,13 +111,14 @@ def test_one_broken_call_leaves_the_others_alone(tmp_path: Path) -> None:
     run(main())
 
 
-def test_the_end_is_logged_without_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_call_logs_its_start_and_its_end_without_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with hosted(tmp_path) as rig:
             await rig.settle()
 
     with caplog.at_level(logging.INFO, "gateway.calls.live"):
         run(main())
-    (line,) = [record for record in caplog.records if record.name == "gateway.calls.live"]
+    started, line = [record for record in caplog.records if record.name == "gateway.calls.live"]
+    assert (started.getMessage(), vars(started)["call_id"]) == ("call started", "sess_1")
     assert line.getMessage() == "call ended"
     assert (vars(line)["call_id"], vars(line)["reason"], vars(line)["turns"]) == ("sess_1", "test_over", 0)

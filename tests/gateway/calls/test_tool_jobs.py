@@ -9,6 +9,8 @@ from support.virtual import run
 from gateway.calls.tool_jobs import ToolJobs
 from gateway.clock import SystemClock
 from gateway.guard import ForeignTasks
+from gateway.telemetry.spans.ids import traceparent
+from gateway.telemetry.spans.policy import Shape
 from gateway.tools.contract import ToolContext, ToolResult
 from gateway.tools.functions import FunctionTool
 from gateway.tools.toolbox import Toolbox
@@ -49,7 +51,7 @@ async def finished(result: ToolResult | ToolFailed) -> ToolFinished:
         [ToolGrant(None, "give", None, 1000)], NoServers(), {"give": FunctionTool("give", "Give.", {}, give)}
     )
     tools = ToolJobs(toolbox, CONTEXT, told.append, told.append)  # type: ignore[arg-type]
-    tools.start(RunTool("call_1", "give", "{}"), jobs)
+    tools.start(RunTool("call_1", "give", "{}", 0), jobs)
     while len(jobs):
         await later(0)
     (one,) = told
@@ -58,6 +60,27 @@ async def finished(result: ToolResult | ToolFailed) -> ToolFinished:
 
 def test_a_result_is_delivered() -> None:
     assert run(finished(ToolResult("words", None, "hang_up"))) == ToolFinished("call_1", "words", None, hang_up=True)
+
+
+def test_a_tool_is_told_the_header_that_continues_the_trace_of_its_call() -> None:
+    headers: list[str | None] = []
+    jobs = ForeignTasks()
+
+    async def note(arguments: JsonObject, context: ToolContext) -> ToolResult:
+        headers.append(context.traceparent)
+        return ToolResult("noted")
+
+    async def main(shape: Shape) -> None:
+        grants = [ToolGrant(None, "note", None, 1000)]
+        toolbox = Toolbox(grants, NoServers(), {"note": FunctionTool("note", "Note.", {}, note)})
+        tools = ToolJobs(toolbox, CONTEXT, lambda event: None, lambda fault: None, shape)
+        tools.start(RunTool("call_7", "note", "{}", 3), jobs)
+        while len(jobs):
+            await later(0)
+
+    for shape in Shape:
+        run(main(shape))
+    assert headers == [traceparent("sess_1", 3, "call_7", Shape.TURN), traceparent("sess_1", 3, "call_7", Shape.CALL)]
 
 
 def test_words_with_half_an_emoji_can_be_told() -> None:
@@ -74,7 +97,7 @@ def test_what_our_own_code_raises_behind_a_tool_is_the_calls_fault(raised: type[
     async def main() -> None:
         jobs = ForeignTasks()
         ToolJobs(Toolbox([], NoServers(), {}), CONTEXT, broken, faults.append).start(
-            RunTool("call_1", "none", "{}"), jobs
+            RunTool("call_1", "none", "{}", 0), jobs
         )
         while len(jobs):
             await later(0)

@@ -110,9 +110,10 @@ def test_every_route_answers_for_a_foreign_session_as_for_one_that_does_not_exis
             assert foreign == unknown, (method, path)
             assert not {"put", "put_many", "query", "size", "read"} & set(foreign[3])
         assert not talk.over.is_set()
-        for method, path in sorted(routes):  # for its owner each of them is there; DELETE finds the live call
+        # For its owner each of them is there; DELETE finds the live call, and a score has to say something.
+        for method, path in sorted(routes):
             answer = await client.request(method, path.replace("{session_id}", OWNED), headers=bearer(OURS))
-            assert answer.status_code in (200, 202, 409), (method, path)
+            assert answer.status_code in (200, 202, 400 if path.endswith("/scores") else 409, 409), (method, path)
         assert talk.over.is_set()
 
     served(tmp_path, scenario, run, api_keys=KEYS)

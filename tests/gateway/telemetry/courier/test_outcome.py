@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+
 from gateway.telemetry.courier.outcome import (
     DENIED_S,
     RETRY_AFTER_MAX_S,

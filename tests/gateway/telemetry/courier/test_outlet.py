@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from support.virtual import run
+
 from gateway.telemetry.courier.outcome import Outcome, Result
 from gateway.telemetry.courier.outlet import BATCH_ITEMS, Outlet, Parcel
 from gateway.telemetry.link.wire import Report
-from support.virtual import run
 
 TAKEN, LATER = Outcome(Result.TAKEN), Outcome(Result.LATER, reason="HTTP 503")
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
+from support.virtual import run
+
 from gateway.telemetry.link.child import SILENT_MAX_S
 from gateway.telemetry.link.link import LinkParts, TelemetryLink
 from gateway.telemetry.link.wire import Report
 from sessions.stores.contract import Document
-from support.virtual import run
 
 
 class FakeCourier:
