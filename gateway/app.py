@@ -54,7 +54,7 @@ from gateway.state.recovery import STATE, Recovery
 from gateway.state.spool import SpoolSize
 from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
-from gateway.telemetry.link.opening import Telemetry
+from gateway.telemetry.link.opening import Telemetry, TelemetryParts
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
@@ -133,7 +133,8 @@ class Gateway:
             on_fenced=self.live_calls.end_fenced,
             on_deleted=self._deleted_elsewhere,
         )
-        self.telemetry = Telemetry.of(settings, self._instances.boot_id, self.store, os.environ, inline=inline)
+        reads = TelemetryParts(os.environ, self.agents.get, self._mcp.transports)
+        self.telemetry = Telemetry.of(settings, self._instances.boot_id, self.store, reads, inline=inline)
         self._save = self.telemetry.saving(self.write_behind.save)
         self._owner = Owner(process=str(os.getpid()), boot=self._instances.boot_id)
         self._boots = Boots.of(self.store, self._owner, clock)

@@ -25,18 +25,19 @@ AUTHENTICATION = "applicationinsights_authentication_string"
 DISABLED = "otel_sdk_disabled"
 INTERVAL = "otel_metric_export_interval"
 SERVICE, RESOURCE = "otel_service_name", "otel_resource_attributes"
+LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE = "langfuse_tracing_environment", "langfuse_release"
 NAMES = frozenset(
     [OTLP + option for option in _OPTIONS]
     + [f"{OTLP}{signal}_{option}" for signal in SIGNALS for option in _OPTIONS]
     + [f"otel_{signal}_exporter" for signal in SIGNALS]
     + [DISABLED, INTERVAL, SERVICE, RESOURCE, CONNECTION, AUTHENTICATION]
-    + [*LANGFUSE, "langfuse_tracing_environment", "langfuse_release"]
+    + [*LANGFUSE, LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE]
 )
 LANGFUSE_CLOUD = "https://cloud.langfuse.com"
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_LANGFUSE_ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
+_ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
 _MAX_MS = 600_000
 
 
@@ -131,10 +132,10 @@ def _langfuse_faults(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, "must be a key as Langfuse shows it: ASCII, without a colon"
     for name in LANGFUSE[2:]:
         yield from _checked(name, given, _url)
-    environment = given.get("langfuse_tracing_environment")
-    if environment and not _LANGFUSE_ENVIRONMENT.fullmatch(environment):
+    environment = given.get(LANGFUSE_ENVIRONMENT)
+    if environment and not _ENVIRONMENT.fullmatch(environment):
         yield (
-            "langfuse_tracing_environment",
+            LANGFUSE_ENVIRONMENT,
             "must be at most 40 small letters, digits, - and _, and must not begin with langfuse",
         )
 

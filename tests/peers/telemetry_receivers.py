@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -74,13 +75,13 @@ class Receiver:
 
     def spans(self) -> list[GotSpan]:
         """All spans that were taken."""
-        found = []
-        for request in list(self.got):
-            if request.path.endswith("/v1/traces"):
-                for resource in ExportTraceServiceRequest.FromString(request.plain).resource_spans:
-                    for span in resource.scope_spans[0].spans:
-                        found.append(_span(span, request.at))
-        return found
+        return [
+            _span(span, request.at)
+            for request in list(self.got)
+            if request.path.endswith("/v1/traces")
+            for resource in ExportTraceServiceRequest.FromString(request.plain).resource_spans
+            for span in resource.scope_spans[0].spans
+        ]
 
     def doubles(self) -> int:
         """How many spans came more than once."""
@@ -238,8 +239,6 @@ def couriers_of(pid: int) -> list[int]:
 def _children(pid: int) -> list[int]:
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         own = [int(part) for part in file.read().split()]
-    import os
-
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{thread}/children") as file:

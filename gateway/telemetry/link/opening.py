@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
+from gateway.config.destinations import LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, RESOURCE, pairs
 from gateway.config.settings import Settings
 from gateway.telemetry.link.child import courier_program
 from gateway.telemetry.link.destinations import (
@@ -29,13 +30,26 @@ from gateway.telemetry.link.link import LinkParts, TelemetryLink
 from gateway.telemetry.link.log_lines import LinkHandler
 from gateway.telemetry.link.recovered import RecoveredSessions, ledger_path
 from gateway.telemetry.link.wire import NoFigures, TelemetryFigures
-from gateway.telemetry.spans.policy import TelemetryPolicy
+from gateway.telemetry.spans.policy import TelemetryPolicy, lower
 from gateway.telemetry.spans.words import without_words
+from sessions.agent import Agent, TelemetryContent
 from sessions.stores.contract import Document, SessionKey, Store
 
+ENVIRONMENT = "deployment.environment.name"  # an attribute of the resource
 LEDGERS = "telemetry"  # the folder of the ledgers, under data_dir
 Save = Callable[[Document], None]
 Job = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryParts:
+    """The parts of the process that telemetry reads: its environment, agents, tool servers and figures."""
+
+    environ: Mapping[str, str]
+    agent: Callable[[str], Agent | None]
+    transports: Mapping[str, str]  # of the tool servers, by name: pipe or tcp
+    counts: TelemetryFigures = field(default_factory=NoFigures)
+    figures_text: Callable[[], Awaitable[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +64,8 @@ class TelemetrySetup:
     boot: str
     store: Store
     content_of: Callable[[str], str]
-    counts: TelemetryFigures = field(default_factory=NoFigures)
-    figures_text: Callable[[], Awaitable[bytes]] | None = None
+    counts: TelemetryFigures
+    figures_text: Callable[[], Awaitable[bytes]] | None
 
 
 class Telemetry:
@@ -72,19 +86,25 @@ class Telemetry:
                 self._recovered = RecoveredSessions(self._link, setup.store, folder)
 
     @classmethod
-    def of(cls, settings: Settings, boot: str, store: Store, environ: Mapping[str, str], **given: Any) -> Telemetry:
-        """Telemetry as these settings ask for it; `given` are further fields of the set-up, and `inline`."""
-        inline = bool(given.pop("inline", False))
+    def of(cls, settings: Settings, boot: str, store: Store, parts: TelemetryParts, *, inline: bool) -> Telemetry:
+        """Telemetry as these settings ask for it, of the instance with this boot id."""
+        policy = policy_of(settings, parts.transports)
+
+        def content_of(agent: str) -> str:
+            found = parts.agent(agent)
+            return lower(policy.content, TelemetryContent.NONE if found is None else found.telemetry)
+
         setup = TelemetrySetup(
             given=settings.destinations_given,
-            policy=TelemetryPolicy(),
-            environ=environ,
+            policy=policy,
+            environ=parts.environ,
             data_dir=settings.data_dir,
             log_level=settings.log_level,
             boot=boot,
             store=store,
-            content_of=lambda agent: "none",
-            **given,
+            content_of=content_of,
+            counts=parts.counts,
+            figures_text=parts.figures_text,
         )
         return cls(setup, inline=inline)
 
@@ -132,6 +152,21 @@ class Telemetry:
             self._handler = LinkHandler(self._link.log_line, asyncio.get_running_loop())
             logging.getLogger().addHandler(self._handler)
         await self._link.run()
+
+
+def policy_of(settings: Settings, transports: Mapping[str, str]) -> TelemetryPolicy:
+    """What the settings say about traces. An agent that allows less has its documents stripped before they leave."""
+    given, telemetry = settings.destinations_given, settings.telemetry
+    return TelemetryPolicy(
+        shape=telemetry.trace,
+        content=telemetry.content,
+        ratio=telemetry.ratio,
+        slow_ms=telemetry.slow_ms,
+        redact=telemetry.redact,
+        environment=given.get(LANGFUSE_ENVIRONMENT) or pairs(given.get(RESOURCE, "")).get(ENVIRONMENT, ""),
+        release=given.get(LANGFUSE_RELEASE) or __version__,
+        transports=dict(transports),
+    )
 
 
 def _link_parts(setup: TelemetrySetup, destinations: tuple[Destination, ...], folder: Path, metrics: bool) -> LinkParts:
