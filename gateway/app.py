@@ -31,15 +31,16 @@ from gateway.callers.realtime.open import RealtimeOpener
 from gateway.callers.telephony import Telephony, TelephonyParts
 from gateway.calls.admission import Admission, AdmissionParts, CallQuotas
 from gateway.calls.live import LiveCalls
-from gateway.config.entrance import origin_rules, signing_material
+from gateway.config.entrance import origin_rules, server_options, signing_material
 from gateway.config.settings import Settings
 from gateway.guard import supervised
 from gateway.http.agent_list import shown_agents
 from gateway.http.app import WebParts, make_app
+from gateway.http.metrics import read_from
 from gateway.http.shapes import AgentShape
 from gateway.models.registry import ModelRegistry
 from gateway.net.media_routes import MediaRoute, Opener
-from gateway.net.server import Drain, DrainHooks, PatchbayServer, ServerOptions
+from gateway.net.server import Drain, DrainHooks, PatchbayServer
 from gateway.net.sockets import SocketLimits
 from gateway.recording.finisher import Finisher
 from gateway.recording.recorder import Recorder
@@ -54,22 +55,23 @@ from gateway.state.recovery import STATE, Recovery
 from gateway.state.spool import SpoolSize
 from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
-from gateway.telemetry.link.opening import Telemetry, TelemetryParts
+from gateway.telemetry.link.opening import Telemetry
+from gateway.telemetry.metrics import Metrics
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
 from gateway.upkeep import (
+    CALLS_END_S,
     Retention,
-    calls_over,
     join,
     keep_beating,
     keep_warm,
     leave,
     look_for_dead,
     make_recordings,
+    problems_of,
     stay,
-    stuck_functions,
 )
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
@@ -116,25 +118,17 @@ class Gateway:
         self.tickets = CarrierTickets.of(material)
         self._registry = ModelRegistry(settings, clock, ids)
         self._functions = load_functions(settings.plugins_dir)
-        self._mcp = overrides.mcp or make_pool(settings)
-        grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
+        self.mcp = overrides.mcp or make_pool(settings)
+        self.metrics = Metrics(settings.metrics_listen, clock.now_ns, inline=inline)
+        grants = GrantCheck(self.mcp.servers, self._functions, settings.mcp_config)
         check = all_of(self._registry.check, grants.check)
         self.agents = AgentBook(settings.agents_dir, check, clock, self._registry.ready)
         self._instances = Instances(settings.data_dir / "boots", ids.new("boot"))
         self.store, self.store_meter = make_store(settings, clock, inline=inline)
         self.blobs: Blobs = make_blobs(settings.blobs_url, settings.blob_key, inline=inline)
         self.live_calls = LiveCalls()
-        self.write_behind = WriteBehind(
-            self.store,
-            self._instances.folder / STATE,
-            clock,
-            inline=inline,
-            boot=self._instances.boot_id,
-            on_fenced=self.live_calls.end_fenced,
-            on_deleted=self._deleted_elsewhere,
-        )
-        reads = TelemetryParts(os.environ, self.agents.get, self._mcp.transports)
-        self.telemetry = Telemetry.of(settings, self._instances.boot_id, self.store, reads, inline=inline)
+        self.write_behind = self._make_write_behind()
+        self.telemetry = Telemetry.of(self, self._instances.boot_id, os.environ, inline=inline)
         self._save = self.telemetry.saving(self.write_behind.save)
         self._owner = Owner(process=str(os.getpid()), boot=self._instances.boot_id)
         self._boots = Boots.of(self.store, self._owner, clock)
@@ -155,6 +149,7 @@ class Gateway:
         self._secret_sessions = SecretSessions(
             self.agents, self._registry.unavailable, self.admission.toolbox_for, clock, ids
         )
+        read_from(self.metrics.figures, self)
         self.app: FastAPI = make_app(self._web_parts(), self.running)
 
     # ---- start and stop
@@ -164,10 +159,11 @@ class Gateway:
         """Open stores and files, run the jobs beside the calls, and at the end close everything in order."""
         stopped = False
         try:
-            await self._open()
-            async with self._run():
-                yield
-            await self._close()
+            async with self.metrics.running():
+                await self._open()
+                async with self._run():
+                    yield
+                await self._close()
             stopped = True
         finally:
             if not stopped:
@@ -212,7 +208,7 @@ class Gateway:
     async def _run(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(supervised(name, run)) for name, run in self._jobs().items()]
-            tools = tasks.create_task(supervised("tool servers", self._mcp.run))
+            tools = tasks.create_task(supervised("tool servers", self.mcp.run))
             self.ready = True
             asked = False
             try:
@@ -222,11 +218,11 @@ class Gateway:
             finally:
                 self.ready = False
                 self.live_calls.goodbye()
-                await calls_over(self.live_calls)
+                await self.live_calls.over(CALLS_END_S)
                 await self.telephony.close()
                 if asked:  # an ordinary stop, not one that was cut short
                     await make_recordings(self.finisher)
-                self._mcp.close()
+                self.mcp.close()
                 self.finisher.close()
                 await self.write_behind.close()
                 await self.telemetry.close()
@@ -247,7 +243,9 @@ class Gateway:
             "lock": partial(stay, self._instances, inline=self._inline),
             "sign of life": partial(self._opening.once_open, partial(keep_beating, self._boots)),
             "dead servers": partial(self._opening.once_ready, partial(look_for_dead, self._recovery)),
-            "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
+            "models and agents": partial(
+                keep_warm, self.agents, self._registry, self.mcp, self.metrics.text, self._warmed
+            ),
             **self.telemetry.jobs(),
         }
 
@@ -262,11 +260,7 @@ class Gateway:
 
     def problems(self) -> list[str]:
         """What does not work although calls are taken, in words for an operator."""
-        told = stuck_functions()
-        if not self.write_behind.report.healthy:
-            told.append("the store does not take writes, or not all yet; records wait beside it")
-        told += [f"numbers lead to the agent {agent}, which does not exist" for agent in self._missing_agents()]
-        return told
+        return problems_of(self.write_behind.report, self._missing_agents())
 
     def _missing_agents(self) -> list[str]:
         return sorted(self.settings.numbers.agents.difference(self.agents.names()))
@@ -288,25 +282,19 @@ class Gateway:
 
     def server(self, on_started: Callable[[PatchbayServer], None] | None = None) -> PatchbayServer:
         """The server of this gateway; `on_started` is called once it listens."""
-        settings = self.settings
-        limits = SocketLimits(max_message_bytes=settings.max_message_bytes)
+        limits = SocketLimits(max_message_bytes=self.settings.max_message_bytes)
         routes = [MediaRoute.of(opener, limits) for opener in self.openers.values()]
         routes += self.telephony.media_routes()
-        options = ServerOptions(
-            host=settings.host,
-            port=settings.port,
-            tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
-            tls_key=str(settings.tls_key) if settings.tls_key else None,
-            drain_s=settings.drain_s,
-            max_half_open=settings.max_half_open,
-            max_address_half_open=settings.max_address_half_open,
-            proxies=self._rules.proxies,
-        )
-
         calls = DrainHooks(done=self._drained, goodbye=self._say_goodbye, records=self.live_calls.wait_empty)
         tell = on_started or (lambda server: None)
         server = PatchbayServer(
-            self.app, routes, drain=self.drain, calls=calls, options=options, on_started=lambda: tell(server)
+            self.app,
+            routes,
+            drain=self.drain,
+            calls=calls,
+            options=server_options(self.settings, self._rules.proxies),
+            on_started=lambda: tell(server),
+            on_refused=self.admission.note_refused,
         )
         self._server = server
         return server
@@ -317,6 +305,18 @@ class Gateway:
 
     async def _say_goodbye(self) -> None:
         self.live_calls.goodbye()
+
+    def _make_write_behind(self) -> WriteBehind:
+        return WriteBehind(
+            self.store,
+            self._instances.folder / STATE,
+            self._clock,
+            inline=self._inline,
+            boot=self._instances.boot_id,
+            on_fenced=self.live_calls.end_fenced,
+            on_deleted=self._deleted_elsewhere,
+            on_written=self.metrics.store_written(self.settings.store_url),
+        )
 
     def _make_recovery(self) -> Recovery:
         return Recovery(
@@ -348,8 +348,8 @@ class Gateway:
             connector=self._registry.connector,
             target=self._registry.target,
             formats=self._registry.formats,
-            mcp=self._mcp,
-            tools_tried=self._mcp.tried,
+            mcp=self.mcp,
+            tools_tried=self.mcp.tried,
             functions=self._functions,
             live_calls=self.live_calls,
             recorder=self._recorder,
@@ -364,6 +364,7 @@ class Gateway:
                 max_tool_result_bytes=settings.max_tool_result_bytes,
                 ttl_s=ttl_of(settings.retention_days),
             ),
+            figures=self.metrics.figures,
             warmed=self._warmed,
         )
 
@@ -387,7 +388,7 @@ class Gateway:
 
     def shown(self) -> list[AgentShape]:
         """The agents as the API shows them."""
-        return shown_agents(self.agents.all(), self._registry.unavailable, self._mcp.problem)
+        return shown_agents(self.agents.all(), self._registry.unavailable, self.mcp.problem)
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Remove everything of a session, wherever it is kept or still waits to be written."""

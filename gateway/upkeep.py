@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
 from gateway.agents.book import AgentBook
 from gateway.blobs.contract import BadBlobName, Blobs
-from gateway.calls.live import LiveCalls
 from gateway.guard import Boundary, kind_and_place
 from gateway.models.registry import ModelRegistry
 from gateway.recording.finisher import Finisher
@@ -18,7 +18,9 @@ from gateway.recording.recorder import Recorder
 from gateway.state.boots import BEAT_AGAIN_S, BEAT_EVERY_S, BEAT_TIMEOUT_S, Boots
 from gateway.state.instances import Instances
 from gateway.state.recovery import Recovery
+from gateway.state.report import StoreReport
 from gateway.state.write_behind import WriteBehind
+from gateway.telemetry.writing import FiguresText
 from gateway.tools.function_runs import PROCESS
 from gateway.tools.pool import McpPool
 from sessions.errors import VoiceError
@@ -42,14 +44,18 @@ NO_BEAT = "the store does not take this server's sign of life"
 log = logging.getLogger("patchbay")
 
 
-async def keep_warm(agents: AgentBook, registry: ModelRegistry, mcp: McpPool, warmed: asyncio.Event) -> None:
-    """Load what the agents need. `warmed` is set when that is done; only then does the server take calls.
+async def keep_warm(
+    agents: AgentBook, registry: ModelRegistry, mcp: McpPool, text: FiguresText, warmed: asyncio.Event
+) -> None:
+    """Load what the agents and `text` need. `warmed` is set when that is done; only then does the server take calls.
 
     It does not wait for tool servers: each call waits for those of its own agent, up to the time used here.
     """
     with Boundary(partial(_log_fault, "models cannot be made ready")):
         for kind, problem in (await registry.warm(agents.all())).items():
             log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
+    with Boundary(partial(_log_fault, "metrics cannot be shown")):
+        await text.load()
     warmed.set()
     with Boundary(partial(_log_fault, "tool servers cannot be made ready")):
         for server, problem in (await mcp.settled(TOOLS_SETTLE_MS)).items():
@@ -113,23 +119,16 @@ async def make_recordings(finisher: Finisher) -> None:
             await finisher.run_waiting()
 
 
-def stuck_functions() -> list[str]:
-    """The functions that are not called because earlier calls of them have not come back, in words for an operator."""
-    return [
+def problems_of(store: StoreReport, missing_agents: Iterable[str]) -> list[str]:
+    """What does not work although calls are taken, in words for an operator."""
+    told = [
         f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
         "it is not called until they do"
         for one in PROCESS.stuck()
     ]
-
-
-async def calls_over(live_calls: LiveCalls) -> None:
-    """Wait until the calls have ended; those that do not end in time are cancelled."""
-    try:
-        async with asyncio.timeout(CALLS_END_S):
-            await live_calls.wait_empty()
-    except TimeoutError:
-        log.error("calls did not end in time and are cancelled", extra={"calls": len(live_calls)})
-        await live_calls.close(CALLS_END_S)
+    if not store.healthy:
+        told.append("the store does not take writes, or not all yet; records wait beside it")
+    return told + [f"numbers lead to the agent {agent}, which does not exist" for agent in missing_agents]
 
 
 async def look_for_dead(recovery: Recovery) -> None:

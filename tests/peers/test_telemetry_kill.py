@@ -1,4 +1,4 @@
-"""kill -9 of the courier and of the server during calls: no settled turn is missing, and a batch at most comes twice."""
+"""kill -9 of the courier and of the server during calls: no settled turn is missing, and at most a batch is doubled."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def test_couriers_that_are_killed_lose_nothing(tmp_path: Path, slow: bool) -> No
             run(main, 30)
             owed = {one.session: len(one.over) for one in talkers}
             for receiver in (otlp, langfuse):
-                try: receiver.wait(lambda receiver=receiver: not missing(receiver, owed), "turns are missing", 25)
-                except AssertionError:
-                    print(server.log()); print(missing(otlp, owed), missing(langfuse, owed), owed, len(langfuse.asked), len(langfuse.got)); raise
+                receiver.wait(lambda receiver=receiver: not missing(receiver, owed), "turns are missing", 25)
             assert len(couriers_of(server.process.pid)) == 1
         turns = sum(owed.values())
         for name, receiver in (("otlp", otlp), ("langfuse", langfuse)):

@@ -7,11 +7,12 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gateway import __version__
+from gateway.agents.book import AgentBook
 from gateway.config.destinations import LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, RESOURCE, pairs
 from gateway.config.settings import Settings
 from gateway.telemetry.link.child import courier_program
@@ -29,10 +30,12 @@ from gateway.telemetry.link.hello import hello_of
 from gateway.telemetry.link.link import LinkParts, TelemetryLink
 from gateway.telemetry.link.log_lines import LinkHandler
 from gateway.telemetry.link.recovered import RecoveredSessions, ledger_path
-from gateway.telemetry.link.wire import NoFigures, TelemetryFigures
+from gateway.telemetry.link.wire import TelemetryFigures
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.spans.policy import TelemetryPolicy, lower
 from gateway.telemetry.spans.words import without_words
-from sessions.agent import Agent, TelemetryContent
+from gateway.tools.pool import McpPool
+from sessions.agent import TelemetryContent
 from sessions.stores.contract import Document, SessionKey, Store
 
 ENVIRONMENT = "deployment.environment.name"  # an attribute of the resource
@@ -41,15 +44,14 @@ Save = Callable[[Document], None]
 Job = Callable[[], Coroutine[Any, Any, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryParts:
-    """The parts of the process that telemetry reads: its environment, agents, tool servers and figures."""
+class Process(Protocol):
+    """The parts of a process that telemetry reads."""
 
-    environ: Mapping[str, str]
-    agent: Callable[[str], Agent | None]
-    transports: Mapping[str, str]  # of the tool servers, by name: pipe or tcp
-    counts: TelemetryFigures = field(default_factory=NoFigures)
-    figures_text: Callable[[], Awaitable[bytes]] | None = None
+    settings: Settings
+    agents: AgentBook
+    mcp: McpPool
+    metrics: Metrics
+    store: Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +88,26 @@ class Telemetry:
                 self._recovered = RecoveredSessions(self._link, setup.store, folder)
 
     @classmethod
-    def of(cls, settings: Settings, boot: str, store: Store, parts: TelemetryParts, *, inline: bool) -> Telemetry:
-        """Telemetry as these settings ask for it, of the instance with this boot id."""
-        policy = policy_of(settings, parts.transports)
+    def of(cls, process: Process, boot: str, environ: Mapping[str, str], *, inline: bool) -> Telemetry:
+        """Telemetry as a process's settings ask for it; `boot` is the process's boot id."""
+        settings = process.settings
+        policy = policy_of(settings, process.mcp.transports)
 
         def content_of(agent: str) -> str:
-            found = parts.agent(agent)
+            found = process.agents.get(agent)
             return lower(policy.content, TelemetryContent.NONE if found is None else found.telemetry)
 
         setup = TelemetrySetup(
             given=settings.destinations_given,
             policy=policy,
-            environ=parts.environ,
+            environ=environ,
             data_dir=settings.data_dir,
             log_level=settings.log_level,
             boot=boot,
-            store=store,
+            store=process.store,
             content_of=content_of,
-            counts=parts.counts,
-            figures_text=parts.figures_text,
+            counts=process.metrics.figures,
+            figures_text=process.metrics.text.whole,
         )
         return cls(setup, inline=inline)
 

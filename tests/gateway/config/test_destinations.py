@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from gateway.config.destinations import endpoint
 from gateway.config.settings import SettingsError, load_settings
 from gateway.telemetry.link.destinations import destinations_of, interval_s, resource_of
