@@ -17,6 +17,7 @@ from gateway.cli.announce import error_line
 from gateway.cli.call import call
 from gateway.cli.output import AsJson, fail, out, words_of
 from gateway.cli.sessions import sessions_app
+from gateway.cli.traces import traces_app
 from gateway.clock import SystemClock
 from gateway.config.settings import load_settings
 from gateway.ids import RandomIds
@@ -29,6 +30,7 @@ keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(agents_app, name="agents")
 app.add_typer(keys_app, name="keys")
 app.add_typer(sessions_app, name="sessions")
+app.add_typer(traces_app, name="traces")
 
 # Typer bundles its own click since 0.16 and does not export its exceptions.
 _UsageError: Any = typer.BadParameter.__base__

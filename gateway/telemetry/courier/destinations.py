@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.telemetry.courier.azure import AzureSender
 from gateway.telemetry.courier.figure_messages import FigureEncoder, rejected_figures
 from gateway.telemetry.courier.log_messages import LogEncoder, rejected_logs
-from gateway.telemetry.courier.outlet import Deliver, Outlet
+from gateway.telemetry.courier.outlet import GATHER_S, QUEUE_MAX_BYTES, Deliver, Outlet
 from gateway.telemetry.courier.posting import Encode, Poster, Rejected
 from gateway.telemetry.courier.span_messages import SpanEncoder, rejected_spans
 from gateway.telemetry.courier.values import resource_message, scope_message
@@ -44,14 +44,24 @@ class Outlets:
             await close()
 
 
-def make_outlets(destinations: Sequence[Destination], sender: Sender, counts: TelemetryFigures) -> Outlets:
-    """The outlets of these destinations."""
+def make_outlets(
+    destinations: Sequence[Destination],
+    sender: Sender,
+    counts: TelemetryFigures,
+    *,
+    wrap: Callable[[str, Deliver], Deliver] = lambda destination, deliver: deliver,
+    gather_s: float = GATHER_S,
+    max_bytes: int = QUEUE_MAX_BYTES,
+) -> Outlets:
+    """The outlets of these destinations. `wrap` may put something around the requests to one, by its name."""
     made = Outlets()
     for destination in destinations:
         for signal in (TRACES, METRICS, LOGS):
             if destination.takes(signal):
-                deliver = _deliver(destination, signal, sender, made)
-                made.all.append(Outlet(signal, destination.name, deliver, counts))
+                deliver = wrap(destination.name, _deliver(destination, signal, sender, made))
+                made.all.append(
+                    Outlet(signal, destination.name, deliver, counts, gather_s=gather_s, max_bytes=max_bytes)
+                )
     return made
 
 

@@ -104,10 +104,16 @@ def interval_s(given: Mapping[str, str]) -> float:
     return int(given.get(INTERVAL) or _DEFAULT_INTERVAL_MS) / 1000
 
 
-def resource_of(given: Mapping[str, str], *, version: str, instance: str, host: str, pod: str = "") -> dict[str, str]:
-    """What is said about this process with everything that is sent; the operator's own attributes win."""
-    place = {"k8s.pod.name": pod} if pod else {"host.name": host}
-    found = {"service.name": "patchbay", "service.version": version, "service.instance.id": instance, **place}
+def resource_of(
+    given: Mapping[str, str], *, version: str, instance: str = "", host: str = "", pod: str = ""
+) -> dict[str, str]:
+    """What is said about this process with everything that is sent; the operator's own attributes win.
+
+    What is empty is left out; a pod's name replaces the host's.
+    """
+    facts = {"service.instance.id": instance, "k8s.pod.name": pod, "host.name": "" if pod else host}
+    found = {"service.name": "patchbay", "service.version": version}
+    found |= {name: value for name, value in facts.items() if value}
     found |= pairs(given.get(RESOURCE, ""))
     if given.get(SERVICE):
         found["service.name"] = given[SERVICE]
