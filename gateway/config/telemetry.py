@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.config.values import Table, Whole
+from gateway.config.values import Number, Table, Whole
 from gateway.telemetry.spans.patterns import MAX_PATTERNS, check_pattern
-from gateway.telemetry.spans.policy import Shape
+from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
 from sessions.agent import TelemetryContent
 
 
@@ -16,12 +17,6 @@ def _lines(value: object) -> object:
     """Patterns hold commas and blanks, so in a text each has a line of its own."""
     if isinstance(value, str):
         return tuple(line.strip() for line in value.splitlines() if line.strip())
-    return value
-
-
-def _no_flag(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
     return value
 
 
@@ -46,10 +41,31 @@ class Telemetry(Table):
     content: TelemetryContent = Field(
         default=TelemetryContent.NONE, description="what may be sent of the words in calls; an agent may lower it"
     )
-    ratio: Annotated[float, BeforeValidator(_no_flag)] = Field(
+    ratio: Number = Field(
         default=1.0, ge=0, le=1, allow_inf_nan=False, description="the share of the calls whose traces are sent"
     )
     slow_ms: Whole = Field(
         default=2_000, ge=0, le=600_000, description="turns with a greater latency are always sent, milliseconds"
     )
     redact: Patterns = Field(default=(), description="regular expressions of what is masked in words")
+
+    def policy(
+        self,
+        *,
+        environment: str = "",
+        release: str = "",
+        agents: Mapping[str, TelemetryContent] | None = None,
+        transports: Mapping[str, str] | None = None,
+    ) -> TelemetryPolicy:
+        """The policy that these settings make; the other parts come from agents, MCP servers and the deployment."""
+        return TelemetryPolicy(
+            shape=self.trace,
+            content=self.content,
+            ratio=self.ratio,
+            slow_ms=self.slow_ms,
+            redact=self.redact,
+            environment=environment,
+            release=release,
+            agents=agents or {},
+            transports=transports or {},
+        )

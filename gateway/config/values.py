@@ -72,7 +72,8 @@ def _host_port(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_no_flag)]
-Seconds = Annotated[float, BeforeValidator(_no_flag)]
+Number = Annotated[float, BeforeValidator(_no_flag)]
+Seconds = Number
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

@@ -72,6 +72,11 @@ def automata_of(pattern: str) -> list[Automaton]:
     return reader.found
 
 
+def least_width(pattern: str) -> int:
+    """How many characters a match of a pattern that compiles has at least."""
+    return int(_parser.parse(pattern).getwidth()[0])
+
+
 class _Reader:
     """Reads the syntax tree of a pattern."""
 

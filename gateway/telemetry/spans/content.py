@@ -7,19 +7,24 @@ Source: the JSON schemas of `gen_ai.input.messages` and `gen_ai.output.messages`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import orjson
 
+from gateway.telemetry.spans.bounds import short, value
 from gateway.telemetry.spans.redaction import Redaction
 from sessions.keys import COLLECT_KEYS, KEYS
 from sessions.ports import Json, JsonObject
+from sessions.problems import plain
 from sessions.record import Speaker, ToolUse, Turn, Utterance
 from sessions.secret_keys import SecretKeys, shown
 
+MAX_MESSAGES_BYTES = 128 * 1024  # of one span's input, and of its output; what comes first is kept
 MAX_TOOL_BYTES = 8 * 1024  # of a tool's arguments, and of its result
 _FINISHED = {"completed": "stop", "max_output_tokens": "length", "content_filter": "content_filter", "failed": "error"}
 _KEYS_HIDDEN = "[keys]"
+_SHOWN = re.compile(r"\[\d+ keys?\]")  # keys of which the record holds the number only
 
 
 class PressedKeys:
@@ -42,7 +47,7 @@ class PressedKeys:
     def text(self, said: Utterance, text: str) -> str:
         """A text of an utterance; of pressed keys only their number is left."""
         if said.keys:
-            return shown(text) if _are_keys(text) else text if text.startswith("[") else _KEYS_HIDDEN
+            return shown(text) if _are_keys(text) else text if _SHOWN.fullmatch(text) else _KEYS_HIDDEN
         return self._secrets.hide(text)
 
     def arguments(self, use: ToolUse) -> str:
@@ -120,20 +125,26 @@ class Words:
         for entry in entries:
             if isinstance(entry, ToolUse):
                 parts.append(
-                    {"type": "tool_call", "id": entry.call_id, "name": entry.name, "arguments": self._parsed(entry)}
+                    {
+                        "type": "tool_call",
+                        "id": value(entry.call_id),
+                        "name": short(entry.name),
+                        "arguments": self._parsed(entry),
+                    }
                 )
             elif text := self.heard(entry):
                 parts.append({"type": "text", "content": text})
         if not parts:
             return []
-        calls_last = parts[-1]["type"] == "tool_call" and reason in (None, "completed")
-        finished = "tool_call" if calls_last else _FINISHED.get(reason or "completed", reason or "stop")
+        word = plain(reason) or "completed"
+        calls_last = parts[-1]["type"] == "tool_call" and word == "completed"
+        finished = "tool_call" if calls_last else _FINISHED.get(word, word)
         return [{"role": "assistant", "parts": parts, "finish_reason": finished}]
 
     def _answer(self, use: ToolUse) -> JsonObject:
         result = self.result(use)
         response: Json = {"error": use.error} if result is None else result
-        part: JsonObject = {"type": "tool_call_response", "id": use.call_id, "response": response}
+        part: JsonObject = {"type": "tool_call_response", "id": value(use.call_id), "response": response}
         return {"role": "tool", "parts": [part]}
 
     def _parsed(self, use: ToolUse) -> Json:
@@ -147,7 +158,24 @@ class Words:
 
 def messages(found: Sequence[JsonObject]) -> str | None:
     """Messages as JSON text; None where there are none."""
-    return orjson.dumps(found).decode() if found else None
+    fitting = _fitting([_bounded(message) for message in found])
+    return orjson.dumps(fitting).decode() if fitting else None
+
+
+def _bounded(message: JsonObject) -> JsonObject:
+    parts = message["parts"]
+    return {**message, "parts": _fitting(parts)} if isinstance(parts, list) else message
+
+
+def _fitting(found: list[JsonObject]) -> list[JsonObject]:
+    """The first of these that have room together."""
+    room, kept = MAX_MESSAGES_BYTES, list[JsonObject]()
+    for each in found:
+        room -= len(orjson.dumps(each))
+        if room < 0:
+            break
+        kept.append(each)
+    return kept
 
 
 def as_text(messages_text: str) -> str:

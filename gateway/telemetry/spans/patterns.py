@@ -13,10 +13,11 @@ import re
 import warnings
 from collections.abc import Sequence
 
-from gateway.telemetry.spans.automaton import Automaton, Unfit, automata_of
+from gateway.telemetry.spans.automaton import Automaton, Unfit, automata_of, least_width
 
 MAX_CHARACTERS = 500  # of one pattern
 MAX_PATTERNS = 50
+MAX_STEPS = 500_000  # of judging one pattern: about a tenth of a second
 OWN = "[redacted]"
 # Searched at once. A pattern may look at all that follows from each place, so longer texts are searched in windows.
 WINDOW = 2_048
@@ -36,7 +37,7 @@ def check_pattern(text: str) -> str | None:
             compiled = re.compile(text)
     except (re.error, OverflowError, RecursionError, Warning) as error:
         return f"is no regular expression of Python's: {error}; correct it"
-    if compiled.search("") is not None:
+    if least_width(compiled.pattern) == 0:
         return "matches the empty text; let it ask for at least one character"
     try:
         ambiguous = any(_is_ambiguous(automaton) for automaton in automata_of(text))
@@ -76,10 +77,14 @@ def _masked_in_windows(pattern: re.Pattern[str], text: str) -> str:
 def _is_ambiguous(automaton: Automaton) -> bool:
     """Whether a state can be reached in two ways for the same text."""
     chars, follow = automaton.chars, automaton.follow
+    steps = 0
     waiting = [(automaton.START, automaton.START, False)]
     seen = set(waiting)
     while waiting:
         one, other, apart = waiting.pop()
+        steps += len(follow[one]) * len(follow[other])
+        if steps > MAX_STEPS:
+            raise Unfit("is too large; write several patterns")
         for to_one, ways in follow[one].items():
             for to_other in follow[other]:
                 if not chars[to_one] & chars[to_other]:

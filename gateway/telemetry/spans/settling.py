@@ -74,6 +74,7 @@ class _Call:
     keys: PressedKeys = field(default_factory=PressedKeys)
     searched: set[int] = field(default_factory=set)  # turns whose pressed keys are known
     over_since_s: float | None = None
+    changed: bool = True  # since it was looked at
     # Of a call that is not kept: what is needed as soon as one of its turns is sent all the same, by the first turn
     # of its trace. `wanted` has the traces of which a turn was sent.
     roots: dict[int, list[Settled]] = field(default_factory=dict)
@@ -115,7 +116,8 @@ class Settling:
         """What has settled by now (Unix time). Call it every second or so; an early call is harmless."""
         for key in list(self._calls):
             call = self._calls[key]
-            if call.view is not None:
+            if call.view is not None and (call.changed or call.turns or call.over_since_s is not None):
+                call.changed = False
                 self._settle(call, call.view, now_s)
                 if _is_done(call, call.view, now_s):
                     self._forget(key, over=True)
@@ -149,6 +151,7 @@ class Settling:
         call = self._calls.get(key)
         if call is not None:
             self._calls.move_to_end(key)
+            call.changed = True
             return call
         past = self._past.get(key)
         if past is not None and past.over:

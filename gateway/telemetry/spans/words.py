@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sessions.ports import Json, JsonObject
+from sessions.problems import plain
 from sessions.stores.contract import SESSION, Document
 from sessions.stores.documents import TURN
+from sessions.stores.scores import SCORE
 
 WORDS = "words"  # False in a document whose words were taken out
 _OUTPUT_BYTES = "output_bytes"
@@ -24,6 +26,7 @@ _KEPT = {
         *_BASE, "index", "begin_ms", "end_ms", "latency_ms", "interrupted", "outcome", "problem", "usage",
         "responses", "speech", "cost_nano", "budget_reached",
     ),
+    SCORE: (*_BASE, "name", "value", "scored_at"),
 }  # fmt: skip
 _SAID_KEPT = (
     "kind", "item_id", "speaker", "spoken", "begin_ms", "sent_ms", "heard_ms", "heard", "final", "images", "keys",
@@ -45,6 +48,8 @@ def without_words(document: Document) -> Document:
     if kind == TURN:
         entries = document.get("entries")
         found["entries"] = [_entry(entry) for entry in entries] if isinstance(entries, list) else []
+        responses = document.get("responses")
+        found["responses"] = [_response(use) for use in responses] if isinstance(responses, list) else []
     return found
 
 
@@ -71,6 +76,12 @@ def _entry(entry: Json) -> JsonObject:
     size = _result_bytes(entry)
     output: dict[str, Json] = {} if size is None else {"output": "", _OUTPUT_BYTES: size}
     return {**_only(entry, _TOOL_KEPT), "arguments": "", **output}
+
+
+def _response(use: Json) -> JsonObject:
+    """A response, with the model's word for its end where that is one plain word."""
+    assert isinstance(use, dict)
+    return {**use, "reason": plain(use.get("reason"))}
 
 
 def _result_bytes(entry: Json) -> int | None:

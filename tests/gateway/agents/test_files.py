@@ -15,6 +15,7 @@ from sessions.agent import (
     ModelChoice,
     PhoneRules,
     ReplayPolicy,
+    TelemetryContent,
     ToolGrant,
     ToolRule,
     TurnDetection,
@@ -126,6 +127,12 @@ def test_switches_take_words_and_booleans(tmp_path: Path, text: str, recording: 
     assert load(tmp_path, f"{SMALL}recording: {text}\n").recording is recording
 
 
+def test_telemetry_is_as_the_settings_say_or_lower(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).telemetry is None
+    for level in TelemetryContent:
+        assert load(tmp_path, f"{SMALL}telemetry: {level.value}\n").telemetry is level
+
+
 @pytest.mark.parametrize(
     ("text", "policy"), [("off", "off"), ("false", "off"), ("'off'", "off"), ("text", "text"), ("full", "full")]
 )
@@ -182,6 +189,8 @@ def test_semantic_turns_keep_barge_in(tmp_path: Path) -> None:
         ("recording: perhaps", "recording", "must be on or off"),
         ("recording: null", "recording", "must be on or off"),
         ("replay: true", "replay", "must be one of off, text, full"),
+        ("telemetry: all", "telemetry", "must be one of none, text, audio"),
+        ("telemetry: off", "telemetry", "must be one of none, text, audio"),
         ("limits: {hours: 1}", "limits.hours", "is not known here"),
         ("limits: {minutes: 0}", "limits.minutes", "must be from 0.1"),
         ("limits: 5", "limits", "must be a mapping"),

@@ -1,0 +1,94 @@
+"""What is masked in texts, what is left alone, and that no text takes long."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.telemetry.spans.redaction import Redaction
+
+REDACTION = Redaction()
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("It is 4111111111111111, thanks", "It is [card], thanks"),
+        ("4111 1111 1111 1111", "[card]"),
+        ("4111-1111-1111-1111 until 12/27", "[card] until 12/27"),
+        ("4 1 1 1, 1 1 1 1, 1 1 1 1, 1 1 1 1.", "[card]."),
+        ("amex 378282246310005", "amex [card]"),
+        ("٤١١١١١١١١١١١١١١١", "[card]"),
+        ("cards 4111111111111111 5500005555555559", "cards [card] [card]"),
+        ("card4111111111111112x", "card4111111111111112x"),
+        ("call +49 30 1234567 today", "call [phone] today"),
+        ("call (415) 555-0132", "call [phone]"),
+        ("0171/1234567", "[phone]"),
+        ("555-0132", "[phone]"),
+        ("tel+4930123456", "tel[phone]"),
+        ("+1.415.555.0132x12", "[phone]x12"),
+        ("write to jane.doe+x@example.co.uk.", "write to [email]."),
+        ("<ü@example.de>", "<[email]>"),
+        ("a@b.c@d.e", "[email]@d.e"),
+        ("DE89 3704 0044 0532 0130 00 please", "[iban] please"),
+        ("gb82west12345698765432", "[iban]"),
+        ("IBAN NL91-ABNA-0417-1643-00.", "IBAN [iban]."),
+    ],
+)
+def test_what_must_not_leave_is_masked(text: str, masked: str) -> None:
+    assert REDACTION.text(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a table for 2 at 19:00 on 2026-11-24",
+        "from 24.11.2026 to 26.11.2026",
+        "2026-11-24T19:00:00",
+        "1234.5678901",
+        "room 412, floor 3",
+        "call_1234567 and item_12345678",
+        "123456",
+        "@home and user@localhost",
+        "DE12 is my room",
+    ],
+)
+def test_other_words_and_numbers_are_left_alone(text: str) -> None:
+    assert REDACTION.text(text) == text
+
+
+def test_json_is_json_afterwards() -> None:
+    given_text = orjson.dumps(
+        {"card": 4111111111111111, "n": 3, "ok": True, "mail": ["a@b.de"], "jane@x.org": None, "price": 1234567.25}
+    ).decode()
+    assert orjson.loads(REDACTION.json(given_text)) == {
+        "card": "[card]", "n": 3, "ok": True, "mail": ["[email]"], "[email]": None, "price": 1234567.25,
+    }  # fmt: skip
+    assert REDACTION.json('{"cut": "a@b.de') == '{"cut": "[email]'
+
+
+def test_own_patterns_are_masked_first() -> None:
+    assert Redaction([r"customer \d{7}"]).text("customer 1234567, 7654321") == "[redacted], [phone]"
+
+
+@given(st.text(st.sampled_from("0123456789 +-.@aDE(),")))
+def test_any_text_is_masked_without_a_fault_and_masking_again_changes_nothing(text: str) -> None:
+    masked = REDACTION.text(text)
+    assert REDACTION.text(masked) == masked
+
+
+@pytest.mark.parametrize("piece", ["1", "1 ", "a@", "@", "DE89", "DE89 ", "a.", "(+", "+1-", "4111 ", "12-"])
+def test_the_time_grows_with_the_length_only(piece: str) -> None:
+    def cpu_s(length: int) -> float:
+        text = (piece * length)[:length]
+        begun = time.process_time()
+        REDACTION.text(text)
+        return time.process_time() - begun
+
+    # Were it quadratic, ten times the text would take a hundred times as long; CPU of this process alone is counted.
+    assert cpu_s(200_000) < 30 * cpu_s(20_000) + 0.2
