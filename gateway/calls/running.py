@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 
 GOODBYE_S = 5.0
 GOING_AWAY = 1001
-# Events by which a caller may interrupt the agent.
-INTERRUPTING = frozenset({SpeechStarted, DigitPressed})
 
 
 def _guarded(step: Callable[Concatenate[RunningCall, P], None]) -> Callable[Concatenate[RunningCall, P], None]:
@@ -170,7 +168,7 @@ class RunningCall:
     @_guarded
     def from_caller(self, event: CallerEvent) -> None:
         """Take an event of the caller's leg."""
-        if type(event) in INTERRUPTING:
+        if type(event) is DigitPressed:
             self._take_interrupting(event)
         else:
             self._take(event)
@@ -178,7 +176,7 @@ class RunningCall:
     @_guarded
     def from_model(self, event: ModelEvent) -> None:
         """Take an event of the model's leg."""
-        if type(event) in INTERRUPTING:
+        if type(event) is SpeechStarted:
             self._take_interrupting(event)
         else:
             self._take(event)

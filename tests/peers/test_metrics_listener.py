@@ -14,7 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiofastnet
 import pytest
+import uvloop
+from peers.server_callers import calling, run
 from peers.server_files import write_server_files
 from peers.server_process import Server, environment, serving
 
@@ -43,7 +46,9 @@ def listening(
         finally:
             await listener.close()
 
-    asyncio.run(whole())
+    for factory in (None, aiofastnet.loop_factory(uvloop.new_event_loop)):  # the second is the server's
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(whole())
 
 
 async def asked(port: int, request: bytes = GET) -> tuple[bytes, bytes]:
@@ -184,6 +189,25 @@ def test_the_main_port_asks_for_a_key_and_the_figures_own_port_does_not(keyed: S
     assert keyed.wait() == 0
     with pytest.raises(ConnectionError):
         asyncio.run(asked(port))
+
+
+@needs_promtool
+def test_a_call_over_a_socket_is_shown_while_it_lasts_and_promtool_finds_no_fault(tmp_path: Path) -> None:
+    async def main(server: Server) -> None:
+        async with calling(server) as caller:
+            await caller.turn("ping")
+            assert [server.figure(name) for name in ("live_calls", "sockets_open", "model_legs_open")] == [1, 1, 1]
+
+    with serving(tmp_path) as server:
+        run(lambda: main(server))
+        until = time.monotonic() + 5
+        while server.figure("live_calls") and time.monotonic() < until:
+            pass
+        assert [server.figure(name) for name in ("live_calls", "sockets_open", "model_legs_open")] == [0, 0, 0]
+        assert (server.figure("calls_started_total"), server.figure("calls_ended_total")) == (1, 1)
+        _, text = server.ask("/metrics")
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

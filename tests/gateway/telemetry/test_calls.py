@@ -288,3 +288,18 @@ def test_a_call_whose_cost_is_not_known_has_none() -> None:
     call = CallFigures(figures, CallLabels("desk", "twilio", "openai/gpt"))
     call.ended([], progress(CallSummary(cost_nano=None, end_reason="over")))
     assert shown(figures, "patchbay_call_cost", "patchbay_cost") == {}
+
+
+def test_only_what_stops_speech_is_measured_as_an_interruption(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        await says(rig, 1)  # nobody is interrupted
+        await answers(rig, 1, 300)
+        await later(1)
+        await says(rig, 2)  # the answer is over
+        await answers(rig, 2, 1000)
+        await says(rig, 3)
+
+    assert shown(counted(tmp_path, main), "patchbay_interruption") == {
+        "patchbay_interruptions_total['desk']": 1,
+        "patchbay_interruption_stop_seconds['realtime']": (1, 0),
+    }

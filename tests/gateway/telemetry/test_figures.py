@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from support.shown_figures import shown
 
 from gateway.telemetry.figures import Distribution, Figures
@@ -114,3 +117,10 @@ def test_the_table_is_in_order() -> None:
         assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
         assert bool(family.buckets) == (family.kind is Kind.HISTOGRAM)
         assert list(family.buckets) == sorted(set(family.buckets))
+
+
+def test_the_documents_have_every_name_with_its_kind_labels_and_meaning() -> None:
+    text = (Path(__file__).parents[3] / "docs/telemetry.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+)[ \w$]* \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    told = {name: (kind, re.findall(r"`(\w+)`", labels), help) for name, kind, labels, help in rows}
+    assert told == {one.name: (one.kind, list(one.labels), one.help) for one in FAMILIES}
