@@ -132,11 +132,18 @@ def test_log_lines_arrive_with_the_calls_trace_and_figures_as_metrics(tmp_path: 
             session = call(server)
             otlp.wait(lambda: sent_whole(otlp, session, 3), "the call has not come")
             otlp.wait(lambda: len(otlp.logs()) >= 2, "the log has not come")
+            otlp.wait(lambda: "patchbay.calls_ended" in otlp.metrics(), "the figures have not come")
+            time.sleep(1.5)
+            figures = otlp.metrics()
         started = next(one for one in otlp.logs() if one.body.string_value == "call started")
     setup = next(one for one in otlp.spans() if one.name.startswith("patchbay.setup"))
     assert (started.trace_id.hex(), started.span_id.hex()) == (setup.trace, setup.span)
     assert started.severity_text == "INFO"
     assert attributes_of(started.attributes)["call_id"] == session
+    (ended,) = figures["patchbay.calls_ended"].sum.data_points
+    assert (ended.as_double, attributes_of(ended.attributes)["agent"]) == (1.0, "desk")
+    assert figures["patchbay.loop_lag"].histogram.data_points[0].count > 0
+    assert figures["gen_ai.client.inference.duration"].unit == "s"
     assert "draining" in [one.body.string_value for one in otlp.logs()]
 
 
@@ -193,6 +200,10 @@ def test_a_wrong_key_costs_one_line_and_is_not_tried_again(tmp_path: Path) -> No
                 otlp.wait(lambda session=session: sent_whole(otlp, session, 3), "the call has not come")
             time.sleep(2)
             assert len(langfuse.asked) == 1
+            shown = server.ask("/metrics")[1]
+        assert 'patchbay_telemetry_up{destination="langfuse"} 0.0' in shown
+        assert 'patchbay_telemetry_up{destination="otlp"} 1.0' in shown
+        assert 'patchbay_telemetry_items_total{destination="otlp",outcome="sent",signal="traces"}' in shown
         (line,) = [json.loads(one) for one in server.log().splitlines() if "does not accept the key" in one]
     assert (line["level"], line["destination"], line["reason"]) == ("error", "langfuse", "HTTP 401")
     assert "sk-lf-1" not in server.log()
