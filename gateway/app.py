@@ -57,6 +57,7 @@ from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
 from gateway.telemetry.link.opening import Telemetry
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.prices import load_prices
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
@@ -76,7 +77,7 @@ from gateway.upkeep import (
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
 from sessions.stores.contract import SessionKey, StoreFailed
-from sessions.stores.documents import Owner, ttl_of
+from sessions.stores.documents import Owner
 
 log = logging.getLogger("patchbay")
 
@@ -121,7 +122,8 @@ class Gateway:
         self.mcp = overrides.mcp or make_pool(settings)
         self.metrics = Metrics(settings.metrics_listen, clock.now_ns, inline=inline)
         grants = GrantCheck(self.mcp.servers, self._functions, settings.mcp_config)
-        check = all_of(self._registry.check, grants.check)
+        self._prices = load_prices(settings)
+        check = all_of(self._registry.check, grants.check, self._prices.check)
         self.agents = AgentBook(settings.agents_dir, check, clock, self._registry.ready)
         self._instances = Instances(settings.data_dir / "boots", ids.new("boot"))
         self.store, self.store_meter = make_store(settings, clock, inline=inline)
@@ -341,7 +343,6 @@ class Gateway:
         )
 
     def _admission_parts(self) -> AdmissionParts:
-        settings = self.settings
         return AdmissionParts(
             agents=self.agents,
             unavailable=self._registry.unavailable,
@@ -357,14 +358,9 @@ class Gateway:
             owner=self._owner,
             clock=self._clock,
             ids=self._ids,
-            quotas=CallQuotas(
-                max_calls=settings.max_calls,
-                max_tenant_calls=settings.max_tenant_calls,
-                redial_limit_ms=settings.redial_limit_ms,
-                max_tool_result_bytes=settings.max_tool_result_bytes,
-                ttl_s=ttl_of(settings.retention_days),
-            ),
+            quotas=CallQuotas.of(self.settings),
             figures=self.metrics.figures,
+            pricing=self._prices,
             warmed=self._warmed,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sessions.accounts import Dial, DialCause, LegError, ModelTarget, ResponseOrigin, ResponseUse, SpeechStretch
+from sessions.costs import UNPRICED, Pricing, cost_of, cost_of_transcription
 from sessions.record import Turn, Utterance
 from sessions.turns import TurnBook
 from sessions.usage import TokenUsage, TranscriptionUsage, add_transcription, add_usage
@@ -39,10 +40,21 @@ class Costs:
 class AccountBook:
     """Notes what happens to the responses, the speech and the dials of a call in its turns."""
 
-    __slots__ = ("_book", "_open_stretch", "_running", "_transcribed", "costs", "dials", "outside", "target")
+    __slots__ = (
+        "_book",
+        "_open_stretch",
+        "_pricing",
+        "_running",
+        "_transcribed",
+        "costs",
+        "dials",
+        "outside",
+        "target",
+    )
 
-    def __init__(self, book: TurnBook, target: ModelTarget) -> None:
+    def __init__(self, book: TurnBook, target: ModelTarget, pricing: Pricing = UNPRICED) -> None:
         self._book = book
+        self._pricing = pricing
         self._running: dict[str, tuple[Turn, ResponseUse]] = {}  # responses that have not ended
         self._open_stretch: tuple[Turn, SpeechStretch] | None = None
         self._transcribed: dict[str, tuple[TranscriptionUsage, Costs]] = {}  # by model
@@ -73,6 +85,12 @@ class AccountBook:
         dial = self._newest_dial
         if dial is not None and dial.lost_ms is None:
             dial.lost_ms, dial.error = self._book.since_start_ms(now_ms), error
+
+    @property
+    def model(self) -> str:
+        """The model of the newest leg, as `KIND/NAME`."""
+        dial = self._newest_dial
+        return self.target.model if dial is None else dial.target.model
 
     @property
     def _newest_dial(self) -> Dial | None:
@@ -165,8 +183,8 @@ class AccountBook:
 
     def _cost(self, usage: TokenUsage | None, dial: Dial | None) -> int | None:
         """What a response costs that ran on this dial."""
-        return None
+        return cost_of(usage, self._pricing.price_of(dial.target.model if dial is not None else self.target.model))
 
     def _transcription_cost(self, usage: TranscriptionUsage) -> int | None:
-        """What a transcription costs."""
-        return None
+        """What a transcription costs, in a session of the model that was dialled last."""
+        return cost_of_transcription(usage, self._pricing.transcription_of(self.model, usage.model))

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from sessions.ports import JsonObject
 
+BUDGET_GOODBYE = "I am sorry, but we have to end our call here. Thank you for calling, and goodbye."
+
 
 class KeyMode(StrEnum):
     """Says what becomes of the keys that a caller presses: they are told to the model, or nobody hears of them.
@@ -79,10 +81,11 @@ class ToolGrant:
 
 @dataclass(frozen=True, slots=True)
 class AgentLimits:
-    """Says how long a call may last, and how long it may be silent (None: no limit)."""
+    """Says how long a call may last, how long it may be silent, and what it may cost (None: no limit)."""
 
     length_ms: int = 60 * 60_000
     idle_ms: int | None = None
+    cost_nano: int | None = None  # in nano-dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +120,5 @@ class Agent:
     speed: float | None = None
     phone: PhoneRules = PhoneRules()
     transcription: JsonObject | None = None  # the Realtime object; None: the model's default is switched on
+    budget_goodbye: str = BUDGET_GOODBYE  # said when the call's budget is used up
     telemetry: TelemetryContent | None = None  # the most that is sent of its calls' words; None: as set

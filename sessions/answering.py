@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sessions import ending
+from sessions import budget_side, ending
+from sessions.budget import BUDGET_REACHED, REFUSAL
 from sessions.commands import Refuse, RequestResponse
 from sessions.events import ResponseWanted
 from sessions.link import OPEN
@@ -27,6 +28,10 @@ def client_wants(state: CallState, event: ResponseWanted, now_ms: int) -> None:
     An out-of-band one is sent at once. Any other is refused while the client knows of a response under way.
     """
     request = event.request
+    if state.budget.used_up or (request.out_of_band and not budget_side.before_response(state, now_ms)):
+        state.out.append(Refuse(BUDGET_REACHED, REFUSAL, event.client_event_id))
+        pump(state, now_ms)
+        return
     if request.out_of_band:
         if state.link.state is OPEN and len(state.responses.out_of_band_asked) < MAX_WAITING:
             state.responses.out_of_band_asked[request.request_id] = request
@@ -47,7 +52,12 @@ def client_wants(state: CallState, event: ResponseWanted, now_ms: int) -> None:
 def want(
     state: CallState, origin: Origin, now_ms: int, *, say: str | None = None, like: JsonObject | None = None
 ) -> None:
-    """Queue a request of the gateway's. `like` is the metadata of the response that it follows up."""
+    """Queue a request of the gateway's. `like` is the metadata of the response that it follows up.
+
+    Once the call's budget is used up, nothing is queued any more.
+    """
+    if state.budget.used_up:
+        return
     request = ResponseRequest(state.ids.new("pb"), out_of_band=False, metadata=like, say=say, wire=None)
     state.queue.waiting.add(PendingResponse(request, origin))
     pump(state, now_ms)
@@ -61,11 +71,18 @@ def pump(state: CallState, now_ms: int) -> None:
     if head.origin is Origin.CLIENT:
         if state.tools.hold_client:
             return
-    elif state.caller_speaks or state.keypad.gathering or state.due.own_answer_ms is not None:
+    elif head.origin is not Origin.BUDGET and (
+        state.caller_speaks or state.keypad.gathering or state.due.own_answer_ms is not None
+    ):
         return  # the caller is about to be answered, and that answer takes in what this request is for
+    if head.origin is not Origin.BUDGET and not budget_side.before_response(state, now_ms):
+        pump(state, now_ms)  # only the goodbye waits now
+        return
     pending = state.queue.ask_next(now_ms)
     if pending is not None:
         state.out.append(RequestResponse(pending.request))
+        if pending.origin is Origin.BUDGET:
+            budget_side.goodbye_by(state, now_ms)
 
 
 def follow_up(state: CallState, now_ms: int) -> None:
@@ -98,6 +115,8 @@ def begun(state: CallState) -> None:
 
 def put_back(state: CallState, pending: PendingResponse) -> None:
     """Queue a request again. One of the gateway's gets a new id: a second refusal must not count for the new try."""
+    if state.budget.used_up and pending.origin is not Origin.BUDGET:
+        return
     if pending.origin is not Origin.CLIENT:
         pending = replace(pending, request=replace(pending.request, request_id=state.ids.new("pb")))
     state.queue.waiting.put_back(pending)
@@ -109,7 +128,11 @@ def lost_race(state: CallState, pending: PendingResponse, now_ms: int, *, crosse
         put_back(state, pending)
         state.queue.pause(now_ms + RACE_RETRY_MS)
         return
-    known = {Origin.TOOLS: state.knowledge.knows_outputs, Origin.KEYS: state.keypad.messages.known}
+    known = {
+        Origin.TOOLS: state.knowledge.knows_outputs,
+        Origin.KEYS: state.keypad.messages.known,
+        Origin.BUDGET: False,
+    }
     if pending.origin is Origin.CLIENT or not known.get(pending.origin, True):
         put_back(state, pending)
 

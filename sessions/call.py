@@ -154,7 +154,7 @@ def _new_state(rules: CallRules, setup: ModelSetup, ids: Ids, now_ms: int) -> Ca
         timeouts=CallTimeouts(now_ms, rules.length_ms, rules.idle_ms),
         book=book,
         answers=answers,
-        accounts=AccountBook(book, rules.target),
+        accounts=AccountBook(book, rules.target, rules.pricing),
         tool_book=ToolBook(book, answers, budget),
         transcript=transcript,
         ledger=ledger,

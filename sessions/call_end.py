@@ -19,6 +19,7 @@ class CallEnd:
     """Whether a call has ended and why, and whether its agent is about to end it."""
 
     goodbye: Goodbye = Goodbye.NONE
+    leave_reason: str = "agent_hung_up"  # the end reason of a call that ends with its goodbye
     leave_by_ms: int = 0  # once the goodbye is said: when the call ends at the latest
     reason: str | None = None  # the record's end reason; None while the call goes on
     ended_ms: int | None = None

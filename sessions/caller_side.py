@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audio.runs import FrameRun
-from sessions import model_link, speaking
+from sessions import budget_side, model_link, speaking
 from sessions.commands import (
     AddItem,
     AddToolOutput,
@@ -208,8 +208,8 @@ def dropped(state: CallState, event: SpeechDropped, now_ms: int) -> None:
 
 def settings(state: CallState, event: SettingsChanged, now_ms: int) -> None:
     """Take the client's new settings. A greeting waits for the first of them."""
-    state.setup = event.setup
+    state.setup = budget_side.passive(event.setup) if state.budget.used_up else event.setup
     if state.link.state is not LinkState.IDLE:
-        state.to_model(Configure(event.setup))
+        state.to_model(Configure(state.setup))
     if state.due.greeting_ms is not None:
         state.due.greeting_ms = min(state.due.greeting_ms, now_ms)

@@ -279,5 +279,17 @@ class NoteProblem:
     about: str  # leg, response, request
 
 
-JobCommand: TypeAlias = RunTool | StopTool | DialModel | DropModel | SaveTurn | NoteProblem
+@dataclass(frozen=True, slots=True)
+class NoteBudget:
+    """Log that this share of the call's budget is spent, in nano-dollars; the record has it already.
+
+    `limit_nano` is None where a further limit, such as a tenant's, is used up.
+    """
+
+    percent: int
+    spent_nano: int
+    limit_nano: int | None
+
+
+JobCommand: TypeAlias = RunTool | StopTool | DialModel | DropModel | SaveTurn | NoteProblem | NoteBudget
 Command: TypeAlias = CallerCommand | ModelCommand | JobCommand

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sessions import answering, ending, key_side, model_link, tool_results
+from sessions import answering, budget_side, ending, key_side, model_link, tool_results
 from sessions.accounts import LegError
+from sessions.budget import BUDGET_REASON
 from sessions.events import ModelLost
 from sessions.link import OPEN, LinkState
 from sessions.pending_responses import Origin
@@ -14,6 +15,7 @@ GOODBYES = {
     "length_limit": "The call has reached its longest duration.",
     "idle_limit": "The call was silent for too long.",
     "agent_hung_up": "The agent ended the call.",
+    BUDGET_REASON: "The call has reached its budget.",
 }
 
 
@@ -24,6 +26,7 @@ def deadline(state: CallState) -> int:
         state.due.leave_ms,
         state.due.own_answer_ms,
         state.due.settle_ms,
+        state.budget.cut_ms,
         state.queue.deadline_ms,
         state.tools.deadline_ms,
         state.keypad.deadline_ms(state.ledger.plays_until_ms),
@@ -54,7 +57,7 @@ def act(state: CallState, now_ms: int) -> None:
             state.timeouts.active(min(now_ms, audible_ms))
             reason = state.timeouts.reached(now_ms)
     if reason is None and state.due.leave_ms is not None and now_ms >= state.due.leave_ms:
-        reason = "agent_hung_up" if ending.goodbye_heard(state, now_ms) else None
+        reason = state.end.leave_reason if ending.goodbye_heard(state, now_ms) else None
     if reason is not None:
         ending.end(state, reason, GOODBYES[reason], None, now_ms)
         return
@@ -67,6 +70,7 @@ def act(state: CallState, now_ms: int) -> None:
         state.caller_speaks = False  # the model never said that the caller stopped
     if state.due.settle_ms is not None and now_ms >= state.due.settle_ms:
         _settle(state, now_ms)
+    budget_side.on_time(state, now_ms)
     key_side.on_time(state, now_ms)
     tool_results.overdue(state, now_ms)
     due = state.due.greeting_ms

@@ -9,6 +9,7 @@ from sessions.events import CallerAudioDropped, CallerTranscribed, CallEvent, To
 from sessions.keys import CollectEnd
 from sessions.line_events import LineMeasured
 from sessions.link import LinkState
+from sessions.pending_responses import Origin
 from sessions.problems import ModelProblem
 from sessions.state import CallState
 
@@ -26,8 +27,10 @@ def leave_soon(state: CallState, now_ms: int) -> None:
 
 def leave(state: CallState, now_ms: int) -> None:
     """The agent has said goodbye: end the call when that has been played."""
+    latest_ms = state.due.leave_ms if state.budget.used_up else None
     state.end.goodbye = Goodbye.SAID
-    state.end.leave_by_ms = now_ms + LEAVE_AFTER_MS
+    state.queue.waiting.withdraw(Origin.BUDGET)
+    state.end.leave_by_ms = now_ms + LEAVE_AFTER_MS if latest_ms is None else latest_ms
     state.due.leave_ms = min(max(now_ms, state.ledger.plays_until_ms) + PLAYED_OUT_MS, state.end.leave_by_ms)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessions import answering, barge_in, ending, key_side, speaking, tool_results, transcribing
+from sessions import answering, barge_in, budget_side, ending, key_side, speaking, tool_results, transcribing
 from sessions.accounts import ResponseOrigin
 from sessions.agent import ToolRule
 from sessions.call_end import Goodbye
@@ -42,6 +42,7 @@ ORIGINS = {
     Origin.TOOLS: ResponseOrigin.TOOL,
     Origin.KEYS: ResponseOrigin.KEYS,
     Origin.GREETING: ResponseOrigin.GREETING,
+    Origin.BUDGET: ResponseOrigin.BUDGET,
     Origin.RESUME: ResponseOrigin.REDIAL,
 }
 
@@ -84,10 +85,13 @@ def turn_taken(state: CallState, event: CallerTurnTaken, now_ms: int) -> None:
     state.out.append(Relay(event))
 
 
-def transcribed(state: CallState, event: CallerTranscribed) -> None:
+def transcribed(state: CallState, event: CallerTranscribed, now_ms: int) -> None:
     """Take the caller's words, which may come long after the sound."""
     transcribing.words(state, event)
     state.out.append(Relay(event))
+    if event.usage is not None:
+        budget_side.spent(state, now_ms)
+        answering.pump(state, now_ms)
 
 
 def response_started(state: CallState, event: ResponseStarted, now_ms: int, *, announced: bool = True) -> None:
@@ -111,6 +115,7 @@ def response_started(state: CallState, event: ResponseStarted, now_ms: int, *, a
     turn = state.answers.started(response_id, now_ms)
     state.accounts.began(turn, response_id, _origin(pending), state.queue.asked_ms if pending else None, now_ms)
     state.watch.answer_begins()
+    budget_side.response_begins(state, response_id, pending, now_ms)
     if (
         pending is None
         or pending.origin is Origin.CLIENT
@@ -183,7 +188,9 @@ def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
         state.tools.start(round_, Job(*ids, state.knowledge.generation, due_ms))
         arguments = state.keypad.secrets.hide_in_json(event.arguments)
         state.out.append(ToolRunning(event.call_id, event.item_id, event.name, arguments))
-        if key_side.waits_for_keys(state, rule):
+        if state.budget.used_up:
+            tool_results.not_run(state, event.call_id, now_ms)
+        elif key_side.waits_for_keys(state, rule):
             key_side.collect(state, event.call_id, event.arguments, rule, now_ms)
         else:
             state.out.append(
@@ -206,6 +213,8 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
         state.meter.usage = add_usage(state.meter.usage, event.usage)
     state.answers.ended(response_id, event.outcome, event.usage)
     state.accounts.ended(response_id, event.outcome, event.reason, event.usage, now_ms)
+    state.budget.cut_ms = None if ended is not None else state.budget.cut_ms
+    budget_side.spent(state, now_ms)
     state.note(event.problem, "response", turn)
     if event.outcome is Outcome.CANCELLED and turn is not None:
         state.book.interrupt(turn)
@@ -214,7 +223,9 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
     if round_ is not None:
         round_.over = True
         round_.spoke = state.responses.has_words(response_id)
-    if ended is not None and event.outcome is Outcome.COMPLETED:
+    if ended is not None and ended.pending is not None and ended.pending.origin is Origin.BUDGET:
+        ending.leave(state, now_ms)
+    elif ended is not None and event.outcome is Outcome.COMPLETED:
         state.link.answered_since_dial = True
     elif ended is not None and event.outcome is Outcome.FAILED and round_ is None:
         _failed(state, ended, now_ms)
@@ -269,6 +280,7 @@ def refused(state: CallState, event: ModelRefused, now_ms: int) -> None:
     active = state.queue.active
     if crossed and active is not None and active.pending is None:
         state.accounts.by_model(active.response_id)
+        budget_side.crossed(state)
     if event.code == answering.ACTIVE_ALREADY or (crossed and pending.origin is not Origin.CLIENT):
         answering.lost_race(state, pending, now_ms, crossed=crossed)
     elif pending.origin is Origin.CLIENT:

@@ -18,6 +18,7 @@ class Origin(Enum):
     TOOLS = "tools"  # all results of server-side tools are there
     KEYS = "keys"  # the caller has pressed keys
     GREETING = "greeting"
+    BUDGET = "budget"  # the goodbye of a call whose budget is used up
     RESUME = "resume"  # an answer was lost with its leg, or the model may not give one by itself
 
 

@@ -137,7 +137,7 @@ def from_model(state: CallState, event: ModelEvent, now_ms: int) -> None:
         case CallerTurnTaken():
             model_side.turn_taken(state, event, now_ms)
         case CallerTranscribed():
-            model_side.transcribed(state, event)
+            model_side.transcribed(state, event, now_ms)
         case ResponseStarted():
             model_side.response_started(state, event, now_ms)
         case ItemStarted():

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from sessions.account_book import AccountBook
 from sessions.accounts import UNKNOWN_TARGET, ModelTarget
-from sessions.agent import PhoneRules, ToolRule
+from sessions.agent import BUDGET_GOODBYE, PhoneRules, ToolRule
+from sessions.budget import UNLIMITED, Allowance, Budget
 from sessions.call_end import CallEnd
 from sessions.caller_facts import UNKNOWN_CALLER, CallerFacts
 from sessions.commands import Command, ModelCommand, NoteProblem, Refuse
+from sessions.costs import UNPRICED, Pricing
 from sessions.heard_text import HeardText
 from sessions.keys import Keypad
 from sessions.leg_knowledge import LegKnowledge
@@ -49,6 +51,10 @@ class CallRules:
     caller: CallerFacts = UNKNOWN_CALLER
     phone: PhoneRules | None = None  # of a caller who can press keys
     target: ModelTarget = UNKNOWN_TARGET
+    pricing: Pricing = UNPRICED
+    cost_nano: int | None = None  # what the call may cost, in nano-dollars; None: no limit
+    budget_goodbye: str = BUDGET_GOODBYE
+    allowance: Allowance = UNLIMITED
 
 
 @dataclass(slots=True)
@@ -76,6 +82,7 @@ class CallState:
     link: Link = field(default_factory=Link)
     knowledge: LegKnowledge = field(default_factory=LegKnowledge)
     due: DueTimes = field(default_factory=DueTimes)
+    budget: Budget = field(default_factory=Budget)
     end: CallEnd = field(default_factory=CallEnd)
     caller_speaks: bool = False
 

@@ -31,6 +31,11 @@ def finished(
     answering.follow_up(state, now_ms)
 
 
+def not_run(state: CallState, call_id: str, now_ms: int) -> None:
+    """A tool was called that is not run any more: the call is about to end."""
+    finished(state, call_id, "The call is about to end; this was not run.", "stopped", now_ms)
+
+
 def collected(state: CallState, result: Collected, now_ms: int) -> None:
     """The tool that waited for keys has its result."""
     finished(state, result.call_id, result.output(), None, now_ms)

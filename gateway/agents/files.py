@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from gateway.config.money import usd
 from gateway.config.section import FieldProblem, Section, plain
 from gateway.config.value_file import FileProblem, decoded, read_file, yaml_file
 from gateway.realtime import owners
 from sessions.agent import (
+    BUDGET_GOODBYE,
     Agent,
     AgentLimits,
     KeyMode,
@@ -27,6 +29,7 @@ from sessions.agent import (
     TurnDetection,
 )
 from sessions.keys import COLLECT_KEYS, NO_TERMINATOR
+from sessions.money import NANO_PER_USD
 from sessions.ports import Json, JsonObject
 
 AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -38,7 +41,7 @@ PLACEHOLDERS = ("today", "caller.number", "caller.called", "caller.direction", "
 _KEYS = (
     "name", "description", "model", "voice", "speed", "greeting", "instructions", "turn_detection", "tools", "offline",
     "client_may_set", "recording", "replay", "limits", "max_output_tokens", "transcription", "phone",
-    "telemetry",
+    "budget_goodbye", "telemetry",
 )  # fmt: skip
 _KEYS_TO_COME = ("fallback", "handoff")
 _TOOL_KEYS_TO_COME = ("confirm", "filler")
@@ -116,6 +119,7 @@ def read_agent(value: Json, name: str, version: str) -> Agent:
         speed=agent.number("speed", 0.25, 1.5, None),
         phone=phone,
         transcription=_transcription(agent),
+        budget_goodbye=agent.filled_text("budget_goodbye", BUDGET_GOODBYE),
         telemetry=_telemetry(agent),
     )
 
@@ -242,10 +246,11 @@ def _limits(agent: Section) -> AgentLimits:
     if not agent.has("limits"):
         return base
     limits = agent.section("limits")
-    limits.only(("minutes", "idle_s"))
+    limits.only(("minutes", "idle_s", "cost_usd"))
     return AgentLimits(
         length_ms=limits.milliseconds("minutes", 0.1, 1440, base.length_ms, unit_ms=60_000),
         idle_ms=limits.milliseconds("idle_s", 1, 86_400, None),
+        cost_nano=usd(limits, "cost_usd", None, least_nano=NANO_PER_USD // 1000, most_nano=10_000 * NANO_PER_USD),
     )
 
 

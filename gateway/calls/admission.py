@@ -21,6 +21,7 @@ from gateway.auth.requests import Refusal
 from gateway.calls.live import LiveCall, LiveCalls
 from gateway.calls.record import CallFacts, CallRecord
 from gateway.calls.running import RunningCall
+from gateway.config.settings import Settings
 from gateway.legs.caller import CallerLeg
 from gateway.legs.model import ModelConnector
 from gateway.recording.recorder import CallRecording, Recorder
@@ -33,12 +34,13 @@ from sessions.accounts import ModelTarget, SetupFacts
 from sessions.agent import Agent, PhoneRules, ReplayPolicy, ToolRule
 from sessions.call import Call
 from sessions.caller_facts import CallerFacts
+from sessions.costs import UNPRICED, Pricing
 from sessions.keys import COLLECT_KEYS
 from sessions.ports import Clock, Ids
 from sessions.setup import ModelSetup
 from sessions.state import CallRules
 from sessions.stores.contract import Document, SessionKey
-from sessions.stores.documents import Owner
+from sessions.stores.documents import Owner, ttl_of
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class CallPlan:
     greeting_wait_ms: int = 500  # how long the greeting waits for the client's first settings
     # How much silence ends the call if the agent's file sets no limit; None: no silence does.
     idle_ms: int | None = None
+    traceparent: str = ""  # the W3C header in the caller's request, if it is well formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,17 @@ class CallQuotas:
     redial_limit_ms: int
     max_tool_result_bytes: int
     ttl_s: int | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> CallQuotas:
+        """The bounds that these settings say."""
+        return cls(
+            max_calls=settings.max_calls,
+            max_tenant_calls=settings.max_tenant_calls,
+            redial_limit_ms=settings.redial_limit_ms,
+            max_tool_result_bytes=settings.max_tool_result_bytes,
+            ttl_s=ttl_of(settings.retention_days),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,7 @@ class AdmissionParts:
     quotas: CallQuotas
     figures: Figures
     warmed: asyncio.Event  # set once everything that the agents need has been loaded
+    pricing: Pricing = UNPRICED
 
 
 class Admission:
@@ -218,6 +233,9 @@ class Admission:
             caller=facts,
             phone=ticket.phone,
             target=parts.target(agent),
+            pricing=parts.pricing,
+            cost_nano=agent.limits.cost_nano,
+            budget_goodbye=agent.budget_goodbye,
         )
 
     def _count_model_leg(self, model: str) -> None:
@@ -277,7 +295,9 @@ class Admission:
                 admission_ms=ticket.admission_ms,
                 caller_format=str(plan.far_end or plan.setup.input_format),
                 model_format=str(plan.setup.input_format),
+                traceparent=plan.traceparent,
             ),
+            prices=parts.pricing.version,
         )
 
     def _recording(self, facts: CallFacts, agent: Agent, plan: CallPlan) -> CallRecording | None:

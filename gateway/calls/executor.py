@@ -20,6 +20,7 @@ from sessions.commands import (
     EndCall,
     JobCommand,
     ModelCommand,
+    NoteBudget,
     NoteProblem,
     Play,
     Relay,
@@ -123,6 +124,8 @@ class CommandExecutor:
                 self._record.turn(self._call, self._call.stored_turn(command.index), self._clock.now_ms())
             case NoteProblem():
                 self._record.problem(command)
+            case NoteBudget():
+                self._record.budget(command)
             case RunTool():
                 self.tools.start(command, self.jobs)
             case StopTool():

@@ -16,7 +16,8 @@ from gateway.telemetry.calls import CallFigures, CallLabels, Progress
 from gateway.telemetry.figures import Figures
 from sessions.accounts import UNKNOWN_SETUP, SetupFacts
 from sessions.call import Call
-from sessions.commands import NoteProblem
+from sessions.commands import NoteBudget, NoteProblem
+from sessions.money import usd_of
 from sessions.ports import Clock
 from sessions.record import PlayedSpan, Turn
 from sessions.stores.contract import Document
@@ -54,6 +55,7 @@ class CallFacts:
     started_ms: int
     ttl_s: int | None
     setup: SetupFacts = UNKNOWN_SETUP
+    prices: str = ""  # the version of the price list
 
 
 def _unrecorded(*sound: object) -> None:
@@ -159,6 +161,15 @@ class CallRecord:
                 extra={**fields, "code": noted.problem.code, "type": noted.problem.type},
             )
 
+    def budget(self, noted: NoteBudget) -> None:
+        """Log that a call nears the end of its budget, or has reached it."""
+        fields = {"call_id": self._facts.session_id, "agent": self._facts.agent, "percent": noted.percent}
+        limit = None if noted.limit_nano is None else usd_of(noted.limit_nano)
+        log.warning(
+            "a call has spent this share of its budget",
+            extra={**fields, "spent_usd": usd_of(noted.spent_nano), "budget_usd": limit},
+        )
+
     def drop(self) -> None:
         """Save nothing more, because another process owns the session."""
         self._dropped = True
@@ -205,4 +216,5 @@ class CallRecord:
             caller=call.caller,
             dials=call.dials,
             setup=facts.setup,
+            prices=facts.prices,
         )

@@ -16,6 +16,7 @@ from gateway.auth.keys import check_tenant, create_key, read_keys
 from gateway.cli.announce import error_line
 from gateway.cli.call import call
 from gateway.cli.output import AsJson, fail, out, words_of
+from gateway.cli.prices import prices_app
 from gateway.cli.sessions import sessions_app
 from gateway.cli.traces import traces_app
 from gateway.clock import SystemClock
@@ -29,6 +30,7 @@ agents_app = typer.Typer(no_args_is_help=True, help="Agents' files.")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(agents_app, name="agents")
 app.add_typer(keys_app, name="keys")
+app.add_typer(prices_app, name="prices")
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(traces_app, name="traces")
 

@@ -41,7 +41,7 @@ from gateway.net.half_open import MAX_ADDRESS_HALF_OPEN, MAX_HALF_OPEN
 from sessions.stores.cosmos_setting import check_access, check_key, is_cosmos, read_cosmos_url
 
 MIB = 1 << 20
-_PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca")
+_PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca", "prices")
 # Quotes and brackets that no shell has removed, and placeholders that nobody has replaced: ${KEY}, $(KEY), <KEY>.
 _WRAPPED = re.compile(r"""^["'`\[{]|["'`\]}]$|^\$(\w+|\{.*\}|\(.*\))$|^%\w+%$|^<.*>$""")
 
@@ -189,6 +189,7 @@ class Settings(BaseSettings):
         default=Path("./plugins"), description="folder of Python tools; none: no plugins"
     )
     mcp_config: Path = Field(default=Path("./mcp.json"), description="file that names the MCP servers")
+    prices: Path | None = Field(default=None, description="price list that is laid over the gateway's own")
     store: Annotated[str, AfterValidator(_store)] = Field(
         default="", description="sqlite://PATH or cosmos://ACCOUNT/DATABASE/CONTAINER; empty: SQLite under data_dir"
     )

@@ -33,6 +33,37 @@ USAGE: Json = {
     "input_cached": 320,
     "output_text": 96,
     "output_audio": 371,
+    "cached_text": 256,
+    "cached_audio": 64,
+    "cached_image": 0,
+    "output_reasoning": 0,
+    "active_ms": 0,
+    "standby_ms": 0,
+}
+_NOTHING: Json = dict.fromkeys(
+    (
+        "input_text",
+        "input_audio",
+        "input_image",
+        "input_cached",
+        "output_text",
+        "output_audio",
+        "cached_text",
+        "cached_audio",
+        "cached_image",
+        "output_reasoning",
+        "active_ms",
+        "standby_ms",
+    ),
+    0,
+)
+_TRANSCRIPTION: Json = {
+    "model": "gpt-4o-mini-transcribe",
+    "input_text": 0,
+    "input_audio": 32,
+    "output_text": 14,
+    "audio_ms": 0,
+    "cost_nano": 110000,
 }
 SESSION: dict[str, Json] = {
     "session_id": "sess_5f0c1b7e2a9d4c63",
@@ -54,6 +85,9 @@ SESSION: dict[str, Json] = {
         "line": None,
         "duration_ms": 42000,
         "usage": USAGE,
+        "outside": _NOTHING,
+        "cost_nano": 45054000,
+        "transcriptions": [_TRANSCRIPTION],
     },
     "latencies_ms": [640, 720],
     "recording": {"state": "ready", "complete": True, "rate_hz": 24000, "duration_ms": 42000},
@@ -65,6 +99,18 @@ SESSION: dict[str, Json] = {
         "carrier_call_id": None,
         "language": None,
     },
+    "dials": [
+        {
+            "cause": "start",
+            "attempt": 0,
+            "model": "openai/gpt-realtime-1.5",
+            "begin_ms": 2,
+            "ready_ms": 310,
+            "lost_ms": None,
+            "error": None,
+        }
+    ],
+    "prices": "2026-12-01",
 }
 SESSIONS: Json = {"sessions": [SESSION], "next_cursor": None}
 _SAID: dict[str, Json] = {
@@ -79,6 +125,7 @@ _SAID: dict[str, Json] = {
     "heard_ms": 0,
     "heard": None,
     "images": 0,
+    "transcription": _TRANSCRIPTION,
 }
 _USED: dict[str, Json] = {
     "kind": "tool",
@@ -105,6 +152,20 @@ _ANSWERED: dict[str, Json] = {
     "heard": "reported",
     "images": 0,
 }
+# 256 and 64 of the input are cached: 156 x 4000 + 256 x 400 + 591 x 32000 + 64 x 400 + 96 x 16000 + 371 x 64000.
+_RESPONSE: Json = {
+    "response_id": "resp_1",
+    "origin": "model",
+    "leg": 0,
+    "asked_ms": None,
+    "begin_ms": 4100,
+    "first_sound_ms": 5000,
+    "end_ms": 5900,
+    "outcome": "completed",
+    "reason": "completed",
+    "usage": USAGE,
+    "cost_nano": 44944000,
+}
 TRANSCRIPT: Json = {
     "session_id": SESSION["session_id"],
     "turns": [
@@ -117,6 +178,9 @@ TRANSCRIPT: Json = {
             "outcome": "completed",
             "problem": {"code": "rate_limit_exceeded", "type": "server_error"},
             "usage": USAGE,
+            "cost_nano": 45054000,
+            "budget_reached": False,
+            "responses": [_RESPONSE],
             "entries": [_SAID, _USED, _ANSWERED],
         }
     ],

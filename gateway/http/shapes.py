@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.http.account_shapes import Cost, DialShape, ResponseShape, TranscriptionShape, UsageShape
+
 
 class Shape(BaseModel):
     """A JSON object of the API."""
@@ -41,17 +43,6 @@ class AgentList(Shape):
     agents: list[AgentShape]
 
 
-class UsageShape(Shape):
-    """Numbers of tokens, as the model counts them."""
-
-    input_text: int = 0
-    input_audio: int = 0
-    input_image: int = 0
-    input_cached: int = 0
-    output_text: int = 0
-    output_audio: int = 0
-
-
 class ProblemShape(Shape):
     """An error that the model reported, by its service's short code; a code of unusual form is shown as `other`."""
 
@@ -85,6 +76,11 @@ class SummaryShape(Shape):
     line: Annotated[LineShape | None, Field(description="None for a caller without a telephone")] = None
     duration_ms: Annotated[int, Field(examples=[42000])]
     usage: UsageShape
+    outside: Annotated[UsageShape, Field(description="of responses beside the conversation; contained in `usage`")] = (
+        UsageShape()
+    )
+    cost_nano: Cost = None
+    transcriptions: Annotated[list[TranscriptionShape], Field(description="by model")] = []
 
 
 class RecordingShape(Shape):
@@ -127,6 +123,10 @@ class SessionShape(Shape):
     latencies_ms: Annotated[list[int], Field(description="of the turns that have one, in order", examples=[[640, 720]])]
     recording: RecordingShape
     caller: CallerShape = CallerShape()
+    dials: Annotated[list[DialShape], Field(description="of the model, the first 32")] = []
+    prices: Annotated[
+        str, Field(description="the version of the price list; empty if there was none", examples=["2026-12-01"])
+    ] = ""
 
 
 class SessionPage(Shape):
@@ -157,6 +157,7 @@ class EntryShape(Shape):
     error: str | None = None
     server_side: bool | None = None
     end_ms: int | None = None
+    transcription: TranscriptionShape | None = None
 
 
 class TurnShape(Shape):
@@ -175,6 +176,9 @@ class TurnShape(Shape):
         ProblemShape | None, Field(description="the last error that the model reported in this turn")
     ] = None
     usage: UsageShape
+    cost_nano: Cost = None
+    budget_reached: Annotated[bool, Field(description="the call's budget was used up in this turn")] = False
+    responses: Annotated[list[ResponseShape], Field(description="of the model, the first 32")] = []
     entries: list[EntryShape]
 
 

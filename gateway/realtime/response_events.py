@@ -98,7 +98,9 @@ def failure(code: str, message: str) -> JsonObject:
 
 
 def usage_object(usage: TokenUsage) -> JsonObject:
-    """Token usage in the form of `response.done`."""
+    """Token usage in the form of `response.done`. Cached tokens that are not told apart are said to be text."""
+    rest = max(usage.input_cached - usage.cached_text - usage.cached_audio - usage.cached_image, 0)
+    reasoning: dict[str, Json] = {"reasoning_tokens": usage.output_reasoning} if usage.output_reasoning else {}
     inputs = usage.input_text + usage.input_audio + usage.input_image
     outputs = usage.output_text + usage.output_audio
     return {
@@ -110,9 +112,17 @@ def usage_object(usage: TokenUsage) -> JsonObject:
             "audio_tokens": usage.input_audio,
             "image_tokens": usage.input_image,
             "cached_tokens": usage.input_cached,
-            "cached_tokens_details": {"text_tokens": usage.input_cached, "audio_tokens": 0, "image_tokens": 0},
+            "cached_tokens_details": {
+                "text_tokens": usage.cached_text + rest,
+                "audio_tokens": usage.cached_audio,
+                "image_tokens": usage.cached_image,
+            },
         },
-        "output_token_details": {"text_tokens": usage.output_text, "audio_tokens": usage.output_audio},
+        "output_token_details": {
+            "text_tokens": usage.output_text,
+            "audio_tokens": usage.output_audio,
+            **reasoning,
+        },
     }
 
 

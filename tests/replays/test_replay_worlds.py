@@ -102,11 +102,15 @@ def with_log(replay: Replay) -> Replay:
 
 def talk(outcome: Outcome) -> list[Any]:
     """The record without its ids."""
-    names = ("item_id", "call_id")
     return [
-        {**turn, "entries": [{k: v for k, v in entry.items() if k not in names} for entry in turn["entries"]]}
+        {**turn, "entries": without_ids(turn["entries"]), "responses": without_ids(turn["responses"])}
         for turn in outcome.turns
     ]
+
+
+def without_ids(parts: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """These objects without the ids in them."""
+    return [{k: v for k, v in part.items() if k not in ("item_id", "call_id", "response_id")} for part in parts]
 
 
 def said(event: Mapping[str, Any]) -> Any:

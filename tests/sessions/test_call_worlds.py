@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,9 +41,11 @@ from support.calls.call_driver import (
     wrote_call,
 )
 from support.calls.call_world import MOVES, World
+from support.calls.paid import PaidPrices
 
+from sessions.accounts import ModelTarget
 from sessions.agent import KeyMode, PhoneRules
-from sessions.commands import EndCall, RunTool
+from sessions.commands import Command, EndCall, NoteBudget, RequestResponse, RunTool
 from sessions.events import (
     AgentText,
     CallerCommitted,
@@ -53,6 +56,7 @@ from sessions.events import (
     ModelPassed,
     ModelReady,
     SettingsChanged,
+    ToolWanted,
 )
 from sessions.line_events import SpeechDropped
 from sessions.record import ToolUse
@@ -195,3 +199,86 @@ def test_far_ends_that_make_no_sense_do_no_harm(
     assert all(span.heard_ms >= 0 for span in driver.call.played(driver.now_ms))
     assert len(of(EndCall, driver.commands)) == 1
     assert driver.call.deadline_ms is None
+
+
+GOODBYE = "We have to stop here."
+
+
+def paid(cost_nano: int) -> dict[str, Any]:
+    """The rules of a call with a budget, whose tokens cost a nano-dollar each."""
+    target = ModelTarget("test/tokens")
+    return {"pricing": PaidPrices(), "target": target, "cost_nano": cost_nano, "budget_goodbye": GOODBYE}
+
+
+def nothing_is_begun(commands: list[Command]) -> bool:
+    """Whether a call's budget was used up. From then on, only the goodbye may be asked for, and no tool is run."""
+    at = next((at for at, one in enumerate(commands) if isinstance(one, NoteBudget) and one.percent == 100), None)
+    if at is None:
+        return False
+    asked = [command.request for command in of(RequestResponse, commands[at:])]
+    assert {request.say for request in asked} <= {GOODBYE}
+    assert not of(RunTool, commands[at:])
+    assert len([note for note in of(NoteBudget, commands) if note.percent == 100]) == 1
+    return True
+
+
+@PROFILE
+@given(
+    st.lists(st.tuples(hostile, st.sampled_from((0, 0, 0, 20, 600, 5_000))), max_size=60),
+    st.booleans(),
+    st.integers(1, 3),
+)
+def test_far_ends_that_make_no_sense_keep_no_call_past_its_budget(
+    story: list[tuple[CallEvent, int]], plays: bool, cost_nano: int
+) -> None:
+    driver = Driver(client_plays=plays, **paid(cost_nano))
+    for event, gap_ms in story:
+        driver(event)
+        driver.wait(gap_ms)
+    driver.wait(120_000)
+    if nothing_is_begun(driver.commands):
+        assert driver.call.end_reason is not None
+
+
+class Bystander:
+    """Stands in the referee's place where a budget breaks its rules: the goodbye is asked for while the caller speaks,
+    and tools that are wanted afterwards do not run."""
+
+    def __init__(self) -> None:
+        self.ran: set[str] = set()
+        self.wanted: set[str] = set()
+        self.ended = self.open = False
+
+    def refused(self, event_id: str) -> None:
+        """Take no notice."""
+
+    def happened(self, event: CallEvent, now_ms: int, out: list[Command]) -> None:
+        if isinstance(event, ToolWanted):
+            self.wanted.add(event.call_id)
+        self.passed(now_ms, out)
+
+    def passed(self, now_ms: int, out: list[Command]) -> None:
+        self.ran |= {command.call_id for command in of(RunTool, out)}
+
+
+@PROFILE
+@given(moves, st.booleans(), st.booleans(), st.booleans(), st.integers(1, 4))
+def test_far_ends_that_behave_bring_a_call_to_its_end_once_its_budget_is_used_up(
+    story: list[tuple[str, int, int, bool]], answers: bool, plays: bool, faulty: bool, cost_nano: int
+) -> None:
+    setup = model_setup(answers=answers, interrupts=answers)
+    driver = Driver(setup=setup, ready=False, client_plays=plays, **paid(cost_nano))
+    world = World(answers=answers, client_plays=plays, faulty=faulty, driver=driver)
+    world.referee = Bystander()  # type: ignore[assignment]
+    world.wait(20)
+    world.do("ready", 0)
+    for name, pick, gap_ms, stuck in story:
+        world.do(name, pick)
+        if not stuck:
+            world.carry()
+        world.wait(gap_ms)
+    for _ in range(30):
+        world.carry()
+        world.wait(4_000)
+    if nothing_is_begun(driver.commands):
+        assert driver.call.end_reason is not None

@@ -17,6 +17,7 @@ from gateway.callers.realtime.view import ClientView
 from gateway.calls.admission import NO_AGENT, Admission, CallPlan, Ticket
 from gateway.net.media_routes import Accepted
 from gateway.realtime.session import EffectiveSession
+from gateway.telemetry.spans.ids import read_traceparent
 from sessions.caller_facts import UNKNOWN_CALLER
 from sessions.errors import WireError
 from sessions.ports import Clock, Ids
@@ -88,6 +89,7 @@ class RealtimeOpener:
             setup=codec.session.setup(),
             greet=client.greet,
             client_plays=True,
+            traceparent=_traceparent(request),
         )
         running = self._admission.begin(ticket, UNKNOWN_CALLER, leg, plan)
         leg.connect(running.from_caller, running.log)
@@ -109,6 +111,12 @@ def asks_for_beta(request: UpgradeRequest) -> bool:
     """Whether a client expects the shapes of the Realtime protocol's beta."""
     offered = ",".join(request.headers.all("openai-beta")).lower().split(",")
     return any(part.strip() == "realtime=v1" for part in offered)
+
+
+def _traceparent(request: UpgradeRequest) -> str:
+    """The header with which a client says what its own trace is; empty for one that is not well formed."""
+    header = "".join(request.headers.all("traceparent")[:1])
+    return "" if read_traceparent(header) is None else header.strip()
 
 
 def _unsupported(request: UpgradeRequest) -> Refusal | None:

@@ -43,7 +43,7 @@ SCRIPT_KEYS = (
 )  # fmt: skip
 TURN_KEYS = ("when", "hears", "say", "audio", "calls", "after_ms", "pace", "usage", "repeat", "fault")
 WHEN_KEYS = tuple(field.name for field in fields_of(When))
-USAGE_KEYS = tuple(field.name for field in fields_of(TokenUsage))
+USAGE_KEYS = tuple(field.name for field in fields_of(TokenUsage) if not field.name.endswith("_ms"))
 FAULT_KEYS = (
     "drop", "stall", "incomplete", "error", "fail", "duplicate", "reorder", "lose", "late_audio", "done_late_ms",
 )  # fmt: skip

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from gateway.telemetry.courier.receipts import DocumentKey
 from gateway.telemetry.spans.policy import TelemetryPolicy
-from gateway.telemetry.spans.settling import WAIT_S, Settled, Settling, What
+from gateway.telemetry.spans.settled import Settled, What
+from gateway.telemetry.spans.settling import WAIT_S, Settling
 from gateway.telemetry.spans.span import Span
 from gateway.telemetry.spans.words import without_words
 from sessions.stores.contract import SESSION, Document
@@ -35,9 +36,10 @@ class PartToSend:
 class _Known:
     """What is known of one session."""
 
+    started_s: float = 0.0
     next_turn: int = 0  # all turns before it have been seen
     sent: set[int] = field(default_factory=set)  # turns
-    ended: dict[int, tuple[float, DocumentKey]] = field(default_factory=dict)  # turns that are not sent, and since when
+    ended: dict[int, tuple[float, DocumentKey]] = field(default_factory=dict)  # turns not sent; when they are left out
     over_s: float | None = None
 
 
@@ -58,6 +60,8 @@ class Calls:
         if document["type"] == TURN:
             return self._turn(document, key, known, now_s)
         self._settling.take(document)
+        if isinstance(started_s := document.get("started_at"), int | float):
+            known.started_s = started_s
         if document["type"] == SESSION and document.get("state") == SessionState.ENDED and known.over_s is None:
             known.over_s = now_s
         return []
@@ -66,8 +70,8 @@ class Calls:
         """What has settled by now (Unix time)."""
         found = [self._part(one) for one in self._settling.on_time(now_s)]
         for (tenant, session), known in list(self._known.items()):
-            for index, (since_s, key) in list(known.ended.items()):
-                if now_s >= since_s + LEFT_OUT_S:
+            for index, (left_out_s, key) in list(known.ended.items()):
+                if now_s >= left_out_s:
                     del known.ended[index]
                     found.append(PartToSend(session, "", (), [key]))
             if known.over_s is not None and now_s >= known.over_s + LEFT_OUT_S:
@@ -97,7 +101,8 @@ class Calls:
             known.next_turn += 1
         self._settling.take(document)
         if document.get("end_ms") is not None:
-            known.ended.setdefault(index, (now_s, key))
+            last_s = known.started_s + _last_ms(document) / 1000
+            known.ended[index] = (max(now_s, last_s) + LEFT_OUT_S, key)
         return []
 
     def _part(self, one: Settled) -> PartToSend:
@@ -110,3 +115,14 @@ class Calls:
                 known.ended.pop(one.index, None)
         part = one.what.value if one.index is None else f"{one.what.value}/{one.index}"
         return PartToSend(one.session_id, part, one.spans, documents)
+
+
+def _last_ms(document: Document) -> float:
+    """When a turn is over: the later of its end, and of the last sample of its speech, which may still be sounding."""
+    found = [document.get("end_ms")]
+    entries = document.get("entries")
+    for entry in entries if isinstance(entries, list) else ():
+        begin_ms, sent_ms = (entry.get("begin_ms"), entry.get("sent_ms")) if isinstance(entry, dict) else (None, None)
+        if isinstance(begin_ms, int) and isinstance(sent_ms, int):
+            found.append(begin_ms + sent_ms)
+    return max((one for one in found if isinstance(one, int)), default=0)

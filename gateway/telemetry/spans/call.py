@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from gateway.telemetry.spans import ids, names
@@ -12,8 +11,6 @@ from gateway.telemetry.spans.usage import cost_attributes, usage_attributes
 from gateway.telemetry.spans.view import CallView, ModelName
 from sessions.accounts import Dial
 from sessions.usage import TokenUsage
-
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 def is_set_up(call: CallView) -> bool:
@@ -148,8 +145,6 @@ def _with_error(attributes: dict[str, Attribute], error: str | None) -> dict[str
 
 
 def _callers_link(traceparent: str) -> tuple[Link, ...]:
-    """A link to the caller's own span. All zeros are no id (W3C Trace Context, 3.2.2)."""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None or not int(found[1], 16) or not int(found[2], 16):
-        return ()
-    return (Link(bytes.fromhex(found[1]), bytes.fromhex(found[2])),)
+    """A link to the caller's own span."""
+    found = ids.read_traceparent(traceparent)
+    return () if found is None else (Link(*found),)

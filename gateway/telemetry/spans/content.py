@@ -7,59 +7,20 @@ Source: the JSON schemas of `gen_ai.input.messages` and `gen_ai.output.messages`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import orjson
 
 from gateway.telemetry.spans.bounds import short, value
+from gateway.telemetry.spans.pressed_keys import PressedKeys
 from gateway.telemetry.spans.redaction import Redaction
-from sessions.keys import COLLECT_KEYS, KEYS
 from sessions.ports import Json, JsonObject
 from sessions.problems import plain
 from sessions.record import Speaker, ToolUse, Turn, Utterance
-from sessions.secret_keys import SecretKeys, shown
 
 MAX_MESSAGES_BYTES = 128 * 1024  # of one span's input, and of its output; what comes first is kept
 MAX_TOOL_BYTES = 8 * 1024  # of a tool's arguments, and of its result
 _FINISHED = {"completed": "stop", "max_output_tokens": "length", "content_filter": "content_filter", "failed": "error"}
-_KEYS_HIDDEN = "[keys]"
-_SHOWN = re.compile(r"\[\d+ keys?\]")  # keys of which the record holds the number only
-
-
-class PressedKeys:
-    """Knows the keys that were pressed in a call, and hides them in everything that was said or passed to tools."""
-
-    def __init__(self) -> None:
-        self._secrets = SecretKeys()
-
-    def take(self, turn: Turn) -> None:
-        """Learn the keys of a turn; harmless if they are known."""
-        for entry in turn.entries:
-            if isinstance(entry, Utterance):
-                if entry.keys and _are_keys(entry.text):
-                    self._secrets.keep(entry.item_id, entry.text, shown(entry.text))
-            elif entry.name == COLLECT_KEYS and entry.output is not None:
-                keys = _collected(entry.output)
-                if keys is not None and _are_keys(keys):
-                    self._secrets.keep(entry.call_id, keys, _collected_shown(entry.output, keys))
-
-    def text(self, said: Utterance, text: str) -> str:
-        """A text of an utterance; of pressed keys only their number is left."""
-        if said.keys:
-            return shown(text) if _are_keys(text) else text if _SHOWN.fullmatch(text) else _KEYS_HIDDEN
-        return self._secrets.hide(text)
-
-    def arguments(self, use: ToolUse) -> str:
-        """The arguments of a tool."""
-        return self._secrets.hide_in_json(use.arguments)
-
-    def output(self, use: ToolUse) -> str:
-        """The result of a tool, which must have one."""
-        output = use.output or ""
-        if use.name == COLLECT_KEYS and _collected(output) is None:
-            return _KEYS_HIDDEN
-        return self._secrets.output(use.call_id, output)
 
 
 class Words:
@@ -210,21 +171,3 @@ def response_of(turn: Turn, entry: Utterance | ToolUse) -> int:
         if use.begin_ms < entry.begin_ms or (use.begin_ms == entry.begin_ms and not tool)
     ]
     return max(begun, default=0)
-
-
-def _are_keys(text: str) -> bool:
-    return bool(text) and all(key in KEYS for key in text)
-
-
-def _collected(output: str) -> str | None:
-    """The keys in the result of the tool that waits for keys; None where it is another text."""
-    try:
-        parsed = orjson.loads(output)
-    except orjson.JSONDecodeError:
-        return None
-    keys = parsed.get("digits") if isinstance(parsed, dict) else None
-    return keys if isinstance(keys, str) else None
-
-
-def _collected_shown(output: str, keys: str) -> str:
-    return orjson.dumps({**orjson.loads(output), "digits": shown(keys)}).decode()

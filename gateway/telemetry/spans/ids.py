@@ -7,10 +7,12 @@ langfuse computes the id of a trace from a seed in the same way. A span has the 
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from gateway.telemetry.spans.policy import Shape
 
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]{0,64})?")
 TURNS_IN_TRACE = 200  # of the shape `call`; then a further trace begins
 
 
@@ -61,6 +63,18 @@ def traceparent(session_id: str, index: int, call_id: str, shape: Shape, *, samp
     """
     trace, span = turn_trace(session_id, index, shape), tool_span(session_id, index, call_id)
     return f"00-{trace.hex()}-{span.hex()}-{'01' if sampled else '00'}"
+
+
+def read_traceparent(header: str) -> tuple[bytes, bytes] | None:
+    """The ids of trace and span in a header of the caller's; None for anything else.
+
+    All zeros are no id, and a later version may have more fields (W3C Trace Context, 3.2.2).
+    """
+    found = _TRACEPARENT.fullmatch(header.strip())
+    if found is None or found[1] == "ff" or (found[1] == "00" and found[4]):
+        return None
+    trace_id, span_id = bytes.fromhex(found[2]), bytes.fromhex(found[3])
+    return (trace_id, span_id) if any(trace_id) and any(span_id) else None
 
 
 def _digest(text: str) -> bytes:

@@ -6,79 +6,25 @@ settled. What is remembered is bounded: of the calls that were changed last, and
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TypeAlias
-
 from gateway.telemetry.spans import ids
 from gateway.telemetry.spans.call import call_span, dial_is_over, dial_span, is_set_up, setup_span
-from gateway.telemetry.spans.content import PressedKeys, Words
+from gateway.telemetry.spans.content import Words
+from gateway.telemetry.spans.followed import FollowedCall, FollowedCalls, Key
 from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
 from gateway.telemetry.spans.redaction import Redaction
 from gateway.telemetry.spans.sampling import is_always_sent, keeps
+from gateway.telemetry.spans.settled import Settled, What
 from gateway.telemetry.spans.span import Span
 from gateway.telemetry.spans.turn import turn_spans
 from gateway.telemetry.spans.view import CallView, TurnView
 from sessions.agent import TelemetryContent
-from sessions.record import Turn, Utterance
+from sessions.record import ToolUse, Turn, Utterance
 from sessions.stores import contract, documents
 from sessions.stores.contract import BadDocument, Document
 
 WAIT_S = 5.0  # for late transcripts and results, after a turn's end
-MAX_CALLS = 4_096  # followed at once
 MAX_TURNS = 64  # of one call that wait to settle
-MAX_PAST = 16_384  # calls of which is only known what was sent
 WITHOUT_KEYS = "realtime"  # the protocol whose callers have no telephone keys
-Key: TypeAlias = tuple[str, str]  # tenant and session id
-
-
-class What(StrEnum):
-    """Says which part of a call a group of spans is."""
-
-    SETUP = "setup"
-    DIAL = "dial"
-    TURN = "turn"
-    CALL = "call"
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """Spans that belong together and are ready to be sent; `index` is that of a turn or a dial."""
-
-    tenant: str
-    session_id: str
-    what: What
-    index: int | None
-    spans: tuple[Span, ...]
-
-
-@dataclass(slots=True)
-class _Sent:
-    """What of a call has been dealt with: sent, or left out by sampling."""
-
-    setup: bool = False
-    call: bool = False
-    over: bool = False  # nothing more is expected
-    dials: set[int] = field(default_factory=set)
-    turns: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One call that is followed."""
-
-    sent: _Sent
-    view: CallView | None = None
-    turns: dict[int, TurnView] = field(default_factory=dict)  # that wait to settle
-    keys: PressedKeys = field(default_factory=PressedKeys)
-    searched: set[int] = field(default_factory=set)  # turns whose pressed keys are known
-    over_since_s: float | None = None
-    changed: bool = True  # since it was looked at
-    # Of a call that is not kept: what is needed as soon as one of its turns is sent all the same, by the first turn
-    # of its trace. `wanted` has the traces of which a turn was sent.
-    roots: dict[int, list[Settled]] = field(default_factory=dict)
-    wanted: set[int] = field(default_factory=set)
 
 
 class Settling:
@@ -87,8 +33,7 @@ class Settling:
     def __init__(self, policy: TelemetryPolicy) -> None:
         self._policy = policy
         self._redaction = Redaction(policy.redact)
-        self._calls: OrderedDict[Key, _Call] = OrderedDict()  # the one that was changed last is the last
-        self._past: OrderedDict[Key, _Sent] = OrderedDict()
+        self._calls = FollowedCalls(self._send_all)
         self._ready: list[Settled] = []
         self.unreadable = 0  # documents that could not be read
 
@@ -114,25 +59,24 @@ class Settling:
 
     def on_time(self, now_s: float) -> list[Settled]:
         """What has settled by now (Unix time). Call it every second or so; an early call is harmless."""
-        for key in list(self._calls):
-            call = self._calls[key]
+        for key, call in self._calls.all():
             if call.view is not None and (call.changed or call.turns or call.over_since_s is not None):
                 call.changed = False
                 self._settle(call, call.view, now_s)
                 if _is_done(call, call.view, now_s):
-                    self._forget(key, over=True)
+                    self._calls.forget(key, over=True)
         ready, self._ready = self._ready, []
         return ready
 
     # ---- documents
 
     def _take_session(self, key: Key, view: CallView) -> None:
-        call = self._follow(key)
+        call = self._calls.follow(key)
         if call is not None and (call.view is None or view.over or not call.view.over):
             call.view = view
 
     def _take_turn(self, key: Key, view: TurnView) -> None:
-        call = self._follow(key)
+        call = self._calls.follow(key)
         turn = view.turn
         if call is None:
             return
@@ -146,34 +90,7 @@ class Settling:
         if len(call.turns) > MAX_TURNS and call.view is not None:
             self._send_turn(call, call.view, min(call.turns))
 
-    def _follow(self, key: Key) -> _Call | None:
-        """The call of a document; None where all of it has been sent."""
-        call = self._calls.get(key)
-        if call is not None:
-            self._calls.move_to_end(key)
-            call.changed = True
-            return call
-        past = self._past.get(key)
-        if past is not None and past.over:
-            return None
-        self._past.pop(key, None)
-        call = self._calls[key] = _Call(past or _Sent())
-        if len(self._calls) > MAX_CALLS:
-            oldest = next(iter(self._calls))
-            self._send_all(self._calls[oldest])
-            self._forget(oldest, over=False)
-        return call
-
-    def _forget(self, key: Key, *, over: bool) -> None:
-        sent = self._calls.pop(key).sent
-        sent.over = over
-        if over:
-            sent.dials, sent.turns = set(), set()
-        self._past[key] = sent
-        if len(self._past) > MAX_PAST:
-            self._past.popitem(last=False)
-
-    def _send_all(self, call: _Call) -> None:
+    def _send_all(self, call: FollowedCall) -> None:
         """Send what there is of a call that cannot be followed any longer."""
         if call.view is not None:
             for index in sorted(call.turns):
@@ -182,7 +99,7 @@ class Settling:
 
     # ---- what has settled
 
-    def _settle(self, call: _Call, view: CallView, now_s: float) -> None:
+    def _settle(self, call: FollowedCall, view: CallView, now_s: float) -> None:
         sent, dials = call.sent, view.record.dials
         if view.over and call.over_since_s is None:
             call.over_since_s = now_s
@@ -200,7 +117,7 @@ class Settling:
             sent.call = True
             self._give(call, view, What.CALL, None, (call_span(view),))
 
-    def _send_turn(self, call: _Call, view: CallView, index: int) -> None:
+    def _send_turn(self, call: FollowedCall, view: CallView, index: int) -> None:
         turn_view = call.turns.pop(index)
         turn = turn_view.turn
         call.sent.turns.add(index)
@@ -215,7 +132,7 @@ class Settling:
         else:
             self._give(call, view, What.TURN, index, spans, first=first if index == first and first else None)
 
-    def _may_speak(self, call: _Call, view: CallView, turn_view: TurnView) -> bool:
+    def _may_speak(self, call: FollowedCall, view: CallView, turn_view: TurnView) -> bool:
         """Whether the words of a turn may be sent.
 
         On the telephone, a turn may repeat keys that were pressed in an earlier one. So that they are hidden, all
@@ -228,7 +145,7 @@ class Settling:
 
     def _give(
         self,
-        call: _Call,
+        call: FollowedCall,
         view: CallView,
         what: What,
         index: int | None,
@@ -256,9 +173,22 @@ def has_settled(turn: Turn, call: CallView, now_s: float) -> bool:
         return True
     if turn.end_ms is None:
         return False
-    if now_s >= call.record.started_at + turn.end_ms / 1000 + WAIT_S:
+    if now_s >= call.record.started_at + last_ms(turn) / 1000 + WAIT_S:
         return True
-    return all(entry.final if isinstance(entry, Utterance) else entry.end_ms is not None for entry in turn.entries)
+    return not any(_is_awaited(entry, interrupted=turn.interrupted) for entry in turn.entries)
+
+
+def last_ms(turn: Turn) -> int:
+    """When a turn is over: the later of its end and of the last sample that was sent, which may still be sounding."""
+    said = [one.begin_ms + one.sent_ms for one in turn.entries if isinstance(one, Utterance) and one.sent_ms]
+    return max([turn.end_ms or 0, *said])
+
+
+def _is_awaited(entry: Utterance | ToolUse, *, interrupted: bool) -> bool:
+    """Whether a transcript, the end of a tool, or the rest of what is being heard is still to come."""
+    if isinstance(entry, ToolUse):
+        return entry.end_ms is None
+    return not entry.final or (entry.heard_ms < entry.sent_ms and not interrupted)
 
 
 def _settled(view: CallView, what: What, index: int | None, spans: tuple[Span, ...]) -> Settled:
@@ -270,7 +200,7 @@ def _is_older(turn: Turn, known: Turn) -> bool:
     return turn.end_ms is None and known.end_ms is not None
 
 
-def _is_done(call: _Call, view: CallView, now_s: float) -> bool:
+def _is_done(call: FollowedCall, view: CallView, now_s: float) -> bool:
     """Whether a call is over and all its turns have been sent, or are not waited for any more."""
     if not view.over or call.over_since_s is None:
         return False

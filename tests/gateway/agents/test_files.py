@@ -47,7 +47,8 @@ offline: {rules: [{name: hello, phrases: [hello, yes, 11:30], say: 007}]}
 client_may_set: [instructions, tools, server_tools]
 recording: on
 replay: text
-limits: {minutes: 0.5, idle_s: 60}
+limits: {minutes: 0.5, idle_s: 60, cost_usd: 0.1}
+budget_goodbye: Goodbye {for} now.
 phone: {keys: secret, terminator: "*", rest_ms: 1500, barge_in: off}
 max_output_tokens: 900
 transcription: {model: whisper-1, language: en}
@@ -108,7 +109,8 @@ def test_every_key_reaches_the_agent(tmp_path: Path) -> None:
     assert agent.client_may_set == {"instructions", "tools", "server_tools"}
     assert agent.recording
     assert agent.replay is ReplayPolicy.TEXT
-    assert agent.limits == AgentLimits(length_ms=30_000, idle_ms=60_000)
+    assert agent.limits == AgentLimits(length_ms=30_000, idle_ms=60_000, cost_nano=100_000_000)
+    assert agent.budget_goodbye == "Goodbye {for} now."
     assert agent.phone == PhoneRules(KeyMode.SECRET, "*", 1_500, False)
     assert agent.max_output_tokens == 900
     assert agent.transcription == {"model": "whisper-1", "language": "en"}
@@ -216,6 +218,13 @@ def test_semantic_turns_keep_barge_in(tmp_path: Path) -> None:
         ("client_may_set: [voices]", "client_may_set[0]", "is none of"),
         ("client_may_set: [tools, model]", "client_may_set[1]", "is not supported yet"),
         ("transcription: {language: en}", "transcription.model", "is missing"),
+        ("limits: {cost_usd: 0}", "limits.cost_usd", "must be from 0.001 to 10000 dollars, not 0"),
+        ("limits: {cost_usd: -1.50}", "limits.cost_usd", "must not be negative"),
+        ("limits: {cost_usd: .nan}", "limits.cost_usd", "must be a number from 0.001 to 10000 dollars"),
+        ("limits: {cost_usd: '0.5'}", "limits.cost_usd", "without quotes"),
+        ("limits: {cost_usd: 0.5000000001}", "limits.cost_usd", "at most nine decimals"),
+        ("limits: {cost_eur: 1}", "limits.cost_eur", "is not known here"),
+        ("budget_goodbye: ' '", "budget_goodbye", "is empty"),
         ("offline: hello", "offline", "must be a mapping"),
         ("phone: on", "phone", "must be a mapping"),
         ("phone: {digits: text}", "phone.digits", "is not known here"),

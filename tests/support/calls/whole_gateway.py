@@ -101,10 +101,10 @@ async def admitted(gateway: Gateway, request: UpgradeRequest) -> AdmittedClient:
 class Client:
     """A Realtime client in memory: the events that it was sent, and how it was closed."""
 
-    def __init__(self, gateway: Gateway, client: AdmittedClient) -> None:
+    def __init__(self, gateway: Gateway, client: AdmittedClient, request: UpgradeRequest | None = None) -> None:
         self.told: list[dict[str, Any]] = []
         self.closed: list[tuple[int, str]] = []
-        accepted = gateway.realtime.accept(client, wish())
+        accepted = gateway.realtime.accept(client, request or wish())
         self.leg = MemoryLeg(accepted, self._take, lambda code, reason: self.closed.append((code, reason)))
         self.leg.open()
 

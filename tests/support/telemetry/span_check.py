@@ -8,7 +8,8 @@ from typing import Any
 from gateway.telemetry.spans import names
 from gateway.telemetry.spans.ids import call_trace
 from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
-from gateway.telemetry.spans.settling import Settled, Settling
+from gateway.telemetry.spans.settled import Settled
+from gateway.telemetry.spans.settling import Settling
 from gateway.telemetry.spans.span import Span
 from sessions.stores.contract import Document
 

@@ -12,6 +12,9 @@ from gateway.app import Gateway
 from gateway.auth.client_secrets import ClientSecrets, derive_signing_key
 from gateway.auth.requests import Refusal
 from gateway.callers.realtime.open import asks_for_beta
+from sessions.stores.documents import SESSION_ID, session_from_document
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,24 @@ def test_a_client_is_greeted_by_the_protocol_before_the_model_is_there(tmp_path:
         assert "Zanzibar" not in str(client.told)
         client.leg.hang_up()
         await gateway.live_calls.wait_empty()
+
+    within(tmp_path, main)
+
+
+@pytest.mark.parametrize(("header", "kept"), [(TRACE, TRACE), ("00-call-me", ""), (None, "")])
+def test_the_record_has_the_clients_own_trace_if_it_is_well_formed(
+    tmp_path: Path, header: str | None, kept: str
+) -> None:
+    async def main(gateway: Gateway) -> None:
+        request = wish() if header is None else wish(traceparent=header)
+        client = Client(gateway, await admitted(gateway, request), request)
+        session_id = client.told[0]["session"]["id"]
+        await later(1)
+        client.leg.hang_up()
+        await gateway.live_calls.wait_empty()
+        await gateway.write_behind.flush("default", session_id)
+        record = session_from_document(await gateway.store.get("default", session_id, SESSION_ID))
+        assert record.setup.traceparent == kept
 
     within(tmp_path, main)
 

@@ -8,7 +8,8 @@ import orjson
 import pytest
 from support.telemetry.telemetry_records import agent, caller, response, tool, turn_of
 
-from gateway.telemetry.spans.content import PressedKeys, Words, as_text, cut
+from gateway.telemetry.spans.content import Words, as_text, cut
+from gateway.telemetry.spans.pressed_keys import PressedKeys
 from gateway.telemetry.spans.redaction import Redaction
 from sessions.accounts import ResponseOrigin
 from sessions.record import Turn

@@ -6,7 +6,7 @@ import time
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.telemetry.spans.redaction import Redaction
@@ -74,6 +74,65 @@ def test_json_is_json_afterwards() -> None:
 
 def test_own_patterns_are_masked_first() -> None:
     assert Redaction([r"customer \d{7}"]).text("customer 1234567, 7654321") == "[redacted], [phone]"
+
+
+def with_check_digit(digits: str) -> str:
+    """A card number: these digits, and the one that makes its sum by Luhn's rule a multiple of ten."""
+    doubled = [int(digit) * 2 for digit in digits[::-2]]
+    total = sum(number - 9 if number > 9 else number for number in doubled) + sum(map(int, digits[-2::-2]))
+    return digits + str(-total % 10)
+
+
+def german_iban(digits: str) -> str:
+    """An IBAN of these 18 digits."""
+    return f"DE{98 - int(digits + '131400') % 97:02}{digits}"
+
+
+def grouped(text: str, sizes: list[int], between: str) -> str:
+    """A text in groups, as people write numbers."""
+    parts, at = [], 0
+    for size in sizes * len(text):
+        parts.append(text[at : at + size])
+        at += size
+        if at >= len(text):
+            break
+    return between.join(parts)
+
+
+_digits = st.characters(min_codepoint=48, max_codepoint=57)
+_sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
+cards = st.builds(
+    grouped,
+    st.text(_digits, min_size=12, max_size=18).map(lambda digits: with_check_digit("4" + digits[1:])),
+    _sizes,
+    st.sampled_from(["", " ", "-", ", ", ".", " - "]),
+)
+ibans = st.builds(
+    grouped, st.text(_digits, min_size=18, max_size=18).map(german_iban), st.just([4]), st.sampled_from(["", " ", "-"])
+)
+phones = st.builds(
+    lambda country, number, sizes, between: country + grouped(number, sizes, between),
+    st.sampled_from(["+49 ", "0049-", "(0) ", "0", "+1 (415) "]),
+    st.text(_digits, min_size=7, max_size=10),
+    _sizes,
+    st.sampled_from(["", " ", "-", "/", "."]),
+)
+mails = st.from_regex(r"[a-z][a-z0-9._+-]{0,20}[a-z0-9]@[a-z0-9]{1,12}(\.[a-z]{2,6}){1,3}", fullmatch=True)
+around = st.sampled_from(["", "My number is ", "so: ", "(", "“", "née ", "tel:"])
+after = st.sampled_from(["", ", please.", ")", "”", " and then", "\n"])
+
+
+def core(canary: str) -> str:
+    """The signs of a canary without what stands between them."""
+    return "".join(sign for sign in canary if sign.isalnum() or sign == "@")
+
+
+@settings(max_examples=300)
+@given(around, cards | ibans | phones | mails, after)
+def test_no_number_or_address_is_left_however_it_is_written(before: str, canary: str, behind: str) -> None:
+    masked = REDACTION.text(before + canary + behind)
+    assert core(canary) not in core(masked)
+    assert sum(map(str.isdigit, masked)) < 7 or "@" in canary
 
 
 @given(st.text(st.sampled_from("0123456789 +-.@aDE(),")))

@@ -17,10 +17,11 @@ from support.telemetry.telemetry_records import (
     turn_of,
 )
 
-from gateway.telemetry.spans import ids, names, settling
+from gateway.telemetry.spans import followed, ids, names
 from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
 from gateway.telemetry.spans.sampling import keeps
-from gateway.telemetry.spans.settling import MAX_TURNS, WAIT_S, Settled, Settling
+from gateway.telemetry.spans.settled import Settled
+from gateway.telemetry.spans.settling import MAX_TURNS, WAIT_S, Settling
 from sessions.accounts import LegError, ResponseOrigin
 from sessions.agent import TelemetryContent
 from sessions.record import Turn
@@ -142,8 +143,8 @@ def test_of_a_call_with_very_many_waiting_turns_the_first_are_sent() -> None:
 
 
 def test_calls_that_never_end_are_forgotten_and_nothing_of_them_is_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "MAX_CALLS", 2)
-    monkeypatch.setattr(settling, "MAX_PAST", 3)
+    monkeypatch.setattr(followed, "MAX_CALLS", 2)
+    monkeypatch.setattr(followed, "MAX_PAST", 3)
     found = following(LIVE, document_of(turn_of()))
     found.on_time(NOW_S)
     found.take(document_of(turn_of(1, entries=[tool(end_ms=None)])))
