@@ -18,6 +18,7 @@ from gateway.cli.call import call
 from gateway.cli.output import AsJson, fail, out, words_of
 from gateway.cli.prices import prices_app
 from gateway.cli.sessions import sessions_app
+from gateway.cli.traces import traces_app
 from gateway.clock import SystemClock
 from gateway.config.settings import load_settings
 from gateway.ids import RandomIds
@@ -31,6 +32,7 @@ app.add_typer(agents_app, name="agents")
 app.add_typer(keys_app, name="keys")
 app.add_typer(prices_app, name="prices")
 app.add_typer(sessions_app, name="sessions")
+app.add_typer(traces_app, name="traces")
 
 # Typer bundles its own click since 0.16 and does not export its exceptions.
 _UsageError: Any = typer.BadParameter.__base__

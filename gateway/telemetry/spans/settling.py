@@ -18,7 +18,7 @@ from gateway.telemetry.spans.span import Span
 from gateway.telemetry.spans.turn import turn_spans
 from gateway.telemetry.spans.view import CallView, TurnView
 from sessions.agent import TelemetryContent
-from sessions.record import Turn, Utterance
+from sessions.record import ToolUse, Turn, Utterance
 from sessions.stores import contract, documents
 from sessions.stores.contract import BadDocument, Document
 
@@ -173,9 +173,22 @@ def has_settled(turn: Turn, call: CallView, now_s: float) -> bool:
         return True
     if turn.end_ms is None:
         return False
-    if now_s >= call.record.started_at + turn.end_ms / 1000 + WAIT_S:
+    if now_s >= call.record.started_at + last_ms(turn) / 1000 + WAIT_S:
         return True
-    return all(entry.final if isinstance(entry, Utterance) else entry.end_ms is not None for entry in turn.entries)
+    return not any(_is_awaited(entry, interrupted=turn.interrupted) for entry in turn.entries)
+
+
+def last_ms(turn: Turn) -> int:
+    """When a turn is over: the later of its end and of the last sample that was sent, which may still be sounding."""
+    said = [one.begin_ms + one.sent_ms for one in turn.entries if isinstance(one, Utterance) and one.sent_ms]
+    return max([turn.end_ms or 0, *said])
+
+
+def _is_awaited(entry: Utterance | ToolUse, *, interrupted: bool) -> bool:
+    """Whether a transcript, the end of a tool, or the rest of what is being heard is still to come."""
+    if isinstance(entry, ToolUse):
+        return entry.end_ms is None
+    return not entry.final or (entry.heard_ms < entry.sent_ms and not interrupted)
 
 
 def _settled(view: CallView, what: What, index: int | None, spans: tuple[Span, ...]) -> Settled:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.names import OWN_NAMES
+from gateway.config.destinations import NAMES as DESTINATION_NAMES
+from gateway.config.destinations import OTLP, SIGNALS
+from gateway.config.names import DESTINATIONS, OWN_NAMES
 from gateway.config.settings import LocalEndpoint, LocalModels, Settings, SettingsError, load_settings
 
 KEY = "pb_0123456789"
@@ -383,8 +385,12 @@ def test_the_settings_load_no_heavy_part() -> None:
 def test_each_setting_is_listed_in_the_docs_and_the_example() -> None:
     for place in (ROOT / "docs/settings.md", EXAMPLE):
         text = place.read_text()
-        for name in Settings.model_fields:
+        for name in Settings.model_fields.keys() - {DESTINATIONS}:  # which are set by names of others
             assert OWN_NAMES[name] in text, f"{place.name} lacks {OWN_NAMES[name]}"
+    listed = (ROOT / "docs/telemetry.md").read_text()
+    of_signals = tuple(f"{OTLP}{signal}_" for signal in SIGNALS)
+    for name in [name for name in DESTINATION_NAMES if not name.startswith(of_signals)]:
+        assert f"`{name.upper()}`" in listed
     text = EXAMPLE.read_text()
     for part in LocalModels.model_fields:
         for name in LocalEndpoint.model_fields.keys() - ({"voice"} if part != "speech" else set()):
