@@ -31,15 +31,16 @@ from gateway.callers.realtime.open import RealtimeOpener
 from gateway.callers.telephony import Telephony, TelephonyParts
 from gateway.calls.admission import Admission, AdmissionParts, CallQuotas
 from gateway.calls.live import LiveCalls
-from gateway.config.entrance import origin_rules, signing_material
+from gateway.config.entrance import origin_rules, server_options, signing_material
 from gateway.config.settings import Settings
 from gateway.guard import supervised
 from gateway.http.agent_list import shown_agents
 from gateway.http.app import WebParts, make_app
+from gateway.http.metrics import read_from
 from gateway.http.shapes import AgentShape
 from gateway.models.registry import ModelRegistry
 from gateway.net.media_routes import MediaRoute, Opener
-from gateway.net.server import Drain, DrainHooks, PatchbayServer, ServerOptions
+from gateway.net.server import Drain, DrainHooks, PatchbayServer
 from gateway.net.sockets import SocketLimits
 from gateway.recording.finisher import Finisher
 from gateway.recording.recorder import Recorder
@@ -54,6 +55,7 @@ from gateway.state.recovery import STATE, Recovery
 from gateway.state.spool import SpoolSize
 from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
+from gateway.telemetry.metrics import Metrics
 from gateway.tools.function_runs import PROCESS
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
@@ -108,23 +110,16 @@ class Gateway:
         self.tickets = CarrierTickets.of(material)
         self._registry = ModelRegistry(settings, clock, ids)
         self._functions = load_functions(settings.plugins_dir)
-        self._mcp = overrides.mcp or make_pool(settings)
-        grants = GrantCheck(self._mcp.servers, self._functions, settings.mcp_config)
+        self.mcp = overrides.mcp or make_pool(settings)
+        self.metrics = Metrics(settings.metrics_listen, clock.now_ns, inline=inline)
+        grants = GrantCheck(self.mcp.servers, self._functions, settings.mcp_config)
         check = all_of(self._registry.check, grants.check)
         self.agents = AgentBook(settings.agents_dir, check, clock, self._registry.ready)
         self._instances = Instances(settings.data_dir / "boots", ids.new("boot"))
         self.store, self.store_meter = make_store(settings, clock, inline=inline)
         self.blobs: Blobs = make_blobs(settings.blobs_url, settings.blob_key, inline=inline)
         self.live_calls = LiveCalls()
-        self.write_behind = WriteBehind(
-            self.store,
-            self._instances.folder / STATE,
-            clock,
-            inline=inline,
-            boot=self._instances.boot_id,
-            on_fenced=self.live_calls.end_fenced,
-            on_deleted=self._deleted_elsewhere,
-        )
+        self.write_behind = self._make_write_behind()
         self._owner = Owner(process=str(os.getpid()), boot=self._instances.boot_id)
         self._boots = Boots.of(self.store, self._owner, clock)
         self._takeover = Takeover(self.store, self._owner, self.write_behind.hold)
@@ -144,6 +139,7 @@ class Gateway:
         self._secret_sessions = SecretSessions(
             self.agents, self._registry.unavailable, self.admission.toolbox_for, clock, ids
         )
+        read_from(self.metrics.figures, self)
         self.app: FastAPI = make_app(self._web_parts(), self.running)
 
     # ---- start and stop
@@ -153,10 +149,11 @@ class Gateway:
         """Open stores and files, run the jobs beside the calls, and at the end close everything in order."""
         stopped = False
         try:
-            await self._open()
-            async with self._run():
-                yield
-            await self._close()
+            async with self.metrics.running():
+                await self._open()
+                async with self._run():
+                    yield
+                await self._close()
             stopped = True
         finally:
             if not stopped:
@@ -201,7 +198,7 @@ class Gateway:
     async def _run(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(supervised(name, run)) for name, run in self._jobs().items()]
-            tools = tasks.create_task(supervised("tool servers", self._mcp.run))
+            tools = tasks.create_task(supervised("tool servers", self.mcp.run))
             self.ready = True
             asked = False
             try:
@@ -211,26 +208,17 @@ class Gateway:
             finally:
                 self.ready = False
                 self.live_calls.goodbye()
-                await self._calls_over()
+                await self.live_calls.over(CALLS_END_S)
                 await self.telephony.close()
                 if asked:  # an ordinary stop, not one that was cut short
                     await make_recordings(self.finisher)
-                self._mcp.close()
+                self.mcp.close()
                 self.finisher.close()
                 await self.write_behind.close()
                 for task in beside:
                     task.cancel()
                 await asyncio.wait([tools], timeout=8)
                 tools.cancel()
-
-    async def _calls_over(self) -> None:
-        """Wait until the calls have ended; those that do not end in time are cancelled."""
-        try:
-            async with asyncio.timeout(CALLS_END_S):
-                await self.live_calls.wait_empty()
-        except TimeoutError:
-            log.error("calls did not end in time and are cancelled", extra={"calls": len(self.live_calls)})
-            await self.live_calls.close(CALLS_END_S)
 
     def _jobs(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """The jobs that run beside the calls for as long as the server does, by name."""
@@ -244,7 +232,9 @@ class Gateway:
             "lock": partial(stay, self._instances, inline=self._inline),
             "sign of life": partial(self._opening.once_open, partial(keep_beating, self._boots)),
             "dead servers": partial(self._opening.once_ready, partial(look_for_dead, self._recovery)),
-            "models and agents": partial(keep_warm, self.agents, self._registry, self._mcp, self._warmed),
+            "models and agents": partial(
+                keep_warm, self.agents, self._registry, self.mcp, self.metrics.text, self._warmed
+            ),
         }
 
     async def _recover_dead_instances(self) -> None:
@@ -292,21 +282,16 @@ class Gateway:
         limits = SocketLimits(max_message_bytes=settings.max_message_bytes)
         routes = [MediaRoute.of(opener, limits) for opener in self.openers.values()]
         routes += self.telephony.media_routes()
-        options = ServerOptions(
-            host=settings.host,
-            port=settings.port,
-            tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
-            tls_key=str(settings.tls_key) if settings.tls_key else None,
-            drain_s=settings.drain_s,
-            max_half_open=settings.max_half_open,
-            max_address_half_open=settings.max_address_half_open,
-            proxies=self._rules.proxies,
-        )
-
         calls = DrainHooks(done=self._drained, goodbye=self._say_goodbye, records=self.live_calls.wait_empty)
         tell = on_started or (lambda server: None)
         server = PatchbayServer(
-            self.app, routes, drain=self.drain, calls=calls, options=options, on_started=lambda: tell(server)
+            self.app,
+            routes,
+            drain=self.drain,
+            calls=calls,
+            options=server_options(settings, self._rules.proxies),
+            on_started=lambda: tell(server),
+            on_refused=self.admission.note_refused,
         )
         self._server = server
         return server
@@ -317,6 +302,18 @@ class Gateway:
 
     async def _say_goodbye(self) -> None:
         self.live_calls.goodbye()
+
+    def _make_write_behind(self) -> WriteBehind:
+        return WriteBehind(
+            self.store,
+            self._instances.folder / STATE,
+            self._clock,
+            inline=self._inline,
+            boot=self._instances.boot_id,
+            on_fenced=self.live_calls.end_fenced,
+            on_deleted=self._deleted_elsewhere,
+            on_written=self.metrics.store_written(self.settings.store_url),
+        )
 
     def _make_recovery(self) -> Recovery:
         return Recovery(
@@ -347,8 +344,8 @@ class Gateway:
             connector=self._registry.connector,
             target=self._registry.target,
             formats=self._registry.formats,
-            mcp=self._mcp,
-            tools_tried=self._mcp.tried,
+            mcp=self.mcp,
+            tools_tried=self.mcp.tried,
             functions=self._functions,
             live_calls=self.live_calls,
             recorder=self._recorder,
@@ -363,6 +360,7 @@ class Gateway:
                 max_tool_result_bytes=settings.max_tool_result_bytes,
                 ttl_s=ttl_of(settings.retention_days),
             ),
+            figures=self.metrics.figures,
             warmed=self._warmed,
         )
 
@@ -386,7 +384,7 @@ class Gateway:
 
     def shown(self) -> list[AgentShape]:
         """The agents as the API shows them."""
-        return shown_agents(self.agents.all(), self._registry.unavailable, self._mcp.problem)
+        return shown_agents(self.agents.all(), self._registry.unavailable, self.mcp.problem)
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Remove everything of a session, wherever it is kept or still waits to be written."""

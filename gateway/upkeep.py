@@ -18,6 +18,7 @@ from gateway.state.boots import BEAT_AGAIN_S, BEAT_EVERY_S, BEAT_TIMEOUT_S, Boot
 from gateway.state.instances import Instances
 from gateway.state.recovery import Recovery
 from gateway.state.write_behind import WriteBehind
+from gateway.telemetry.writing import FiguresText
 from gateway.tools.pool import McpPool
 from sessions.errors import VoiceError
 from sessions.ports import Clock
@@ -38,14 +39,18 @@ NO_BEAT = "the store does not take this server's sign of life"
 log = logging.getLogger("patchbay")
 
 
-async def keep_warm(agents: AgentBook, registry: ModelRegistry, mcp: McpPool, warmed: asyncio.Event) -> None:
-    """Load what the agents need. `warmed` is set when that is done; only then does the server take calls.
+async def keep_warm(
+    agents: AgentBook, registry: ModelRegistry, mcp: McpPool, text: FiguresText, warmed: asyncio.Event
+) -> None:
+    """Load what the agents and `text` need. `warmed` is set when that is done; only then does the server take calls.
 
     It does not wait for tool servers: each call waits for those of its own agent, up to the time used here.
     """
     with Boundary(partial(_log_fault, "models cannot be made ready")):
         for kind, problem in (await registry.warm(agents.all())).items():
             log.warning("a kind of model cannot be used", extra={"kind": kind, "problem": problem})
+    with Boundary(partial(_log_fault, "metrics cannot be shown")):
+        await text.load()
     warmed.set()
     with Boundary(partial(_log_fault, "tool servers cannot be made ready")):
         for server, problem in (await mcp.settled(TOOLS_SETTLE_MS)).items():

@@ -109,6 +109,11 @@ class Call:
         """The latencies of the answers to the caller, in the order of their turns."""
         return tuple(self._state.book.latencies_ms)
 
+    @property
+    def interruptions(self) -> int:
+        """How many turns have an answer that the caller has interrupted."""
+        return self._state.book.interruptions
+
     def played(self, now_ms: int) -> tuple[PlayedSpan, ...]:
         """When each of the agent's items began to play, and how much of it was heard. In `now_ms`."""
         return self._state.ledger.spans(self._state.end.ended_ms or now_ms)

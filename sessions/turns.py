@@ -20,6 +20,7 @@ class TurnBook:
         self.changed: set[int] = set()  # indices of ended turns that must be saved again
         self._timed: list[int] = []  # indices of the turns that have a latency
         self.latencies_ms: list[int] = []  # their latencies, in the order of the turns
+        self.interruptions = 0  # turns whose answer the caller has interrupted
 
     def since_start_ms(self, now_ms: int) -> int:
         """A time of the monotonic clock as milliseconds since the call's start."""
@@ -85,6 +86,7 @@ class TurnBook:
         """The caller has interrupted this turn's answer."""
         if not turn.interrupted:
             turn.interrupted = True
+            self.interruptions += 1
             self.touch(turn)
 
     def touch(self, turn: Turn) -> None:

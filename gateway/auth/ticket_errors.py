@@ -58,9 +58,6 @@ class TicketCounts:
         """Count one refused ticket; `carrier` is the one on whose address it was shown."""
         self._refused[carrier, refused.reason] += 1
 
-    def lines(self) -> list[str]:
-        """The figures in Prometheus' text form."""
-        return [
-            f'patchbay_tickets_refused_total{{carrier="{carrier}",reason="{reason}"}} {count}\n'
-            for (carrier, reason), count in sorted(self._refused.items())
-        ]
+    def items(self) -> list[tuple[tuple[str, str], int]]:
+        """How many tickets were refused, by carrier and reason."""
+        return sorted(self._refused.items())

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.auth.carrier_tickets import CarrierTickets
 from gateway.auth.entrance import Entrance
-from gateway.callers.phone.counts import event_lines
 from gateway.calls.admission import Admission
 from gateway.config.settings import Settings
 from gateway.http.telephony import CarrierRoutes
@@ -70,16 +69,21 @@ class Telephony:
             routes.append(self._acs.media_route())
         return routes
 
-    def lines(self) -> Iterator[str]:
-        """The figures in Prometheus' text form."""
+    def events(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """How often each event of a carrier was counted, by carrier and event."""
         for carrier in self._twilio:
-            yield from carrier.counts.lines()
+            yield from carrier.counts.items()
         if self._acs is not None:
-            yield from self._acs.counts.lines()
+            yield from self._acs.counts.items()
         counted = {} if self._asterisk is None else self._asterisk.counts()
         if self._audiosocket is not None:
             counted |= {f"audiosocket_{reason}": count for reason, count in self._audiosocket.counts.items()}
-        yield from event_lines("asterisk", counted)
+        yield from ((("asterisk", event), count) for event, count in counted.items())
+
+    @property
+    def tcp_sockets(self) -> int:
+        """How many sockets of callers are open that are no WebSockets."""
+        return 0 if self._audiosocket is None else len(self._audiosocket)
 
     async def open(self) -> None:
         """Load what the first call needs, and listen for AudioSocket where the settings say so. Raises OSError."""

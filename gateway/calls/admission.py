@@ -11,20 +11,21 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from audio.format_choice import model_format
 from audio.formats import AudioFormat
 from gateway.agents.book import AgentBook, render_greeting
 from gateway.auth.entrance import Caller, Quota, admit_call
 from gateway.auth.requests import Refusal
-from gateway.calls.line_sums import LineSums
 from gateway.calls.live import LiveCall, LiveCalls
-from gateway.calls.problems import ProblemCounts
 from gateway.calls.record import CallFacts, CallRecord
 from gateway.calls.running import RunningCall
 from gateway.legs.caller import CallerLeg
 from gateway.legs.model import ModelConnector
 from gateway.recording.recorder import CallRecording, Recorder
+from gateway.telemetry.figures import Figures
+from gateway.telemetry.names import CALLS_REFUSED, LEGS_OPENED
 from gateway.tools.contract import ToolContext
 from gateway.tools.functions import FunctionTool
 from gateway.tools.toolbox import McpTools, Toolbox
@@ -103,6 +104,7 @@ class AdmissionParts:
     clock: Clock
     ids: Ids
     quotas: CallQuotas
+    figures: Figures
     warmed: asyncio.Event  # set once everything that the agents need has been loaded
 
 
@@ -114,8 +116,6 @@ class Admission:
         self._tickets: set[Ticket] = set()  # neither begun nor released
         self._missing_tools: dict[str, tuple[str, ...]] = {}  # what was logged last, by agent
         self.model_legs_opened = 0
-        self.model_problems = ProblemCounts()
-        self.lines = LineSums()
         self._quota = Quota(
             live_calls=lambda: len(parts.live_calls) + len(self._tickets),
             tenant_calls=lambda tenant: parts.live_calls.count_of(tenant) + self._tickets_of(tenant),
@@ -137,6 +137,7 @@ class Admission:
         # There is no await from here on, so no other request can take the last place in between.
         refusal = admit_call(caller, wanted, self._quota, self._policy)
         if refusal is not None:
+            self.note_refused(refusal)
             return refusal
         agent = parts.agents.get(wanted or caller.agent or "")
         assert agent is not None  # the policy has just found it
@@ -144,6 +145,15 @@ class Admission:
         ticket = self._ticket(caller, agent, agent.phone if keys else None, admission_ms)
         self._tickets.add(ticket)
         return ticket
+
+    def note_refused(self, refusal: Refusal) -> None:
+        """Count a call that is not let in, for another reason than those that `admit` finds."""
+        self._parts.figures.add(CALLS_REFUSED, refusal.code)
+
+    @property
+    def capacity(self) -> int:
+        """How many calls may go on at once."""
+        return self._parts.quotas.max_calls
 
     def release(self, ticket: Ticket) -> None:
         """Give a ticket back whose call will not begin. Harmless for one that was begun or released before."""
@@ -166,9 +176,9 @@ class Admission:
             connector if plan.far_end is None else _converting(connector),
             ticket.toolbox,
             ToolContext(ticket.session_id, agent.name, facts, parts.clock),
-            CallRecord(call_facts, parts.save, parts.recorder, recording, parts.clock, self.model_problems, self.lines),
+            CallRecord(call_facts, parts.save, parts.recorder, recording, parts.clock, parts.figures),
             parts.clock,
-            self._count_model_leg,
+            partial(self._count_model_leg, call_facts.model),
         )
         running.attach(leg)
         parts.live_calls.start(
@@ -179,6 +189,7 @@ class Admission:
                 protocol=plan.protocol,
                 started_at=call_facts.started_at,
                 running=running,
+                model=call_facts.model,
             )
         )
         return running
@@ -209,8 +220,9 @@ class Admission:
             target=parts.target(agent),
         )
 
-    def _count_model_leg(self) -> None:
+    def _count_model_leg(self, model: str) -> None:
         self.model_legs_opened += 1
+        self._parts.figures.add(LEGS_OPENED, model)
 
     def _tickets_of(self, tenant: str) -> int:
         return sum(ticket.caller.tenant == tenant for ticket in self._tickets)

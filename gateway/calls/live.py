@@ -25,6 +25,7 @@ class LiveCall:
     protocol: str
     started_at: float
     running: RunningCall
+    model: str = ""  # `KIND/NAME`
 
 
 def _say_goodbye(call: LiveCall) -> None:
@@ -93,6 +94,10 @@ class LiveCalls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def all(self) -> list[LiveCall]:
+        """The calls of every tenant."""
+        return list(self._calls.values())
+
     def count_of(self, tenant: str) -> int:
         """How many calls a tenant has."""
         return self._of_tenant.get(tenant, 0)
@@ -127,6 +132,15 @@ class LiveCalls:
     async def close(self, wait_s: float) -> None:
         """Cancel the calls that are left, and wait at most `wait_s` seconds for their records."""
         await self._tasks.close(wait_s)
+
+    async def over(self, wait_s: float) -> None:
+        """Wait until the calls have ended; those that do not end in time are cancelled."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.wait_empty()
+        except TimeoutError:
+            log.error("calls did not end in time and are cancelled", extra={"calls": len(self)})
+            await self.close(wait_s)
 
     def goodbye(self) -> None:
         """The server is going down: end every call, with its record, and from now on each call that begins."""

@@ -10,10 +10,10 @@ import orjson
 
 from audio.formats import AudioFrame
 from audio.runs import FrameRun
-from gateway.calls.line_sums import LineSums
-from gateway.calls.problems import ProblemCounts
 from gateway.recording.eventlog import Source
 from gateway.recording.recorder import CallRecording, Recorder
+from gateway.telemetry.calls import CallFigures, CallLabels, Progress
+from gateway.telemetry.figures import Figures
 from sessions.accounts import UNKNOWN_SETUP, SetupFacts
 from sessions.call import Call
 from sessions.commands import NoteProblem
@@ -74,12 +74,10 @@ class CallRecord:
         recorder: Recorder,
         recording: CallRecording | None,
         clock: Clock,
-        problems: ProblemCounts | None = None,
-        lines: LineSums | None = None,
+        figures: Figures | None = None,
     ) -> None:
         """`save` takes a document at once and never blocks. `recording` is None where none is made."""
-        self._problems = problems or ProblemCounts()
-        self._lines = lines or LineSums()
+        self.figures = CallFigures(figures or Figures(), CallLabels(facts.agent, facts.protocol, facts.model))
         self._logged = 0  # problems that were logged
         self._facts = facts
         self._save = save
@@ -141,16 +139,18 @@ class CallRecord:
 
     def started(self, call: Call, now_ms: int) -> None:
         """Save the session's document as the call begins."""
+        self.figures.started()
         self._save_session(call, now_ms)
 
     def turn(self, call: Call, turn: Turn, now_ms: int) -> None:
         """Save a turn that has ended, or that has changed after its end."""
         self._save(turn_document(self._facts.tenant, self._facts.session_id, turn, ttl_s=self._facts.ttl_s))
-        self._save_session(call, now_ms)
+        record = self._save_session(call, now_ms)
+        self.figures.turn(turn, Progress(record.summary, record.dials, record.setup))
 
     def problem(self, noted: NoteProblem) -> None:
         """Count and log a problem that the model reports; the documents hold it when they are saved next."""
-        self._problems.count(noted.problem.code)
+        self.figures.problem(noted.problem.code)
         self._logged += 1
         if self._logged <= MAX_LOGGED:
             fields = {"call_id": self._facts.session_id, "agent": self._facts.agent, "about": noted.about}
@@ -167,20 +167,22 @@ class CallRecord:
     async def ended(self, call: Call, now_ms: int) -> None:
         """Save the session's last document, and hand the recording over to be made."""
         self.caller_sound = self.agent_sound = _unrecorded  # bound methods of this object would keep it alive
+        record = self._session(call, now_ms, SessionState.ENDED)
+        self.figures.ended(call.turns, Progress(record.summary, record.dials, record.setup))
         if self._dropped:
             if self._recording is not None:
                 self._recorder.leave(self._recording)
             return
-        record = self._session(call, now_ms, SessionState.ENDED)
         self._save(session_document(record, ttl_s=self._facts.ttl_s))
-        self._lines.add(record.summary.line)
         if self._recording is not None:
             begun_ms = self._facts.started_ms
             played = [PlayedSpan(s.item_id, s.begin_ms - begun_ms, s.heard_ms) for s in call.played(now_ms)]
             await self._recorder.end(self._recording, record, played, ttl_s=self._facts.ttl_s)
 
-    def _save_session(self, call: Call, now_ms: int) -> None:
-        self._save(session_document(self._session(call, now_ms, SessionState.LIVE), ttl_s=self._facts.ttl_s))
+    def _save_session(self, call: Call, now_ms: int) -> SessionRecord:
+        record = self._session(call, now_ms, SessionState.LIVE)
+        self._save(session_document(record, ttl_s=self._facts.ttl_s))
+        return record
 
     def _session(self, call: Call, now_ms: int, state: SessionState) -> SessionRecord:
         facts = self._facts

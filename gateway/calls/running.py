@@ -27,7 +27,7 @@ from gateway.timer import Alarm
 from gateway.tools.contract import ToolContext
 from gateway.tools.toolbox import Toolbox
 from sessions.call import Call
-from sessions.events import CallerAudio, CallerEvent, CallEvent, HungUp, ModelEvent, ToolFinished
+from sessions.events import CallerAudio, CallerEvent, CallEvent, HungUp, ModelEvent, SpeechStarted, ToolFinished
 from sessions.fast_path import commands_wait_for_sound, waits_for_sound
 from sessions.line_events import DigitPressed
 from sessions.ports import Clock
@@ -103,6 +103,16 @@ class RunningCall:
         return self._call
 
     @property
+    def model_open(self) -> bool:
+        """Whether it has a connection to its model now."""
+        return self._model_link.leg is not None
+
+    @property
+    def tools_running(self) -> int:
+        """How many of its tools run now."""
+        return len(self._executor.tools)
+
+    @property
     def log(self) -> Callable[[str, bytes], None] | None:
         """Where the caller's leg notes messages that are not sound; None where they are not kept."""
         return self._record.log
@@ -158,12 +168,18 @@ class RunningCall:
     @_guarded
     def from_caller(self, event: CallerEvent) -> None:
         """Take an event of the caller's leg."""
-        self._take(event)
+        if type(event) is DigitPressed:
+            self._take_interrupting(event)
+        else:
+            self._take(event)
 
     @_guarded
     def from_model(self, event: ModelEvent) -> None:
         """Take an event of the model's leg."""
-        self._take(event)
+        if type(event) is SpeechStarted:
+            self._take_interrupting(event)
+        else:
+            self._take(event)
 
     @_guarded
     def from_tool(self, event: ToolFinished) -> None:
@@ -176,6 +192,13 @@ class RunningCall:
         self._record.started(self._call, now_ms)
         self._executor.perform(self._call.start(now_ms), now_ms)
         self._set_alarm()
+
+    def _take_interrupting(self, event: CallEvent) -> None:
+        """Take an event that may stop the agent's speech, and measure how long that takes."""
+        began_ns, before = self._clock.now_ns(), self._call.interruptions
+        self._take(event)
+        if self._call.interruptions > before:
+            self._record.figures.interrupted(self._clock.now_ns() - began_ns)
 
     def _take(self, event: CallEvent) -> None:
         """Hand an event to the call and carry out its commands; sound that waits is flushed first where it matters."""

@@ -62,6 +62,10 @@ class ToolJobs:
         for call_id in list(self._running):
             self.stop(call_id)
 
+    def __len__(self) -> int:
+        """How many tools are running."""
+        return len(self._running)
+
     async def _run(self, command: RunTool) -> None:
         finished: list[ToolFinished] = []
         header = traceparent(self._context.session_id, command.turn, command.call_id, self._shape)

@@ -24,6 +24,7 @@ class Ready:
 
     url: str
     agents: tuple[str, ...]
+    metrics_url: str | None = None  # on a port of their own, without a key
 
     @property
     def websocket_url(self) -> str:
@@ -32,24 +33,39 @@ class Ready:
 
     def line(self) -> str:
         """The server as one line of JSON."""
-        return _line({"url": self.url, "websocket_url": self.websocket_url, "agents": list(self.agents)})
+        shown: dict[str, object] = {
+            "url": self.url,
+            "websocket_url": self.websocket_url,
+            "agents": list(self.agents),
+        }
+        return _line(shown if self.metrics_url is None else {**shown, "metrics_url": self.metrics_url})
 
 
 def ready_at(host: str, port: int, agents: tuple[str, ...], *, tls: bool) -> Ready:
     """The server's address as seen from this machine, where it listens on `host`."""
+    return Ready(f"{'https' if tls else 'http'}://{_place(host)}:{port}", agents)
+
+
+def metrics_at(host: str, port: int) -> str:
+    """The address of `/metrics` on a port of its own, as seen from this machine."""
+    return f"http://{_place(host)}:{port}/metrics"
+
+
+def _place(host: str) -> str:
     host = _EVERYWHERE.get(host, host)
-    place = f"[{host}]" if ":" in host else host
-    return Ready(f"{'https' if tls else 'http'}://{place}:{port}", agents)
+    return f"[{host}]" if ":" in host else host
 
 
 def welcome(ready: Ready, program: str, *, keys: bool) -> str:
     """The text that names the gateway's addresses and a command that calls it. `keys`: the gateway requires a key."""
     first = _DEMO if _DEMO in ready.agents else ready.agents[0]
     with_key = ", with one of its keys in PATCHBAY_API_KEY" if keys else ""
+    metrics = "" if ready.metrics_url is None else f"  metrics, without key: {ready.metrics_url}\n"
     return (
         f"Patchbay is up at {ready.url}  (agents: {', '.join(ready.agents)})\n"
         f"  talk in a browser:   {ready.url}/\n"
         f"  Realtime clients:    {ready.websocket_url}?model={first}\n"
+        f"{metrics}"
         f"  try, in another terminal{with_key}:\n"
         f"    {_command(ready.url, program, first)}\n"
     )

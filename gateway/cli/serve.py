@@ -8,10 +8,11 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from gateway.app import Gateway
-from gateway.cli.announce import own_program, print_error, print_ready, ready_at, welcome
+from gateway.cli.announce import metrics_at, own_program, print_error, print_ready, ready_at, welcome
 from gateway.clock import SystemClock
 from gateway.config.settings import Settings, load_settings
 from gateway.ids import RandomIds
@@ -121,6 +122,8 @@ def _shorten_gc() -> None:
 def _print_ready(gateway: Gateway, server: PatchbayServer, settings: Settings, *, as_json: bool) -> None:
     agents = tuple(agent.name for agent in gateway.shown())
     ready = ready_at(settings.host, server.bound_port, agents, tls=settings.tls_cert is not None)
+    if settings.metrics_listen is not None and gateway.metrics.port is not None:
+        ready = replace(ready, metrics_url=metrics_at(settings.metrics_listen.host, gateway.metrics.port))
     keys = bool(settings.api_key_entries)
     print_ready(ready.line() if as_json else welcome(ready, own_program(), keys=keys))
 

@@ -1,4 +1,4 @@
-"""What the settings decide about who may enter: what client secrets and tickets are signed with, hosts and origins."""
+"""What the settings decide about who may enter: where the server listens, hosts and origins, and the keys that sign."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 
 from gateway.auth.keys import ApiKeys
 from gateway.auth.origins import OriginRules, check_bind, read_public
-from gateway.auth.requests import read_proxies
+from gateway.auth.requests import Network, read_proxies
 from gateway.config.settings import Settings
+from gateway.net.server import ServerOptions
 
 
 def signing_material(settings: Settings, keys: ApiKeys) -> bytes:
@@ -32,3 +33,17 @@ def origin_rules(settings: Settings, keys: ApiKeys) -> OriginRules:
     )
     check_bind(settings.host, rules)
     return rules
+
+
+def server_options(settings: Settings, proxies: tuple[Network, ...]) -> ServerOptions:
+    """Where the server listens, and its limits; each of the `proxies` connects for many clients."""
+    return ServerOptions(
+        host=settings.host,
+        port=settings.port,
+        tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
+        tls_key=str(settings.tls_key) if settings.tls_key else None,
+        drain_s=settings.drain_s,
+        max_half_open=settings.max_half_open,
+        max_address_half_open=settings.max_address_half_open,
+        proxies=proxies,
+    )

@@ -33,7 +33,7 @@ from gateway.config.names import OWN_NAMES
 from gateway.config.numbers import Numbers
 from gateway.config.sources import Source, SourceFault, explain, read_sources
 from gateway.config.urls import read_plain_url
-from gateway.config.values import HttpUrl, Networks, Seconds, Secret, Table, Whole, Words, parts
+from gateway.config.values import HttpUrl, ListenAddress, Networks, Seconds, Secret, Table, Whole, Words, parts
 from gateway.net.bind import MAX_PORT
 from gateway.net.half_open import MAX_ADDRESS_HALF_OPEN, MAX_HALF_OPEN
 from sessions.stores.cosmos_setting import check_access, check_key, is_cosmos, read_cosmos_url
@@ -151,6 +151,9 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: Whole = Field(default=8080, ge=0, le=MAX_PORT, description="TCP port to listen on; 0: any free one")
+    metrics_listen: ListenAddress | None = Field(
+        default=None, description="HOST:PORT that serves /metrics without a key"
+    )
     tls_cert: Path | None = Field(default=None, description="PEM file: certificate chain")
     tls_key: Path | None = Field(default=None, description="PEM file: private key")
     require_tls: bool = Field(

@@ -9,36 +9,35 @@ from pathlib import Path
 from typing import Protocol
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 
 from gateway import __version__
-from gateway.auth.carrier_tickets import CarrierTickets
 from gateway.auth.client_secrets import ClientSecrets
 from gateway.auth.entrance import Entrance
 from gateway.auth.http import AsgiApp, Message, OriginMiddleware, Receive, RequireCaller, Scope, Send
 from gateway.auth.origins import OriginRules
 from gateway.blobs.contract import Blobs
-from gateway.calls.admission import Admission
 from gateway.calls.live import LiveCalls
 from gateway.clock import loop_s
-from gateway.http import examples, shapes
+from gateway.http import shapes
 from gateway.http.bodies import BodyMiddleware
 from gateway.http.cursors import Cursors
 from gateway.http.downloads import AS_HEAD
 from gateway.http.errors import Responses, add_error_answers
+from gateway.http.metrics import metrics_router
 from gateway.http.openapi import DocumentedApp
 from gateway.http.routes import AgentList, ApiParts, api_router
-from gateway.http.telephony import CarrierFigures, CarrierRoutes, carrier_routes
+from gateway.http.telephony import CarrierRoutes, carrier_routes
 from gateway.net.server import Drain
 from gateway.state.write_behind import WriteBehind
+from gateway.telemetry.metrics import Metrics
 from sessions.ports import Clock, Json, JsonObject
 from sessions.stores.contract import Document, Store
-from sessions.stores.store_meter import StoreMeter
 
 CONSOLE = Path(__file__).resolve().parents[2] / "console"
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz"})
 POLICY = {
     # The page, its socket included, loads nothing from other origins.
     "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -56,17 +55,10 @@ class Served(AgentList, Protocol):
     drain: Drain
     ready: bool
     store: Store
-    store_meter: StoreMeter
     blobs: Blobs
     write_behind: WriteBehind
     live_calls: LiveCalls
-    admission: Admission
-    tickets: CarrierTickets
-
-    @property
-    def telephony(self) -> CarrierFigures:
-        """The telephone protocols."""
-        ...
+    metrics: Metrics
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Remove a session completely."""
@@ -124,6 +116,7 @@ def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[
     app.add_middleware(HeadMiddleware)
     add_error_answers(app)
     _probes(app, parts.gateway)
+    app.add_routes(metrics_router(parts.gateway.metrics.text, RequireCaller(parts.entrance)))
     app.add_routes(api_router(_api_parts(parts)))
     app.router.routes.extend(carrier_routes(parts.telephony))
     return app
@@ -203,32 +196,6 @@ def _probes(app: FastAPI, gateway: Served) -> None:
             state, store=written.report.state, spooled_documents=written.report.beside, problems=gateway.problems()
         )
         return JSONResponse(body, 200 if state == "ready" else 503)
-
-    @app.get(
-        "/metrics",
-        tags=["probes"],
-        response_class=PlainTextResponse,
-        responses={200: {"content": {"text/plain": {"example": examples.FIGURES}}}},
-    )
-    async def metrics() -> str:
-        """Figures in Prometheus' text form."""
-        live_calls, admission = gateway.live_calls, gateway.admission
-        figures = {
-            "patchbay_live_calls": len(live_calls),
-            "patchbay_calls_ended_total": live_calls.served,
-            "patchbay_calls_broken_total": live_calls.broken,
-            "patchbay_model_legs_opened_total": admission.model_legs_opened,
-            "patchbay_line_late_ms_total": admission.lines.late_ms,
-            "patchbay_line_filled_ms_total": admission.lines.filled_ms,
-            "patchbay_line_clipped_ms_total": admission.lines.clipped_ms,
-            **gateway.write_behind.report.figures(),
-        }
-        lines = [f"{name} {value}\n" for name, value in figures.items()]
-        for code, count in admission.model_problems.items():
-            lines.append(f'patchbay_model_problems_total{{code="{code}"}} {count}\n')
-        return "".join(
-            [*lines, *gateway.tickets.counts.lines(), *gateway.telephony.lines(), *gateway.store_meter.lines()]
-        )
 
 
 def _no_calls() -> dict[str, object]:

@@ -174,4 +174,8 @@ SECRET: Json = {
 EVENTS = '{"schema": 1}\n{"at_ms": 0, "from": "caller", "text": {"type": "session.update", "session": {}}}\n'
 ETAG = '"3f6b0c9e41d7a25880be13c6f2954d07"'
 SOUND = "(the file's bytes)"
-FIGURES = "patchbay_live_calls 3\npatchbay_calls_ended_total 128\n"
+FIGURES = (
+    "# HELP patchbay_live_calls Calls that are going on.\n"
+    "# TYPE patchbay_live_calls gauge\n"
+    'patchbay_live_calls{agent="front-desk",protocol="realtime"} 3.0\n'
+)

@@ -42,8 +42,13 @@ class CarrierRoute:
 class CarrierFigures(Protocol):
     """What the carriers' requests and calls came to."""
 
-    def lines(self) -> Iterable[str]:
-        """The figures in Prometheus' text form."""
+    @property
+    def tcp_sockets(self) -> int:
+        """How many sockets of callers are open that are no WebSockets."""
+        ...
+
+    def events(self) -> Iterable[tuple[tuple[str, str], int]]:
+        """How often each event of a carrier was counted, by carrier and event."""
         ...
 
 

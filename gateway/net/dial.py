@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from picows.common import WSHandshakeError, WSUpgradeResponse
 
 from gateway.net.protocol import PicowsProtocol
-from gateway.net.sockets import DEFAULT_LIMITS, PicowsSocket, Receiver, Socket, SocketLimits, log_fault
+from gateway.net.sockets import DEFAULT_LIMITS, PicowsSocket, Receiver, Side, Socket, SocketLimits, log_fault
 from sessions.errors import LegLost
 
 _SECURE = {"ws": False, "wss": True, "http": False, "https": True}
@@ -89,6 +89,7 @@ async def dial(
     timeout_s: float = 10.0,
     on_fault: Callable[[BaseException], None] = log_fault,
     limits: SocketLimits = DEFAULT_LIMITS,
+    side: Side = Side.MODEL,
 ) -> Socket:
     """Open a WebSocket to a ws, wss, http or https URL. When this returns, `receiver.opened` has been called.
 
@@ -99,7 +100,7 @@ async def dial(
     sent = _header_list(headers)
     if subprotocols:
         sent.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
-    socket = PicowsSocket(receiver, on_fault, limits, target.host)
+    socket = PicowsSocket(receiver, on_fault, limits, target.host, side)
 
     def agree(_: Any, response: WSUpgradeResponse) -> PicowsSocket:
         chosen = response.headers.get("Sec-WebSocket-Protocol")

@@ -23,7 +23,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.auth.requests import Network, is_one_of
+from gateway.auth.requests import Network, Refusal, is_one_of
 from gateway.guard import Guard
 from gateway.net.arrivals import Arrivals
 from gateway.net.bind import bound
@@ -109,7 +109,9 @@ class PatchbayServer(uvicorn.Server):
         calls: DrainHooks | None = None,
         options: ServerOptions | None = None,
         on_started: Callable[[], None] | None = None,
+        on_refused: Callable[[Refusal], None] | None = None,
     ) -> None:
+        """`on_refused` gets the refusals of upgrades that no opener decided on."""
         self._options = options or ServerOptions()
         self._drain = drain
         self._calls = calls or DrainHooks()
@@ -124,6 +126,7 @@ class PatchbayServer(uvicorn.Server):
             max_upgrades=given.max_upgrades,
             admit_timeout_s=given.admit_timeout_s,
             head_timeout_s=given.head_timeout_s,
+            on_refused=on_refused or (lambda refusal: None),
         )
         self._on_started = on_started
         self._tasks: asyncio.TaskGroup | None = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import partial
 from typing import Protocol
 
@@ -32,6 +33,16 @@ from gateway.net.transport import MAX_UNSENT_BYTES, CorkedTransport
 from gateway.runtime.fairness import LONG_MESSAGE_BYTES
 
 log = logging.getLogger("patchbay.sockets")
+
+
+class Side(StrEnum):
+    """The side of a call that a socket leads to."""
+
+    CALLER = "caller"
+    MODEL = "model"
+
+
+OPEN_SOCKETS: Counter[Side] = Counter()  # in this process, for the metrics
 
 _TEXT = WSMsgType.TEXT
 _BINARY = WSMsgType.BINARY
@@ -138,12 +149,18 @@ class PicowsSocket(WSListener):
     """A `Socket` over picows, and the listener that passes picows' messages to the receiver."""
 
     def __init__(
-        self, receiver: Receiver, on_fault: Callable[[BaseException], None], limits: SocketLimits, peer: str
+        self,
+        receiver: Receiver,
+        on_fault: Callable[[BaseException], None],
+        limits: SocketLimits,
+        peer: str,
+        side: Side = Side.CALLER,
     ) -> None:
         self._receiver = receiver
         self._on_fault = on_fault
         self._limits = limits
         self.peer = peer
+        self._side = side
         self._guard = Guard(self._fault)
         self._assembler = Assembler(limits.max_message_bytes)
         self._budget = MessageBudget(self._take_deferred, self._report_lost)
@@ -197,6 +214,7 @@ class PicowsSocket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._ws = transport
+        OPEN_SOCKETS[self._side] += 1
         corked: CorkedTransport = transport.underlying_transport  # type: ignore[assignment]
         self._transport = corked
         self._budget.reading = corked.reading
@@ -302,6 +320,8 @@ class PicowsSocket(WSListener):
         if self._state is not _OPEN:
             self._budget.deferred = None
         self._state = _State.GONE
+        if self._ws is not None:
+            OPEN_SOCKETS[self._side] -= 1
         self._ws = self._transport = self._budget.reading = None
         self._send = _drop
         if self._budget.deferred is None:

@@ -60,7 +60,10 @@ class Gate:
         max_upgrades: int,
         admit_timeout_s: float,
         head_timeout_s: float,
+        on_refused: Callable[[Refusal], None],
     ) -> None:
+        """`on_refused` gets the refusals of upgrades that no opener decided on."""
+        self.on_refused = on_refused
         self.routes = MediaRoutes(routes)
         self.draining = draining
         self.half_open = half_open
@@ -228,7 +231,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _upgrade(self, route: MediaRoute[Any]) -> None:
         refusal = self._gate.turn_away()
         if refusal is not None:
-            self._refuse(refusal)
+            self._turn_away(refusal)
             return
         try:
             request = self._read_request(route)
@@ -276,6 +279,9 @@ class GatewayProtocol(HttpToolsProtocol):
                     answer = await route.admit(request)
             except TimeoutError:
                 answer = _SLOW
+        if answer is _FAILED or answer is _SLOW:
+            self._turn_away(answer)
+            return
         if isinstance(answer, Refusal):
             self._refuse(answer)
             return
@@ -289,7 +295,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         with Boundary(_log_admission):
             route.release(answer)
-        self._refuse(_DRAINING if self._gate.draining() else _FAILED)
+        self._turn_away(_DRAINING if self._gate.draining() else _FAILED)
 
     def _hand_over(self, route: MediaRoute[Any], accepted: Accepted, request: UpgradeRequest, key: str) -> None:
         self.connections.discard(self)
@@ -301,6 +307,10 @@ class GatewayProtocol(HttpToolsProtocol):
         protocol.feed(bytes(self._early))
         if not self.transport.is_closing():
             read_on(self.transport)
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        self._gate.on_refused(refusal)
+        self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
         if self.transport.is_closing():

@@ -8,6 +8,21 @@ from gateway.state.busy import BusyStore
 from gateway.state.outage import StoreOutage
 from gateway.state.spool import SpoolSize
 from gateway.state.writer import WriteCounts
+from gateway.telemetry.names import (
+    DOCUMENTS_DROPPED,
+    DOCUMENTS_LOST,
+    DOCUMENTS_OLDEST,
+    DOCUMENTS_SPOOLED,
+    DOCUMENTS_WAITING,
+    DOCUMENTS_WAITING_BYTES,
+    SESSIONS_FENCED,
+    SPOOL_AGE,
+    SPOOL_BYTES,
+    SPOOL_DOCUMENTS,
+    STORE_BUSY,
+    STORE_HEALTHY,
+    Family,
+)
 
 
 class StoreState(StrEnum):
@@ -50,19 +65,21 @@ class StoreReport:
         """How many documents wait beside the store, in memory and in the spools, also those of dead instances."""
         return self._outage.kept.spooled.documents + self.left_by_dead.documents + self.waiting
 
-    def figures(self) -> dict[str, float]:
-        """What the metrics show, by name."""
+    def figures(self) -> dict[Family, float]:
+        """What the metrics show."""
         kept, counts, left = self._outage.kept, self._counts, self.left_by_dead
+        documents = kept.spooled.documents + left.documents
         return {
-            "patchbay_store_healthy": int(self.healthy),
-            "patchbay_store_busy": int(self._busy.is_busy),
-            "patchbay_spool_documents": kept.spooled.documents + left.documents,
-            "patchbay_spool_bytes": kept.spooled.payload_bytes + left.payload_bytes,
-            "patchbay_documents_waiting": kept.waiting,
-            "patchbay_documents_waiting_bytes": kept.waiting_bytes,
-            "patchbay_documents_oldest_seconds": kept.age_s,
-            "patchbay_documents_spooled_total": counts.spooled,
-            "patchbay_documents_lost_total": counts.lost,
-            "patchbay_documents_dropped_total": counts.dropped,
-            "patchbay_sessions_fenced_total": counts.fenced,
+            STORE_HEALTHY: int(self.healthy),
+            STORE_BUSY: int(self._busy.is_busy),
+            SPOOL_DOCUMENTS: documents,
+            SPOOL_BYTES: kept.spooled.payload_bytes + left.payload_bytes,
+            SPOOL_AGE: kept.age_s if documents else 0,
+            DOCUMENTS_WAITING: kept.waiting,
+            DOCUMENTS_WAITING_BYTES: kept.waiting_bytes,
+            DOCUMENTS_OLDEST: kept.age_s,
+            DOCUMENTS_SPOOLED: counts.spooled,
+            DOCUMENTS_LOST: counts.lost,
+            DOCUMENTS_DROPPED: counts.dropped,
+            SESSIONS_FENCED: counts.fenced,
         }

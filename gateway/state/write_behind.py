@@ -57,13 +57,20 @@ class WriteBehind:
         boot: str | None = None,
         on_fenced: Callable[[SessionKey], None] | None = None,
         on_deleted: Callable[[SessionKey], None] | None = None,
+        on_written: Callable[[float, str], None] | None = None,
     ) -> None:
-        """`boot` is this instance; `on_fenced` and `on_deleted` are called for sessions as `StateWriter` says."""
+        """`boot` is this instance; `on_fenced`, `on_deleted` and `on_written` are called as `StateWriter` says."""
         self.counts = WriteCounts()
         self._outbox = Outbox(PENDING_MAX_DOCUMENTS)
         self._clock = clock
         self._writer = StateWriter(
-            store, self.counts, write_timeout_s, boot=boot, on_fenced=on_fenced, on_deleted=on_deleted
+            store,
+            self.counts,
+            write_timeout_s,
+            boot=boot,
+            on_fenced=on_fenced,
+            on_deleted=on_deleted,
+            on_written=on_written,
         )
         self._busy = BusyStore(clock)
         self._kept = DocumentKeeper(

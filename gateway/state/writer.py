@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from gateway.clock import loop_s
 from gateway.state.kept import Fence, Kept, key_of
 from sessions.errors import VoiceError
 from sessions.stores.checks import check_document
@@ -33,6 +34,7 @@ from sessions.stores.contract import (
 )
 from sessions.stores.documents import SESSION_ID, RecordingState, SessionState
 from sessions.stores.fields import Fields, boot_of, owner_of
+from sessions.stores.store_meter import OUTCOMES
 
 REFUSED_MAX_SESSIONS = 10_000  # how many deleted or fenced sessions are remembered, to refuse late writes
 # How often one batch is tried. Each Conflict that is not a fence means that an answer of the store was lost, or that
@@ -44,6 +46,9 @@ log = logging.getLogger("patchbay.state")
 
 class Fenced(VoiceError):
     """Another process has taken the session; this process may not write it any more."""
+
+
+_OUTCOMES: Mapping[type[BaseException], str] = {**OUTCOMES, Fenced: "fenced", TimeoutError: "timeout"}
 
 
 @dataclass(slots=True)
@@ -83,11 +88,12 @@ class StateWriter:
         boot: str | None = None,
         on_fenced: Callable[[SessionKey], None] | None = None,
         on_deleted: Callable[[SessionKey], None] | None = None,
+        on_written: Callable[[float, str], None] | None = None,
     ) -> None:
         """`boot` is the instance whose documents are written.
 
         `on_fenced` is called once for each session that another process has taken, `on_deleted` for each that another
-        process has deleted.
+        process has deleted. `on_written` gets how long each write of a session's documents took, and its outcome.
         """
         self._store = store
         self._counts = counts
@@ -95,6 +101,7 @@ class StateWriter:
         self._boot = boot
         self._on_fenced = on_fenced
         self._on_deleted = on_deleted
+        self._on_written = on_written or (lambda took_s, outcome: None)
         self._held: dict[SessionKey, _Held] = {}
         self._refused: OrderedDict[SessionKey, None] = OrderedDict()
 
@@ -136,8 +143,7 @@ class StateWriter:
             self._counts.dropped += len(documents)
             return
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._write(key, documents, fence)
+            await self._write_measured(key, documents, fence)
         except Missing:
             log.warning("a session was deleted by another process", extra={"session_id": key.session_id})
             self._counts.dropped += len(documents)
@@ -155,6 +161,18 @@ class StateWriter:
     async def write_one(self, document: Document) -> None:
         """Write one document, with its session's as protection. Raises BadDocument, StoreFailed and TimeoutError."""
         await self.write(key_of(document), {str(document["id"]): document})
+
+    async def _write_measured(self, key: SessionKey, documents: Mapping[str, Document], fence: Fence | None) -> None:
+        began_s, outcome = loop_s(), "failed"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._write(key, documents, fence)
+            outcome = "ok"
+        except (VoiceError, TimeoutError) as fault:
+            outcome = _OUTCOMES.get(type(fault), "failed")
+            raise
+        finally:
+            self._on_written(loop_s() - began_s, outcome)
 
     async def _write(self, key: SessionKey, documents: Mapping[str, Document], fence: Fence | None) -> None:
         held = self._held.get(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ class Link:
         self._attempts: dict[Attempt, asyncio.Task[None]] = {}
         self._tasks = ForeignTasks()
         self.tools: dict[str, McpTool] = {}
+        self.connects: Counter[str] = Counter()  # attempts, by outcome: connected, failed
         self.problem: str | None = "not connected yet"
 
     async def settled(self) -> None:
@@ -231,6 +233,8 @@ class Link:
             self._dialling = False
             self._settled.set()
             self._wake_waiters()
+            if not self._closed.is_set():
+                self.connects["connected" if attempt.ready.done() else "failed"] += 1
             if attempt.ready.done():
                 await asyncio.wait({task, attempt.end}, return_when=asyncio.FIRST_COMPLETED)
         finally:

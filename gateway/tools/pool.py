@@ -110,6 +110,10 @@ class McpPool:
         link = self._links.get(server)
         return link.problem if link is not None else "it is not in the MCP configuration"
 
+    def connects(self) -> list[tuple[tuple[str, str], int]]:
+        """How many attempts to connect there were, by server and outcome."""
+        return [((label, how), count) for label, link in self._links.items() for how, count in link.connects.items()]
+
     def tools(self, server: str) -> tuple[ToolSpec, ...]:
         """A server's tools, as last listed; empty if they never were."""
         link = self._links.get(server)

@@ -50,17 +50,3 @@ class StoreMeter:
             _OPERATION.reset(outer)
             self.operations[operation, outcome] += 1
             self.operation_ms[operation] += now_ms() - started_ms
-
-    def lines(self) -> list[str]:
-        """The figures in Prometheus' text form, a line each; none while nothing was asked for."""
-        if not self.operations and not self.request_units:
-            return []
-        shown = [f"patchbay_store_throttled_total {self.throttled}\n"]
-        for operation, units in sorted(self.request_units.items()):
-            shown.append(f'patchbay_store_request_units_total{{operation="{operation}"}} {units / 100:.2f}\n')
-        for (operation, outcome), count in sorted(self.operations.items()):
-            labels = f'operation="{operation}",outcome="{outcome}"'
-            shown.append(f"patchbay_store_operations_total{{{labels}}} {count}\n")
-        for operation, took_ms in sorted(self.operation_ms.items()):
-            shown.append(f'patchbay_store_operation_seconds_total{{operation="{operation}"}} {took_ms / 1000:.3f}\n')
-        return shown

@@ -21,6 +21,7 @@ from gateway.ids import RandomIds
 from gateway.state.boots import BOOT, PARTITION, TENANT
 from gateway.state.kept import Fence
 from gateway.state.spool import NAME, StateSpool
+from gateway.telemetry.names import SPOOL_BYTES, SPOOL_DOCUMENTS
 from sessions.stores.documents import session_document
 
 TYPED = b"""{"type": "conversation.item.create", "item": {"type": "message", "role": "user",
@@ -105,7 +106,7 @@ def test_what_a_dead_instance_left_is_recovered_when_the_store_opens(tmp_path: P
 
     def spooled(gateway: Gateway) -> tuple[float, float]:
         figures = gateway.write_behind.report.figures()
-        return figures["patchbay_spool_documents"], figures["patchbay_spool_bytes"]
+        return figures[SPOOL_DOCUMENTS], figures[SPOOL_BYTES]
 
     async def main(gateway: Gateway) -> None:
         async with asking(gateway) as http:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ ANSWER = "I have heard you well and shall go on about it for so long that you ma
 
 
 @contextmanager
-def demo_desk(folder: Path, *, echo: str = ECHO, **files: str) -> Iterator[Server]:
+def demo_desk(
+    folder: Path, settings: Mapping[str, str] | None = None, *, echo: str = ECHO, **files: str
+) -> Iterator[Server]:
     """The server, once all its agents can be called. `files` are further ones, or other ones, by name."""
     shutil.copytree(ROOT / "agents", folder / "agents")
     (folder / "agents" / "scripts").mkdir(exist_ok=True)
@@ -45,7 +47,7 @@ def demo_desk(folder: Path, *, echo: str = ECHO, **files: str) -> Iterator[Serve
     shutil.copy(ROOT / "mcp.json", folder)
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text)
-    with serving(folder) as server:
+    with serving(folder, **(settings or {})) as server:
         wait_for_agents(server)
         yield server
 

@@ -56,11 +56,11 @@ class Server:
             return refused.code, _read(refused.read())
 
     def figure(self, name: str) -> int:
-        """One figure of /metrics, named without its prefix."""
+        """One figure of /metrics, named without its prefix: the sum over its labels, if it has any."""
         _, text = self.ask("/metrics")
-        found = re.search(rf"^patchbay_{name} (\d+)$", text, re.MULTILINE)
-        assert found is not None, text
-        return int(found[1])
+        assert f"# TYPE patchbay_{name} " in text, text
+        found = re.findall(rf"^patchbay_{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        return round(sum(map(float, found)))
 
     def session(self, session_id: str) -> Any:
         """The session as the API shows it."""

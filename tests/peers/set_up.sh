@@ -10,4 +10,9 @@ if command -v npm >/dev/null; then
   npm install --silent --no-audit --no-fund --no-package-lock --prefix tests/peers/node || echo "peers: npm clients could not be installed"
 fi
 bash tests/peers/asterisk/build.sh || echo "peers: Asterisk could not be unpacked"
+# Phoenix, a reader of traces: 850 MB, in an environment of its own.
+phoenix=$HOME/.cache/patchbay/phoenix
+if [ "${1:-}" = phoenix ] && [ ! -x "$phoenix/bin/phoenix" ]; then
+  "$python" -m venv "$phoenix" && "$phoenix/bin/python" -m pip install -q arize-phoenix==20.26.1 || echo "peers: Phoenix could not be installed"
+fi
 exit 0

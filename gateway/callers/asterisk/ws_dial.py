@@ -18,7 +18,7 @@ from gateway.callers.phone.calls import PhoneCalls
 from gateway.callers.phone.receiver import PhoneReceiver
 from gateway.guard import ForeignTasks, cause_of
 from gateway.net.dial import DialFailed, dial
-from gateway.net.sockets import Socket
+from gateway.net.sockets import Side, Socket
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,13 @@ class DialSocket(Protocol):
 async def dial_media(url: str, receiver: PhoneReceiver) -> Socket:
     """Open a media socket of Asterisk's."""
     return await dial(
-        url, receiver, subprotocols=(SUBPROTOCOL,), timeout_s=DIAL_S, on_fault=receiver.fault, limits=LIMITS
+        url,
+        receiver,
+        subprotocols=(SUBPROTOCOL,),
+        timeout_s=DIAL_S,
+        on_fault=receiver.fault,
+        limits=LIMITS,
+        side=Side.CALLER,
     )
 
 

@@ -69,6 +69,7 @@ class PhoneCalls:
         """Decide on a call of a carrier's to a number. The ticket must be given to `begin` or `release`."""
         route = self._numbers.agent_for(called)
         if route is None:
+            self._admission.note_refused(NO_NUMBER)
             return NO_NUMBER
         return await self.admit_to(tenant, route.agent)
 

@@ -1,9 +1,8 @@
-"""How often the requests and calls of a carrier came to what end, for the figures in /metrics."""
+"""How often the requests and calls of a carrier came to what end, for the metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 
 class CarrierCounts:
@@ -22,14 +21,6 @@ class CarrierCounts:
         """How often an event was counted."""
         return self._events[event]
 
-    def lines(self) -> list[str]:
-        """The figures in Prometheus' text form."""
-        return event_lines(self.carrier, self._events)
-
-
-def event_lines(carrier: str, events: Mapping[str, int]) -> list[str]:
-    """The figures of one carrier in Prometheus' text form, by event."""
-    return [
-        f'patchbay_carrier_events_total{{carrier="{carrier}",event="{event}"}} {count}\n'
-        for event, count in sorted(events.items())
-    ]
+    def items(self) -> list[tuple[tuple[str, str], int]]:
+        """How often each event was counted, by carrier and event."""
+        return [((self.carrier, event), count) for event, count in sorted(self._events.items())]

@@ -56,10 +56,10 @@ class RealtimeOpener:
         """Decide on a client; nothing is opened here."""
         caller = self._entrance.let_in(request, client_secrets=True)
         if isinstance(caller, Refusal):
-            return caller
+            return self._refused(caller)
         refusal = _unsupported(request)
         if refusal is not None:
-            return refusal
+            return self._refused(refusal)
         ticket = await self._admission.admit(caller, request.query.get("model"))
         if isinstance(ticket, Refusal):
             return NO_MODEL if ticket is NO_AGENT else ticket
@@ -67,7 +67,11 @@ class RealtimeOpener:
             return self._client(ticket, request)
         except WireError as error:
             self._admission.release(ticket)
-            return Refusal(400, error.code, error.message)
+            return self._refused(Refusal(400, error.code, error.message))
+
+    def _refused(self, refusal: Refusal) -> Refusal:
+        self._admission.note_refused(refusal)
+        return refusal
 
     def release(self, client: AdmittedClient) -> None:
         """No socket of this client will come."""

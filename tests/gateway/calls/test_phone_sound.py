@@ -24,6 +24,7 @@ from gateway.app import Gateway
 from gateway.callers.realtime.new_session import session_with
 from gateway.calls.admission import CallPlan, Ticket
 from gateway.clock import LoopClock
+from gateway.telemetry.names import LINE_FRAMES
 from gateway.timer import Alarm
 from sessions.caller_facts import UNKNOWN_CALLER
 from sessions.commands import Play, Relay
@@ -202,7 +203,7 @@ def test_the_lines_of_ended_calls_are_in_the_metrics(tmp_path: Path) -> None:
         await later(1)
         phone.hangs_up()
         await gateway.live_calls.wait_empty()
-        lines = gateway.admission.lines
-        assert (lines.late_ms, lines.filled_ms, lines.clipped_ms) == (0, 980, 0)
+        frames = {one.labels: one.value for one in gateway.metrics.figures.series(LINE_FRAMES)}
+        assert {fate: value for (_, fate), value in frames.items()} == {"late": 0, "filled": 49, "clipped": 0}
 
     with_desk(tmp_path, main)

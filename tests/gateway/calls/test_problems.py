@@ -9,7 +9,6 @@ import pytest
 from support.calls.call_rig import Rig, hosted
 from support.virtual import run
 
-from gateway.calls.problems import KNOWN, ProblemCounts
 from gateway.calls.record import MAX_LOGGED
 from gateway.models.realtime.endings import turned_away
 from gateway.net.dial import DialFailed
@@ -19,15 +18,6 @@ from sessions.stores.documents import session_from_document, turn_from_document
 from sessions.values import Outcome
 
 SECRET = "words that somebody said"
-
-
-def test_codes_that_are_not_known_are_counted_together() -> None:
-    counts = ProblemCounts()
-    for number in range(1000):
-        counts.count(f"code_{number}")
-    counts.count("insufficient_quota")
-    assert counts.items() == [("insufficient_quota", 1), ("other", 1000)]
-    assert all(problem_of(code, None).code == code for code in KNOWN)
 
 
 def test_a_problem_is_logged_by_code_and_type_and_never_by_its_words(

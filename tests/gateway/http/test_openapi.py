@@ -15,7 +15,7 @@ from support.api_world import BEARER, KEY, make_gateway, served
 
 from gateway.app import Gateway
 
-PROBES = {"/healthz", "/readyz", "/metrics"}
+PROBES = {"/healthz", "/readyz"}
 READS_RECORDS = "/api/v1/sessions"
 
 

@@ -198,7 +198,7 @@ def test_the_server_says_which_numbers_lead_nowhere(tmp_path: Path, caplog: pyte
             assert told["status"] == "ready"
             await refuse_a_ticket(gateway)
             figures = (await client.get("/metrics")).text
-            assert 'patchbay_tickets_refused_total{carrier="twilio",reason="malformed"} 1\n' in figures
+            assert 'patchbay_tickets_refused_total{carrier="twilio",reason="malformed"} 1.0\n' in figures
 
     asyncio.run(main())
     warned = [record for record in caplog.records if record.levelname == "WARNING"]

@@ -22,6 +22,7 @@ from gateway.state.replay import BATCH_DOCUMENTS
 from gateway.state.report import StoreState
 from gateway.state.spool import NAME
 from gateway.state.write_behind import GATHER_S, WriteBehind
+from gateway.telemetry import names
 from sessions.stores.contract import Conflict, Document, SessionKey, StoreBusy, StoreFailed, Write
 
 CALLS = 30
@@ -304,30 +305,31 @@ def test_a_deletion_while_documents_wait_holds(tmp_path: Path) -> None:
 def test_the_figures_say_how_much_waits_and_for_how_long(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, spool_max_bytes=1500) as (write_behind, store):
-            assert write_behind.report.figures()["patchbay_documents_oldest_seconds"] == 0
+            assert write_behind.report.figures()[names.DOCUMENTS_OLDEST] == 0
             await fill_spool(write_behind, store, 1, turns=5)
             await later(60)
             write_behind.save(turn("s1", 0, text="x" * 2000))
             await later(1)
             figures = write_behind.report.figures()
-            assert figures["patchbay_store_healthy"] == 0
-            assert figures["patchbay_spool_documents"] == 6
-            assert figures["patchbay_spool_bytes"] == (tmp_path / NAME).stat().st_size
-            assert 60 <= figures["patchbay_documents_oldest_seconds"] <= 62
-            assert figures["patchbay_documents_waiting"] == 1
-            assert figures["patchbay_documents_waiting_bytes"] > 2000
+            assert figures[names.STORE_HEALTHY] == 0
+            assert figures[names.SPOOL_DOCUMENTS] == 6
+            assert figures[names.SPOOL_BYTES] == (tmp_path / NAME).stat().st_size
+            assert 60 <= figures[names.DOCUMENTS_OLDEST] <= 62
+            assert figures[names.SPOOL_AGE] == figures[names.DOCUMENTS_OLDEST]
+            assert figures[names.DOCUMENTS_WAITING] == 1
+            assert figures[names.DOCUMENTS_WAITING_BYTES] > 2000
             assert write_behind.report.beside == 7
             store.fault = ""
             await later(5)
             figures = write_behind.report.figures()
-            assert figures["patchbay_store_healthy"] == 1
-            names = ("spool_documents", "spool_bytes", "documents_waiting", "documents_oldest_seconds")
-            assert [figures[f"patchbay_{name}"] for name in names] == [0, 0, 0, 0]
+            assert figures[names.STORE_HEALTHY] == 1
+            gone = (names.SPOOL_DOCUMENTS, names.SPOOL_BYTES, names.DOCUMENTS_WAITING, names.DOCUMENTS_OLDEST)
+            assert [figures[family] for family in gone] == [0, 0, 0, 0]
             store.fault = "busy"
             for number in range(3):
                 write_behind.save(turn("s1", number))
                 await later(0.1)
-            assert (write_behind.report.state, write_behind.report.figures()["patchbay_store_busy"]) == (
+            assert (write_behind.report.state, write_behind.report.figures()[names.STORE_BUSY]) == (
                 StoreState.BUSY,
                 1,
             )

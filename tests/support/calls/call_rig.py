@@ -19,6 +19,7 @@ from gateway.legs.model import ModelLeg
 from gateway.recording.finisher import Finisher
 from gateway.recording.recorder import Recorder
 from gateway.recording.writer import SpoolWriter
+from gateway.telemetry.figures import Figures
 from gateway.tools.contract import ToolContext, ToolResult
 from gateway.tools.functions import FunctionTool
 from gateway.tools.toolbox import Toolbox
@@ -171,7 +172,8 @@ class Rig:
                 formats={},
                 started_ms=now_ms,
             )
-        self.record = CallRecord(self.facts, self.saved.append, self.recorder, kept, self.clock)
+        self.figures = Figures()
+        self.record = CallRecord(self.facts, self.saved.append, self.recorder, kept, self.clock, self.figures)
         grants = [ToolGrant(None, name, None, DEADLINE_MS) for name in tools]
         toolbox = Toolbox(grants, NoServers(), tools)
         rule = {name: ToolRule(None, name, DEADLINE_MS) for name in tools}

@@ -1,13 +1,11 @@
-"""Problems that the models of all calls have reported, counted by code for the metrics."""
+"""The codes of models' errors that figures name; all others count as one."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 from sessions.problems import OTHER
 
 # Only these codes are counted by name. A service may send any code, and a monitor keeps a series for each for ever.
-KNOWN = frozenset(
+KNOWN_CODES = frozenset(
     {
         "account_deactivated",
         "authentication_error",
@@ -50,16 +48,6 @@ KNOWN = frozenset(
 )
 
 
-class ProblemCounts:
-    """Counts how often each code was reported since the process began."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def count(self, code: str) -> None:
-        """Count one problem; a code that is not known counts as `other`."""
-        self._counts[code if code in KNOWN else OTHER] += 1
-
-    def items(self) -> list[tuple[str, int]]:
-        """Each code that was reported and its count, sorted by code."""
-        return sorted(self._counts.items())
+def known_code(code: str) -> str:
+    """The code under which an error is counted: `other` where it is not known."""
+    return code if code in KNOWN_CODES else OTHER
