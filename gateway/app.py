@@ -55,22 +55,30 @@ from gateway.state.recovery import STATE, Recovery
 from gateway.state.spool import SpoolSize
 from gateway.state.taking import Takeover
 from gateway.state.write_behind import WriteBehind
+from gateway.telemetry.link.opening import Telemetry
 from gateway.telemetry.metrics import Metrics
-from gateway.tools.function_runs import PROCESS
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
 from gateway.tools.pool import McpPool
-from gateway.upkeep import Retention, join, keep_beating, keep_warm, leave, look_for_dead, make_recordings, stay
+from gateway.upkeep import (
+    CALLS_END_S,
+    Retention,
+    join,
+    keep_beating,
+    keep_warm,
+    leave,
+    look_for_dead,
+    make_recordings,
+    problems_of,
+    stay,
+)
 from sessions.errors import VoiceError
 from sessions.ports import Clock, Ids, JsonObject
 from sessions.stores.contract import SessionKey, StoreFailed
 from sessions.stores.documents import Owner, ttl_of
 
 log = logging.getLogger("patchbay")
-
-# How long calls may take to end after the goodbye: a call's jobs and its record have 5 s each.
-CALLS_END_S = 10.0
 
 
 class StartFailed(VoiceError):
@@ -120,12 +128,14 @@ class Gateway:
         self.blobs: Blobs = make_blobs(settings.blobs_url, settings.blob_key, inline=inline)
         self.live_calls = LiveCalls()
         self.write_behind = self._make_write_behind()
+        self.telemetry = Telemetry.of(self, self._instances.boot_id, os.environ, inline=inline)
+        self._save = self.telemetry.saving(self.write_behind.save)
         self._owner = Owner(process=str(os.getpid()), boot=self._instances.boot_id)
         self._boots = Boots.of(self.store, self._owner, clock)
         self._takeover = Takeover(self.store, self._owner, self.write_behind.hold)
         self._writer = SpoolWriter(inline=inline)
         self.finisher = Finisher(self.blobs, inline=inline)
-        self._recorder = Recorder(self._instances.folder, self._writer, self.finisher, self.write_behind.save, clock)
+        self._recorder = Recorder(self._instances.folder, self._writer, self.finisher, self._save, clock)
         self._recovery = self._make_recovery()
         self._opening = self._make_opening()
         self._retention = Retention(self.store, self.blobs, self.write_behind, self._recorder, clock)
@@ -215,6 +225,7 @@ class Gateway:
                 self.mcp.close()
                 self.finisher.close()
                 await self.write_behind.close()
+                await self.telemetry.close()
                 for task in beside:
                     task.cancel()
                 await asyncio.wait([tools], timeout=8)
@@ -235,6 +246,7 @@ class Gateway:
             "models and agents": partial(
                 keep_warm, self.agents, self._registry, self.mcp, self.metrics.text, self._warmed
             ),
+            **self.telemetry.jobs(),
         }
 
     async def _recover_dead_instances(self) -> None:
@@ -248,15 +260,7 @@ class Gateway:
 
     def problems(self) -> list[str]:
         """What does not work although calls are taken, in words for an operator."""
-        told = [
-            f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
-            "it is not called until they do"
-            for one in PROCESS.stuck()
-        ]
-        if not self.write_behind.report.healthy:
-            told.append("the store does not take writes, or not all yet; records wait beside it")
-        told += [f"numbers lead to the agent {agent}, which does not exist" for agent in self._missing_agents()]
-        return told
+        return problems_of(self.write_behind.report, self._missing_agents())
 
     def _missing_agents(self) -> list[str]:
         return sorted(self.settings.numbers.agents.difference(self.agents.names()))
@@ -278,8 +282,7 @@ class Gateway:
 
     def server(self, on_started: Callable[[PatchbayServer], None] | None = None) -> PatchbayServer:
         """The server of this gateway; `on_started` is called once it listens."""
-        settings = self.settings
-        limits = SocketLimits(max_message_bytes=settings.max_message_bytes)
+        limits = SocketLimits(max_message_bytes=self.settings.max_message_bytes)
         routes = [MediaRoute.of(opener, limits) for opener in self.openers.values()]
         routes += self.telephony.media_routes()
         calls = DrainHooks(done=self._drained, goodbye=self._say_goodbye, records=self.live_calls.wait_empty)
@@ -289,7 +292,7 @@ class Gateway:
             routes,
             drain=self.drain,
             calls=calls,
-            options=server_options(settings, self._rules.proxies),
+            options=server_options(self.settings, self._rules.proxies),
             on_started=lambda: tell(server),
             on_refused=self.admission.note_refused,
         )
@@ -325,6 +328,7 @@ class Gateway:
             adopt=lambda folder: self._recorder.adopt(self.store, [folder], self._takeover.take_ended),
             inline=self._inline,
             counts=self.write_behind.counts,
+            on_ended=self.telemetry.recovered,
         )
 
     def _make_opening(self) -> StoreOpening:
@@ -349,7 +353,7 @@ class Gateway:
             functions=self._functions,
             live_calls=self.live_calls,
             recorder=self._recorder,
-            save=self.write_behind.save,
+            save=self._save,
             owner=self._owner,
             clock=self._clock,
             ids=self._ids,
@@ -388,6 +392,7 @@ class Gateway:
 
     async def forget(self, tenant: str, session_id: str) -> None:
         """Remove everything of a session, wherever it is kept or still waits to be written."""
+        self.telemetry.forget(tenant, session_id)
         await self._retention.forget(tenant, session_id)
 
     def secret_session(self, requested: JsonObject) -> SecretSession:

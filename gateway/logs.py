@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -19,21 +20,26 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
-        }
-        call_id = line.get("call_id")
-        if isinstance(call_id, str):
-            turn = line.get("turn")
-            line["trace_id"] = (turn_trace(call_id, turn) if type(turn) is int else call_trace(call_id)).hex()
-        # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
-        if record.exc_info and isinstance(record.exc_info[1], BaseException):
-            line["exception"] = trace_of(record.exc_info[1])
-        return orjson.dumps(line, default=str).decode()
+        return orjson.dumps(fields_of(record), default=str).decode()
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """A record as the fields of its line."""
+    fields: dict[str, Any] = {
+        "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": record.getMessage(),
+        **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+    }
+    call_id = fields.get("call_id")
+    if isinstance(call_id, str):
+        turn = fields.get("turn")
+        fields["trace_id"] = (turn_trace(call_id, turn) if type(turn) is int else call_trace(call_id)).hex()
+    # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
+    if record.exc_info and isinstance(record.exc_info[1], BaseException):
+        fields["exception"] = trace_of(record.exc_info[1])
+    return fields
 
 
 def trace_of(error: BaseException) -> str:
@@ -59,7 +65,7 @@ def is_own(logger: str) -> bool:
     return logger.partition(".")[0] in _OWN or logger.startswith(_PLUGINS)
 
 
-class _Foreign(logging.Filter):
+class Foreign(logging.Filter):
     """Drops records of foreign loggers below a warning, whatever level these loggers have."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -98,7 +104,7 @@ def set_up_logging(level: str) -> None:
     """Send our own records from this level on to standard error, and those of other libraries from a warning on."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines())
-    out.addFilter(_Foreign())
+    out.addFilter(Foreign())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
     for noisy in ("httpx", "httpx2", "httpcore", "mcp", "client", "anyio", "azure", "openai", "asyncio", "picows"):
         # The filter would drop these records anyway; this saves the cost of making them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -17,8 +18,10 @@ from gateway.recording.recorder import Recorder
 from gateway.state.boots import BEAT_AGAIN_S, BEAT_EVERY_S, BEAT_TIMEOUT_S, Boots
 from gateway.state.instances import Instances
 from gateway.state.recovery import Recovery
+from gateway.state.report import StoreReport
 from gateway.state.write_behind import WriteBehind
 from gateway.telemetry.writing import FiguresText
+from gateway.tools.function_runs import PROCESS
 from gateway.tools.pool import McpPool
 from sessions.errors import VoiceError
 from sessions.ports import Clock
@@ -32,6 +35,8 @@ LOOK_EVERY_S = 10.0
 LEAVE_S = 2.0
 # How long a server that stops makes recordings that are still waiting; the next start makes the rest.
 RECORDINGS_S = 10.0
+# How long calls may take to end after the goodbye: a call's jobs and its record have 5 s each.
+CALLS_END_S = 10.0
 TOOLS_SETTLE_MS = 3_000  # how long the first calls may wait until their agents' tool servers have been tried
 
 NO_BEAT = "the store does not take this server's sign of life"
@@ -112,6 +117,18 @@ async def make_recordings(finisher: Finisher) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(RECORDINGS_S):
             await finisher.run_waiting()
+
+
+def problems_of(store: StoreReport, missing_agents: Iterable[str]) -> list[str]:
+    """What does not work although calls are taken, in words for an operator."""
+    told = [
+        f"function tool {one.function} of agent {one.agent}: {one.overdue} calls have not come back; "
+        "it is not called until they do"
+        for one in PROCESS.stuck()
+    ]
+    if not store.healthy:
+        told.append("the store does not take writes, or not all yet; records wait beside it")
+    return told + [f"numbers lead to the agent {agent}, which does not exist" for agent in missing_agents]
 
 
 async def look_for_dead(recovery: Recovery) -> None:

@@ -109,11 +109,15 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class SetupFacts:
-    """How a call was set up: how long its admission took, and the sound on both sides, as `AudioFormat` writes it."""
+    """How a call was set up: how long its admission took, and the sound on both sides, as `AudioFormat` writes it.
+
+    `traceparent` is the header of that name in the caller's request, "" where it had none.
+    """
 
     admission_ms: int = 0
     caller_format: str = ""
     model_format: str = ""
+    traceparent: str = ""
 
 
 UNKNOWN_SETUP = SetupFacts()

@@ -56,7 +56,11 @@ class Utterance:
 
 @dataclass(slots=True)
 class ToolUse:
-    """One tool call. `output` is None while it runs; `error` is a kind of `ToolFailed`."""
+    """One tool call. `output` is None while it runs; `error` is a kind of `ToolFailed`.
+
+    `server` is the MCP server that the tool belongs to, None for a function. `deadline_ms` is how long the call may
+    take; the client's own functions have none.
+    """
 
     call_id: str
     item_id: str
@@ -67,6 +71,8 @@ class ToolUse:
     end_ms: int | None = None
     output: str | None = None
     error: str | None = None
+    server: str | None = None
+    deadline_ms: int | None = None
 
 
 @dataclass(slots=True)

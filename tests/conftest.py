@@ -15,7 +15,8 @@ settings.register_profile("whole", deadline=None)
 settings.load_profile("whole" if "TEST_EXAMPLES" in os.environ else "quick")
 
 # Tests read the settings that they make, and none that whoever runs them has in the shell.
-for name in [name for name in os.environ if name.upper().startswith("PATCHBAY_")]:
+OURS = ("PATCHBAY_", "OTEL_", "LANGFUSE_", "APPLICATIONINSIGHTS_")
+for name in [name for name in os.environ if name.upper().startswith(OURS)]:
     del os.environ[name]
 
 

@@ -21,6 +21,7 @@ from sessions.agent import (
     ModelChoice,
     PhoneRules,
     ReplayPolicy,
+    TelemetryContent,
     ToolGrant,
     ToolRule,
     TurnDetection,
@@ -37,6 +38,7 @@ PLACEHOLDERS = ("today", "caller.number", "caller.called", "caller.direction", "
 _KEYS = (
     "name", "description", "model", "voice", "speed", "greeting", "instructions", "turn_detection", "tools", "offline",
     "client_may_set", "recording", "replay", "limits", "max_output_tokens", "transcription", "phone",
+    "telemetry",
 )  # fmt: skip
 _KEYS_TO_COME = ("fallback", "handoff")
 _TOOL_KEYS_TO_COME = ("confirm", "filler")
@@ -114,6 +116,7 @@ def read_agent(value: Json, name: str, version: str) -> Agent:
         speed=agent.number("speed", 0.25, 1.5, None),
         phone=phone,
         transcription=_transcription(agent),
+        telemetry=_telemetry(agent),
     )
 
 
@@ -225,6 +228,13 @@ def _replay(agent: Section) -> ReplayPolicy:
     if agent.value.get("replay") is False:
         return ReplayPolicy.OFF
     return ReplayPolicy(agent.choice("replay", [policy.value for policy in ReplayPolicy], ReplayPolicy.OFF.value))
+
+
+def _telemetry(agent: Section) -> TelemetryContent | None:
+    if not agent.has("telemetry"):
+        return None
+    levels = [level.value for level in TelemetryContent]
+    return TelemetryContent(agent.choice("telemetry", levels, TelemetryContent.NONE.value))
 
 
 def _limits(agent: Section) -> AgentLimits:

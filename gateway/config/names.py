@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import TypeAlias
 
+from gateway.config.destinations import NAMES as DESTINATION_NAMES
+
 PREFIX = "PATCHBAY_"
 # The setting without which the server asks callers for no key.
 KEYS = "api_keys"
@@ -15,6 +17,8 @@ COMMON = {
     name.lower(): name
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
 }
+# The setting that holds the standard names of telemetry's destinations, each under its own name in small letters.
+DESTINATIONS = "destinations"
 # The setting whose keys are telephone numbers.
 NUMBERS = "numbers"
 # A number with fewer digits is an extension.
@@ -51,11 +55,15 @@ def path_of(name: str) -> FieldPath | None:
     """The field that a name of the environment means, whether it exists or not; None for names of other programs."""
     if name.startswith(PREFIX) and name not in _CALLERS_OWN and not _KUBERNETES.fullmatch(name):
         return tuple(name.removeprefix(PREFIX).lower().split("__"))
+    if name.isupper() and name.lower() in DESTINATION_NAMES:
+        return (DESTINATIONS, name.lower())
     return (name.lower(),) if name in COMMON.values() else None
 
 
 def env_name(path: FieldPath) -> str:
     """The name of a field in the environment."""
+    if path[0] == DESTINATIONS and path[1:]:
+        return path[1].upper()
     return "__".join([OWN_NAMES[path[0]], *(part.upper() for part in path[1:])])
 
 

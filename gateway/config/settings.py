@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,10 +27,13 @@ from gateway.auth.origins import is_loopback
 from gateway.auth.requests import Network
 from gateway.config.blob_places import blob_faults, check_blob_key, read_blob_place
 from gateway.config.carriers import Carriers, audiosocket_faults, audiosocket_peers, carrier_faults
+from gateway.config.destinations import destination_faults
+from gateway.config.files import file_faults
 from gateway.config.model_urls import api_base, azure_resource
 from gateway.config.names import OWN_NAMES
 from gateway.config.numbers import Numbers
-from gateway.config.sources import Source, SourceFault, explain, read_sources
+from gateway.config.sources import SourceFault, explain, read_sources
+from gateway.config.telemetry import Telemetry
 from gateway.config.urls import read_plain_url
 from gateway.config.values import HttpUrl, ListenAddress, Networks, Seconds, Secret, Table, Whole, Words, parts
 from gateway.net.bind import MAX_PORT
@@ -40,7 +42,6 @@ from sessions.stores.cosmos_setting import check_access, check_key, is_cosmos, r
 
 MIB = 1 << 20
 _PATHS = ("data_dir", "agents_dir", "plugins_dir", "tls_cert", "tls_key", "mcp_config", "model_ca")
-_FILES = ("tls_cert", "tls_key", "model_ca")
 # Quotes and brackets that no shell has removed, and placeholders that nobody has replaced: ${KEY}, $(KEY), <KEY>.
 _WRAPPED = re.compile(r"""^["'`\[{]|["'`\]}]$|^\$(\w+|\{.*\}|\(.*\))$|^%\w+%$|^<.*>$""")
 
@@ -244,6 +245,7 @@ class Settings(BaseSettings):
         default=None, ge=1, le=36_500, description="age of records to delete, days; None: keep"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    telemetry: Telemetry = Field(default=Telemetry(), description="the traces of calls")
 
     openai_api_key: Secret | None = None
     openai_base_url: ModelUrl = "https://api.openai.com/v1"
@@ -256,6 +258,7 @@ class Settings(BaseSettings):
         default=None, description="PEM file: certificate authorities for models, instead of the system's"
     )
     local: LocalModels = LocalModels()
+    destinations: dict[str, Secret] = Field(default={}, description="standard names of telemetry's destinations")
 
     @classmethod
     def settings_customise_sources(
@@ -295,9 +298,15 @@ class Settings(BaseSettings):
             networks=self.audiosocket_networks,
             has_asterisk=self.carriers.asterisk is not None,
         )
+        faults += destination_faults(self.destinations_given)
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    @property
+    def destinations_given(self) -> dict[str, str]:
+        """The standard names that are set, in small letters, and their values, which may be secrets."""
+        return {name: value.get_secret_value() for name, value in self.destinations.items()}
 
     @property
     def audiosocket_peers(self) -> tuple[Network, ...]:
@@ -345,7 +354,7 @@ def load_settings(
         raise SettingsError("\n".join([*source.unknown, *problems])) from None
     if folder is not None:
         settings = settings.model_copy(update=_below(folder, settings))
-    faults = [*source.unknown, *_file_faults(settings, source)]
+    faults = [*source.unknown, *file_faults(settings, source)]
     if faults:
         raise SettingsError("\n".join(faults))
     return settings
@@ -353,39 +362,3 @@ def load_settings(
 
 def _below(folder: Path, settings: Settings) -> dict[str, Any]:
     return {name: folder / path for name in _PATHS if (path := getattr(settings, name)) is not None}
-
-
-def _file_faults(settings: Settings, source: Source) -> Iterator[str]:
-    missing = {name for name in _FILES if (path := getattr(settings, name)) is not None and not path.is_file()}
-    for name in sorted(missing):
-        yield f"{source.place((name,))}: there is no file {getattr(settings, name)}; write the path of a PEM file"
-    # The defaults need not exist; a path that a source names must.
-    if ("mcp_config",) in source.places and not settings.mcp_config.is_file():
-        where = source.place(("mcp_config",))
-        yield f"{where}: there is no file {settings.mcp_config}; create it (docs/tools.md), or unset this"
-    if ("plugins_dir",) in source.places and settings.plugins_dir is not None and not settings.plugins_dir.is_dir():
-        where = source.place(("plugins_dir",))
-        yield f"{where}: there is no folder {settings.plugins_dir}; create it, or write none"
-    if not missing & {"tls_cert", "tls_key"} and not _holds_chain(settings):
-        where = source.place(("tls_cert",))
-        yield f"{where}: the file must hold a certificate chain in PEM, and tls_key its key without a password"
-    if "model_ca" not in missing and not _holds_authorities(settings):
-        yield f"{source.place(('model_ca',))}: the file must hold PEM certificates"
-
-
-def _holds_chain(settings: Settings) -> bool:
-    try:
-        if settings.tls_cert is not None:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, lambda: b"")
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _holds_authorities(settings: Settings) -> bool:
-    try:
-        if settings.model_ca is not None:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(settings.model_ca)
-    except (OSError, ValueError):
-        return False
-    return True

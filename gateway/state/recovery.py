@@ -61,13 +61,16 @@ class Recovery:
         adopt: Callable[[Path], Awaitable[object]] | None = None,
         inline: bool = False,
         counts: WriteCounts | None = None,
+        on_ended: Callable[[SessionKey, str], None] | None = None,
     ) -> None:
         """`has_spool` tells whether the folder of a dead instance holds something of a session's recording.
 
         `adopt` takes over the recordings in the folder of an instance that died while this one runs. Documents that
-        are lost or dropped are added to `counts`.
+        are lost or dropped are added to `counts`. `on_ended` is called for each session that was ended, with the boot
+        id of the instance that left it.
         """
         self._adopt = adopt
+        self._on_ended = on_ended
         self._counts = counts or WriteCounts()
         self._store = store
         self._instances = instances
@@ -157,7 +160,10 @@ class Recovery:
         if record.recording.state is RecordingState.RUNNING and not self._has_files(found):
             # If they lie on another machine, a server that starts there takes the session and finishes the recording.
             record = replace(record, recording=replace(record.recording, state=RecordingState.FAILED))
-        return session_from_document(await self._takeover.take(document, record))
+        ended = session_from_document(await self._takeover.take(document, record))
+        if self._on_ended is not None:
+            self._on_ended(SessionKey(ended.tenant, ended.session_id), found.owner.boot)
+        return ended
 
     def _has_files(self, record: SessionRecord) -> bool:
         boot = record.owner.boot

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeAlias
 
 from gateway.guard import Boundary, ForeignTasks, place_of
-from gateway.tools.config import InProcessServer, McpServer, StdioServer
+from gateway.tools.config import HttpServer, InProcessServer, McpServer, StdioServer
 from gateway.tools.connection import MAX_ANSWER_BYTES, MAX_RESULT_BYTES, AnswerBounds, Connection
 from gateway.tools.contract import ToolResult
 from gateway.tools.link import Link, LinkTimes
@@ -45,6 +45,7 @@ class McpPool:
         self._bounds = AnswerBounds(max_answer_bytes, max_result_bytes)
         self._times = times or LinkTimes()
         self._answer_ms = {label: _answer_ms(server) for label, server in servers.items()}
+        self.transports = _transports(servers)  # by server
         self._links = {label: self._link(server) for label, server in servers.items()}
         self._jobs = ForeignTasks()
 
@@ -152,3 +153,9 @@ def _load_sdk() -> None:
 
 def _answer_ms(server: McpServer) -> int | None:
     return None if isinstance(server, InProcessServer) else server.answer_ms
+
+
+def _transports(servers: Mapping[str, McpServer]) -> dict[str, str]:
+    """How each server that is a process of its own is reached, in the words of OpenTelemetry."""
+    found = {label: "pipe" for label, server in servers.items() if isinstance(server, StdioServer)}
+    return found | {label: "tcp" for label, server in servers.items() if isinstance(server, HttpServer)}

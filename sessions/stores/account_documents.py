@@ -139,6 +139,7 @@ def setup_fields(setup: SetupFacts) -> JsonObject:
         "admission_ms": setup.admission_ms,
         "caller_format": setup.caller_format,
         "model_format": setup.model_format,
+        "traceparent": setup.traceparent,
     }
 
 
@@ -147,7 +148,12 @@ def setup_from(session: Fields) -> SetupFacts:
     if session.values.get("setup") is None:
         return UNKNOWN_SETUP
     found = session.object("setup")
-    return SetupFacts(found.whole("admission_ms"), found.text("caller_format"), found.text("model_format"))
+    return SetupFacts(
+        found.whole("admission_ms"),
+        found.text("caller_format"),
+        found.text("model_format"),
+        found.text_or_none("traceparent") or "",
+    )
 
 
 def transcriptions_from(summary: Fields) -> tuple[tuple[TranscriptionUsage, int | None], ...]:

@@ -306,6 +306,8 @@ def _tool(use: ToolUse) -> JsonObject:
         "end_ms": use.end_ms,
         "output": _or_none(use.output),
         "error": _or_none(use.error),
+        "server": _or_none(use.server),
+        "deadline_ms": use.deadline_ms,
     }
 
 
@@ -341,6 +343,8 @@ def _entry_from(entry: Fields) -> Utterance | ToolUse:
                 end_ms=entry.whole_or_none("end_ms"),
                 output=entry.text_or_none("output"),
                 error=entry.text_or_none("error"),
+                server=entry.text_or_none("server"),
+                deadline_ms=entry.whole_or_none("deadline_ms"),
             )
         case _:
             raise BadDocument("an entry of a turn is of an unknown kind")

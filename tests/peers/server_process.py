@@ -21,7 +21,7 @@ from peers.server_files import write_server_files
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 20.0
-OURS = ("PATCHBAY_", "OPENAI_", "AZURE_")
+OURS = ("PATCHBAY_", "OPENAI_", "AZURE_", "OTEL_", "LANGFUSE_", "APPLICATIONINSIGHTS_")
 
 
 @dataclass

@@ -104,6 +104,8 @@ tool_uses = st.builds(
     end_ms=st.none() | ms,
     output=maybe_word,
     error=maybe_word,
+    server=maybe_word,
+    deadline_ms=st.none() | ms,
 )
 turns = st.builds(
     Turn,

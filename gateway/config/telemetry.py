@@ -1,0 +1,55 @@
+"""The setting `telemetry`: what becomes of the traces of calls."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gateway.config.values import Table, Whole
+from gateway.telemetry.spans.patterns import MAX_PATTERNS, check_pattern
+from gateway.telemetry.spans.policy import Shape
+from sessions.agent import TelemetryContent
+
+
+def _lines(value: object) -> object:
+    """Patterns hold commas and blanks, so in a text each has a line of its own."""
+    if isinstance(value, str):
+        return tuple(line.strip() for line in value.splitlines() if line.strip())
+    return value
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    faults = [
+        f"pattern {at}: {fault}" for at, pattern in enumerate(value, start=1) if (fault := check_pattern(pattern))
+    ]
+    if faults:
+        raise ValueError("; ".join(faults))
+    return value
+
+
+Patterns = Annotated[
+    tuple[str, ...], BeforeValidator(_lines), Field(max_length=MAX_PATTERNS), AfterValidator(_patterns)
+]
+
+
+class Telemetry(Table):
+    """How traces are cut, what they hold, and which are sent."""
+
+    trace: Shape = Field(default=Shape.TURN, description="what a trace is: a turn, or a call")
+    content: TelemetryContent = Field(
+        default=TelemetryContent.NONE, description="what may be sent of the words in calls; an agent may lower it"
+    )
+    ratio: Annotated[float, BeforeValidator(_no_flag)] = Field(
+        default=1.0, ge=0, le=1, allow_inf_nan=False, description="the share of the calls whose traces are sent"
+    )
+    slow_ms: Whole = Field(
+        default=2_000, ge=0, le=600_000, description="turns with a greater latency are always sent, milliseconds"
+    )
+    redact: Patterns = Field(default=(), description="regular expressions of what is masked in words")

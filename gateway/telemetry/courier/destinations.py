@@ -1,0 +1,73 @@
+"""Makes the outlets of all destinations: for each signal that one takes, its encoding, its queue and its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.telemetry.courier.azure import AzureSender
+from gateway.telemetry.courier.figure_messages import FigureEncoder, rejected_figures
+from gateway.telemetry.courier.log_messages import LogEncoder, rejected_logs
+from gateway.telemetry.courier.outlet import Deliver, Outlet
+from gateway.telemetry.courier.posting import Encode, Poster, Rejected
+from gateway.telemetry.courier.span_messages import SpanEncoder, rejected_spans
+from gateway.telemetry.courier.values import resource_message, scope_message
+from gateway.telemetry.link.destinations import LOGS, METRICS, TRACES, Destination
+from gateway.telemetry.link.wire import TelemetryFigures
+from gateway.telemetry.spans.policy import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What all that a courier sends has in common."""
+
+    resource: Mapping[str, str]
+    version: str
+    started_ns: int  # when the server's process began, and its figures with it
+    shape: Shape
+
+
+@dataclass(slots=True)
+class Outlets:
+    """The outlets, by signal and destination."""
+
+    all: list[Outlet] = field(default_factory=list)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def of(self, signal: str) -> list[Outlet]:
+        """Those of one signal."""
+        return [outlet for outlet in self.all if outlet.signal == signal]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for close in self.closers:
+            await close()
+
+
+def make_outlets(destinations: Sequence[Destination], sender: Sender, counts: TelemetryFigures) -> Outlets:
+    """The outlets of these destinations."""
+    made = Outlets()
+    for destination in destinations:
+        for signal in (TRACES, METRICS, LOGS):
+            if destination.takes(signal):
+                deliver = _deliver(destination, signal, sender, made)
+                made.all.append(Outlet(signal, destination.name, deliver, counts))
+    return made
+
+
+def _deliver(destination: Destination, signal: str, sender: Sender, made: Outlets) -> Deliver:
+    if signal not in destination.targets:
+        return AzureSender(destination, sender.resource, sender.version).deliver
+    encode, rejected = _encoding(signal, sender)
+    poster = Poster(destination.targets[signal], encode, rejected, f"patchbay/{sender.version}")
+    made.closers.append(poster.close)
+    return poster.deliver
+
+
+def _encoding(signal: str, sender: Sender) -> tuple[Encode, Rejected]:
+    resource, scope = resource_message(sender.resource), scope_message(sender.version)
+    if signal == TRACES:
+        return SpanEncoder(resource, scope).encode, rejected_spans
+    if signal == LOGS:
+        return LogEncoder(resource, scope, sender.shape).encode, rejected_logs
+    return FigureEncoder(resource, scope, sender.started_ns).encode, rejected_figures
