@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -36,12 +37,13 @@ def filled(series: int) -> Figures:
     """A book with at least so many lines, in all families that have labels evenly."""
     figures = Figures()
     labelled = [family for family in FAMILIES if family.labels]
-    lines, number = 0, 0
-    while lines < series:
+    lines = 0
+    for number in itertools.count():
         for family in labelled:
+            if lines >= series:
+                return figures
             lines += _add(figures, family, number)
-        number += 1
-    return figures
+    raise AssertionError("counting has no end")
 
 
 def _add(figures: Figures, family: Family, number: int) -> int:
