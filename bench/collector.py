@@ -13,6 +13,7 @@ import gzip
 import json
 import time
 from collections import Counter
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 from bench.arrivals import Body, arrivals_in, as_json
@@ -65,8 +66,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

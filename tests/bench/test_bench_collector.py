@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from bench.apart import Apart, couriers_of
 from bench.collector import ANSWERING, HANGING, SLOW, Received, serve
@@ -51,7 +52,8 @@ def exchange(mode: str, *requests: bytes, answers: int) -> tuple[list[tuple[str,
         async with asyncio.timeout(5), await serve(0, mode, received) as server:
             return await ask(server.sockets[0].getsockname()[1], *requests, answers=answers)
 
-    return asyncio.run(main()), received
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the collector's own loop
+        return runner.run(main()), received
 
 
 def test_every_request_is_answered_and_counted_by_its_path() -> None:
