@@ -35,7 +35,7 @@ class Measured:
     """The figures of one server with one number of calls in one round; `direct` is the load without a server.
 
     `watched` is a second step with the same calls and the stall watch on, `late` is the result of the watch; both are
-    None without it. `arrivals`: when the turns' spans came to a collector, if there was one.
+    None without it. `arrivals`: when the turns' spans came to a collector, if there was one; `ready_cpu_s`: its start.
     """
 
     server: str
