@@ -79,7 +79,9 @@ class Connection(asyncio.Protocol):
             del self._buffer[:whole]
             method, target = first.split(" ")[:2]
             if method == "POST":
-                self._posted(urlsplit(target).path, body, headers.get("content-encoding") == "gzip")
+                self._posted(
+                    f"/{target.partition('?')[0].lstrip('/')}", body, headers.get("content-encoding") == "gzip"
+                )
             else:
                 self._shown(target)
 
