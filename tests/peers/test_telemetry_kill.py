@@ -105,6 +105,7 @@ def test_a_server_that_is_killed_loses_nothing(tmp_path: Path) -> None:
                 until = time.monotonic() + 60
                 await all_of(kill(), *(one.talk(server, number, until) for number, one in enumerate(talkers)))
 
+            otlp.wait(lambda: len(couriers_of(server.process.pid)) == 1, "there is no courier")
             (courier,) = couriers_of(server.process.pid)
             run(main)
             assert server.wait() == -signal.SIGKILL

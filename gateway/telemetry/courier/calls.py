@@ -14,7 +14,6 @@ from gateway.telemetry.spans.policy import TelemetryPolicy
 from gateway.telemetry.spans.settled import Settled, What
 from gateway.telemetry.spans.settling import WAIT_S, Settling
 from gateway.telemetry.spans.span import Span
-from gateway.telemetry.spans.words import without_words
 from sessions.stores.contract import SESSION, Document
 from sessions.stores.documents import TURN, SessionState
 
@@ -23,7 +22,10 @@ LEFT_OUT_S = WAIT_S + 1.0  # after which a turn, or a call that is over, that yi
 
 @dataclass(frozen=True, slots=True)
 class PartToSend:
-    """A part of a session: spans to be sent, if any, and the documents that are done with that."""
+    """A part of a session: spans to be sent, if any, and the documents that are done with that.
+
+    Without spans, the documents are done as soon as the part is not on its way.
+    """
 
     session: str
     part: str
@@ -37,7 +39,6 @@ class _Known:
     """What is known of one session."""
 
     started_s: float = 0.0
-    next_turn: int = 0  # all turns before it have been seen
     sent: set[int] = field(default_factory=set)  # turns
     ended: dict[int, tuple[float, DocumentKey]] = field(default_factory=dict)  # turns not sent; when they are left out
     over_s: float | None = None
@@ -46,10 +47,8 @@ class _Known:
 class Calls:
     """Follows calls by their documents."""
 
-    def __init__(self, policy: TelemetryPolicy, *, later: bool = False) -> None:
-        """`later`: other couriers came before, so that a session's first documents may not come again."""
+    def __init__(self, policy: TelemetryPolicy) -> None:
         self._settling = Settling(policy)
-        self._later = later
         self._known: dict[tuple[str, str], _Known] = {}  # by tenant and session
         self._unreadable = 0
 
@@ -92,13 +91,7 @@ class Calls:
     def _turn(self, document: Document, key: DocumentKey, known: _Known, now_s: float) -> list[PartToSend]:
         index = document.get("index")
         if not isinstance(index, int) or index in known.sent:
-            return [PartToSend(key[1], "", (), [key])]
-        if self._later and index > known.next_turn:
-            # Keys that were pressed in a turn are hidden in all later ones; this courier does not know those of the
-            # turns that were sent before it began, so it sends no words.
-            document = without_words(document)
-        elif index == known.next_turn:
-            known.next_turn += 1
+            return [PartToSend(key[1], f"{What.TURN.value}/{index}", (), [key])]
         self._settling.take(document)
         if document.get("end_ms") is not None:
             last_s = known.started_s + _last_ms(document) / 1000

@@ -44,6 +44,8 @@ class Parts:
     def send(self, session: str, part: str, spans: Sequence[Span], documents: list[DocumentKey]) -> None:
         """Send the spans of a part, and be done with these documents once all destinations have them."""
         waiting = [one for one in self._outlets if not self._ledger.has(session, part, one.destination)]
+        if self._receipts.is_open(session, part):
+            return  # a later version of a document, whose spans are on their way
         if not waiting or not spans:
             self._receipts.settled(documents)
             return

@@ -13,10 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import httpx2
+from google.protobuf.message import DecodeError
 
 from gateway.telemetry.courier.outcome import Outcome, Result, outcome_of
 from gateway.telemetry.link.destinations import Target
 
+PROTOBUF = "application/x-protobuf"
 ANSWER_MAX_BYTES = 64 * 1024
 GZIP_LEVEL = 4  # half the time of 6, for spans that are a tenth larger
 
@@ -27,12 +29,23 @@ Rejected = Callable[[bytes], int]
 class Poster:
     """Sends batches of one signal to one OTLP endpoint. The connection is kept between them."""
 
-    def __init__(self, target: Target, encode: Encode, rejected: Rejected, agent: str) -> None:
-        """`rejected` reads the number of rejected items from the body of an answer; `agent` is our name and version."""
+    def __init__(
+        self,
+        target: Target,
+        encode: Encode,
+        rejected: Rejected,
+        agent: str,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`rejected` reads the number of rejected items from the body of an answer; `agent` is our name and version.
+
+        `transport` is for tests.
+        """
+        self._transport = transport
         self._target = target
         self._encode = encode
         self._rejected = rejected
-        self._headers = {**target.headers, "Content-Type": "application/x-protobuf", "User-Agent": agent}
+        self._headers = {**target.headers, "Content-Type": PROTOBUF, "User-Agent": agent}
         if target.gzip:
             self._headers["Content-Encoding"] = "gzip"
         self._client: httpx2.AsyncClient | None = None
@@ -50,9 +63,18 @@ class Poster:
         except (httpx2.HTTPError, OSError, ssl.SSLError) as error:
             return Outcome(Result.LATER, reason=type(error).__name__)
         outcome = outcome_of(status, headers)
-        if outcome.result is Result.TAKEN and answer:
-            outcome = replace(outcome, rejected=self._rejected(answer))
+        if outcome.result is Result.TAKEN:
+            outcome = replace(outcome, rejected=self._rejected_in(headers, answer))
         return outcome
+
+    def _rejected_in(self, headers: httpx2.Headers, answer: bytes) -> int:
+        """How many items an answer says were rejected; none if it is not what the protocol promises."""
+        if "content-encoding" in headers or headers.get("content-type", "").partition(";")[0] != PROTOBUF:
+            return 0
+        try:
+            return self._rejected(answer)
+        except DecodeError:
+            return 0
 
     async def close(self) -> None:
         """Close the connection."""
@@ -64,7 +86,7 @@ class Poster:
             self._client = self._make()
         async with self._client.stream("POST", self._target.url, content=body, headers=self._headers) as answer:
             read = bytearray()
-            async for part in answer.aiter_bytes():
+            async for part in answer.aiter_raw():
                 read += part
                 if len(read) > ANSWER_MAX_BYTES:  # nobody needs it, and it may be an endless page
                     return answer.status_code, answer.headers, b""
@@ -75,5 +97,8 @@ class Poster:
         if self._target.certificate:
             context = ssl.create_default_context(cafile=self._target.certificate)
         return httpx2.AsyncClient(
-            verify=context, timeout=self._target.timeout_s, limits=httpx2.Limits(max_connections=1)
+            verify=context,
+            timeout=self._target.timeout_s,
+            limits=httpx2.Limits(max_connections=1),
+            transport=self._transport,
         )

@@ -98,7 +98,7 @@ def make_courier(hello: Mapping[str, Any], write: Callable[[bytes], None]) -> Co
     outlets = make_outlets(destinations, sender, reports)
     ledger = open_ledger(hello.get("ledger"))
     receipts = Receipts(reports.done)
-    calls = Calls(policy, later=bool(hello.get("later")))
+    calls = Calls(policy)
     parts = Parts(outlets.of(TRACES), dialects(policy), ledger, receipts)
     return Courier(CourierParts(outlets, calls, parts, receipts, ledger, reports))
 

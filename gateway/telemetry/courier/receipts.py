@@ -38,6 +38,10 @@ class Receipts:
         self._open[session, part] = (set(destinations), documents)
         self._parts[session] = self._parts.get(session, 0) + 1
 
+    def is_open(self, session: str, part: str) -> bool:
+        """Whether a part is on its way."""
+        return (session, part) in self._open
+
     def has(self, session: str, part: str, destination: str) -> bool:
         """A destination is done with a part. True if this was the last thing of the session."""
         waiting, documents = self._open[session, part]

@@ -68,7 +68,6 @@ class TelemetryLink:
         self._closing = asyncio.Event()
         self._over = asyncio.Event()
         self._acknowledged = asyncio.Event()  # something may have been
-        self._starts = 0
         self._faulty = False  # whether a fault of the hand-over is in the log already
         self._document_fault, self._log_fault = self._fault("traces"), self._fault("logs")
 
@@ -152,10 +151,7 @@ class TelemetryLink:
         self._run = ChildRun(child, self._outbox, self._report)
         if self._closing.is_set():
             self._run.close()
-        # A courier after the first does not get the documents that the ones before it have dealt with.
-        hello = {**self._parts.hello, "later": self._starts > 0}
-        self._starts += 1
-        await self._run.run(line(HELLO, 0, hello))
+        await self._run.run(line(HELLO, 0, self._parts.hello))
 
     async def _send_figures(self) -> None:
         if self._parts.figures_text is None:

@@ -71,6 +71,16 @@ def test_a_turn_waits_for_what_may_still_come_but_only_5_seconds(turn: Turn) -> 
     assert names_of(found.on_time(end_s + WAIT_S)) == [("turn", 0)]
 
 
+def test_a_turn_waits_until_its_speech_has_been_heard() -> None:
+    sounding = agent("x", begin_ms=4_000, sent_ms=20_000, heard_ms=100)
+    found = following(LIVE, document_of(turn_of(entries=[sounding])))
+    assert names_of(found.on_time(NOW_S)) == SET_UP
+    assert names_of(found.on_time(STARTED_S + 24.0 + WAIT_S - 0.1)) == []
+    assert names_of(found.on_time(STARTED_S + 24.0 + WAIT_S)) == [("turn", 0)]
+    found = following(LIVE, document_of(turn_of(entries=[sounding], interrupted=True)))
+    assert names_of(found.on_time(NOW_S)) == [*SET_UP, ("turn", 0)]
+
+
 def test_the_newest_version_of_a_turn_is_sent() -> None:
     found = following(LIVE, document_of(WAITING), policy=TelemetryPolicy(content=TelemetryContent.TEXT))
     found.on_time(NOW_S)
