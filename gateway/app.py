@@ -382,6 +382,7 @@ class Gateway:
             store_name=self.settings.store_url.partition("?")[0],
             alive_elsewhere=self._boots.alive_elsewhere,
             telephony=self.telephony.http,
+            scored=self.telemetry.scored,
         )
 
     def shown(self) -> list[AgentShape]:

@@ -69,7 +69,7 @@ class Served(AgentList, Protocol):
         ...
 
 
-def _kept_only(score: Document) -> None:
+def _kept_only(session: Document, score: Document) -> None:
     """The score goes nowhere but into the store."""
 
 
@@ -86,7 +86,8 @@ class WebParts:
     store_name: str  # the same in all processes that use this store; it holds no key
     alive_elsewhere: Callable[[str | None], Awaitable[bool]]  # whether another instance with this boot id is alive
     telephony: Sequence[CarrierRoutes] = ()
-    scored: Callable[[Document], None] = _kept_only  # takes the document of each score, beside the store
+    # Takes the documents of a session and of its new score, beside the store.
+    scored: Callable[[Document, Document], None] = _kept_only
 
 
 def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:

@@ -83,7 +83,7 @@ class ApiParts:
     caller: RequireCaller
     forget: Callable[[str, str], Awaitable[None]]  # tenant, session: remove documents, blobs and spools
     cursors: Cursors
-    scored: Callable[[Document], None]  # takes the document of each score
+    scored: Callable[[Document, Document], None]  # takes the documents of a session and of its new score
     alive_elsewhere: Callable[[str | None], Awaitable[bool]]  # whether another instance with this boot id is alive
 
 

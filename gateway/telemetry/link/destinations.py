@@ -29,6 +29,7 @@ from sessions.errors import VoiceError
 
 OTLP, LANGFUSE, AZURE = "otlp", "langfuse", "azure"
 TRACES, METRICS, LOGS = SIGNALS
+SCORES, AUDIO = "scores", "audio"  # which only Langfuse takes
 _DEFAULT_TIMEOUT_MS = "10000"
 _DEFAULT_INTERVAL_MS = "60000"
 # The package that a destination needs, and the extra that installs it.
@@ -45,7 +46,7 @@ class PartMissing(VoiceError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one signal is posted over OTLP/HTTP."""
+    """Where one signal is posted: over OTLP/HTTP, or to an interface of Langfuse's own."""
 
     url: str
     headers: Mapping[str, str]
@@ -146,9 +147,18 @@ def _langfuse(given: Mapping[str, str]) -> Destination | None:
         "x-langfuse-ingestion-version": "4",
         "x-langfuse-public-key": public,
     }
-    url = f"{base}/api/public/otel/v1/traces"
+    plain = {name: value for name, value in headers.items() if name != "x-langfuse-ingestion-version"}
     timeout_s = int(_DEFAULT_TIMEOUT_MS) / 1000
-    return Destination(LANGFUSE, {TRACES: Target(url, headers, timeout_s, gzip=True, certificate="")})
+
+    def target(path: str, headers: Mapping[str, str], *, gzip: bool) -> Target:
+        return Target(f"{base}/api/public/{path}", headers, timeout_s, gzip=gzip, certificate="")
+
+    targets = {
+        TRACES: target("otel/v1/traces", headers, gzip=True),
+        SCORES: target("scores", plain, gzip=False),
+        AUDIO: target("media", plain, gzip=False),
+    }
+    return Destination(LANGFUSE, targets)
 
 
 def _azure(given: Mapping[str, str]) -> Destination | None:

@@ -20,7 +20,9 @@ from gateway.telemetry.link.wire import (
     HELLO,
     LEAVE_S,
     LOG,
+    SCORE,
     SENT,
+    SOUND,
     TelemetryFigures,
     count,
     line,
@@ -70,6 +72,7 @@ class TelemetryLink:
         self._acknowledged = asyncio.Event()  # something may have been
         self._faulty = False  # whether a fault of the hand-over is in the log already
         self._document_fault, self._log_fault = self._fault("traces"), self._fault("logs")
+        self._score_fault = self._fault("scores")
 
     async def room(self) -> None:
         """Return once the buffer is less than half full, for what need not be sent at once."""
@@ -89,6 +92,18 @@ class TelemetryLink:
             level = self._level(document, (tenant, session))
             sent = self._parts.without_words(document) if level == NO_CONTENT else document
             self._add("traces", (tenant, session, str(document["id"])), DOCUMENT, sent, content=level)
+
+    def score(self, session: Document, score: Document) -> None:
+        """Hand over a score that is saved, with the document of its session. Never blocks or raises."""
+        with Boundary(self._score_fault):
+            level = self._parts.content_of(str(session["agent"]))
+            sent = self._parts.without_words(score) if level == NO_CONTENT else score
+            key = (str(score["tenant"]), str(score["session_id"]), str(score["id"]))
+            self._add("scores", key, SCORE, sent, started_at=session.get("started_at"))
+
+    def sound(self, tenant: str, session: str, order: Mapping[str, Any]) -> None:
+        """Tell the courier that the sound of a call is to be sent."""
+        self._add("audio", (tenant, session, SOUND), SOUND, order)
 
     def sent(self, session: str, parts: list[list[str]]) -> None:
         """Tell the courier what a dead server's courier has sent of a session, before its documents."""

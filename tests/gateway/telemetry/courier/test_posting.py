@@ -11,8 +11,9 @@ import httpx2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from support.virtual import run
 
+from gateway.telemetry.courier.connection import ANSWER_MAX_BYTES
 from gateway.telemetry.courier.outcome import Outcome, Result
-from gateway.telemetry.courier.posting import ANSWER_MAX_BYTES, Poster
+from gateway.telemetry.courier.posting import Poster
 from gateway.telemetry.courier.span_messages import rejected_spans
 from gateway.telemetry.link.destinations import Target
 

@@ -75,7 +75,7 @@ class World:
 
     def __init__(self, ledger: Path | None = None, **answers: Outcome) -> None:
         self.pipe = Pipe()
-        self.got: dict[str, list[Any]] = {"otlp": [], "langfuse": [], "logs": [], "metrics": []}
+        self.got: dict[str, list[Any]] = {"otlp": [], "langfuse": [], "logs": [], "metrics": [], "scores": []}
         self.answers = answers
         reports, policy = Reports(self.pipe.report), TelemetryPolicy()
         outlets = Outlets(
@@ -84,11 +84,12 @@ class World:
                 Outlet("traces", "langfuse", self._deliver("langfuse"), reports),
                 Outlet("logs", "otlp", self._deliver("logs"), reports),
                 Outlet("metrics", "otlp", self._deliver("metrics"), reports),
+                Outlet("scores", "langfuse", self._deliver("scores"), reports),
             ]
         )
         book, receipts = Ledger(ledger), Receipts(reports.done)
         parts = Parts(outlets.of("traces"), dialects(policy), book, receipts)
-        self.courier = Courier(CourierParts(outlets, Calls(policy), parts, receipts, book, reports))
+        self.courier = Courier(CourierParts(outlets, Calls(policy), parts, receipts, book, reports, policy))
 
     def _deliver(self, name: str) -> Any:
         async def deliver(items: Sequence[Any]) -> Outcome:
