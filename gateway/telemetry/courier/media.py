@@ -68,8 +68,10 @@ class MediaSender:
         recordings: Recordings,
         agent: str,
         transport: httpx2.AsyncBaseTransport | None = None,
+        max_call_bytes: int = MAX_CALL_BYTES,
     ) -> None:
         """`agent` is our name and version; `transport` is for tests."""
+        self._max_call_bytes = max_call_bytes
         self._url = target.url
         self._headers = {**target.headers, "Content-Type": JSON, "User-Agent": agent}
         self._recordings = recordings
@@ -97,7 +99,7 @@ class MediaSender:
     async def _send_call(self, call: tuple[str, str, str], pieces: list[Piece]) -> Outcome:
         if all(piece in self._done for piece in pieces):
             return TAKEN
-        with Boundary(_log_recording):  # it is missing, too large, or no recording
+        with Boundary(_log_fault):  # its recording is missing, too large, or none
             async with self._recordings.fetched(*call) as file:
                 return await self._send_pieces(file, pieces)
         return TAKEN
@@ -108,7 +110,7 @@ class MediaSender:
                 continue
             content = await asyncio.to_thread(cut, recording, piece)
             sent_bytes = sum(self._done.get(one) or 0 for one in pieces)
-            fits = bool(content) and sent_bytes + len(content) <= MAX_CALL_BYTES
+            fits = bool(content) and sent_bytes + len(content) <= self._max_call_bytes
             outcome = await self._send(piece, File.of(content)) if fits else REFUSED
             if outcome.result in (Result.LATER, Result.DENIED):
                 return outcome
@@ -176,5 +178,5 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _log_recording(fault: BaseException) -> None:
-    log.error("a recording cannot be read, and its sound is not sent", extra=cause_of(fault))
+def _log_fault(fault: BaseException) -> None:
+    log.error("the sound of a call cannot be sent", extra=cause_of(fault))

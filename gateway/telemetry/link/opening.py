@@ -102,7 +102,9 @@ class Telemetry:
                 scores = SCORES in self._signals
                 self._recovered = RecoveredSessions(self._link, setup.store, folder, scores=scores)
             if AUDIO in self._signals:
-                self._recordings = ReadyRecordings(self._link, setup.store, partial(_may_sound, setup), setup.counts)
+                self._recordings = ReadyRecordings(
+                    self._link, setup.store.query, partial(_may_sound, setup), setup.counts
+                )
 
     @classmethod
     def of(cls, process: Process, boot: str, environ: Mapping[str, str], *, inline: bool) -> Telemetry:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from gateway.guard import Boundary, cause_of
 from gateway.telemetry.langfuse.sound import order_of, ready_recording
 from gateway.telemetry.link.link import TelemetryLink
 from gateway.telemetry.link.wire import TelemetryFigures
-from sessions.stores.contract import Document, Store, StoreFailed
+from sessions.stores.contract import Document, StoreFailed
 from sessions.stores.documents import TURN
 
 MAX_WAITING = 1_000
@@ -43,13 +43,13 @@ class ReadyRecordings:
     def __init__(
         self,
         link: TelemetryLink,
-        store: Store,
+        query: Callable[[str, str, str], Awaitable[list[Document]]],
         wanted: Callable[[Document], bool],
         counts: TelemetryFigures,
     ) -> None:
-        """`wanted` says of a session's document whether the sound of its call may be sent."""
+        """`query` is the store's. `wanted` says of a session's document whether the sound of its call may be sent."""
         self._link = link
-        self._store = store
+        self._query = query
         self._wanted = wanted
         self._counts = counts
         self._waiting: deque[_Ready] = deque()
@@ -107,7 +107,7 @@ class ReadyRecordings:
         tenant, session_id = str(session["tenant"]), str(session["session_id"])
         over = now_s >= ready.until_s
         try:
-            turns = await self._store.query(tenant, session_id, TURN)
+            turns = await self._query(tenant, session_id, TURN)
         except StoreFailed:
             if over:
                 self._counts.telemetry_dropped(AUDIO, "store", 1)
