@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from peers.azurite import KEY as AZURITE_KEY
+from peers.azurite import running_azurite
 from peers.langfuse_receiver import KEYS, Langfuse, langfuse_receiving
 from peers.server_callers import calling, run
 from peers.server_files import write_server_files
@@ -332,3 +334,17 @@ def session_in_spans(langfuse: Langfuse) -> str:
     """The session of the call, as its spans have it."""
     (found,) = {one.attributes["session.id"] for one in langfuse.receiver.spans()}
     return str(found)
+
+
+@pytest.mark.node
+def test_recordings_in_a_container_are_read_with_the_couriers_own_client(tmp_path: Path) -> None:
+    pytest.importorskip("azure.storage.blob", reason="pip install patchbay[azure-blob]")
+    with langfuse_receiving() as langfuse, running_azurite() as azurite:
+        place = {"PATCHBAY_BLOBS": azurite.place("calls"), "PATCHBAY_BLOB_KEY": AZURITE_KEY}
+        with serving(tmp_path, LANGFUSE_BASE_URL=langfuse.receiver.url, **place, **KEYS, **AUDIO) as server:
+            session = quick_call(server)
+            recorded(server, session)
+            wait_for(server, "audio", "sent", 2)
+            assert AZURITE_KEY not in server.log()
+    assert len(langfuse.files) == 2
+    assert langfuse.faults == []

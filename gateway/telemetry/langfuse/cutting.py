@@ -17,7 +17,7 @@ from gateway.telemetry.langfuse.sound import Piece, Side
 CONTENT_TYPE = "audio/ogg"
 MAX_FILE_BYTES = 20 * 1024 * 1024
 LAST_BYTES = 256 * 1024  # what an encoder may still hold when its file is closed
-LEVEL = 0.8  # of compression: 45 kbit/s for both sides of a call, so that an hour is one file
+LEVEL = 0.8  # of compression: about 40 kbit/s for both sides of a call, so that an hour is one file
 _CHANNELS = {Side.CALLER: 0, Side.AGENT: 1}
 
 
