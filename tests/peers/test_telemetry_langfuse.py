@@ -26,7 +26,7 @@ from peers.test_traces_send import send
 
 pytestmark = pytest.mark.sockets
 
-TONE_HZ = 700
+TONE_HZ = 1_030  # which the scripted voice has not: its tones are multiples of 140
 TONE = b"".join(struct.pack("<h", int(9000 * math.sin(2 * math.pi * TONE_HZ * at / 24_000))) for at in range(480 * 50))
 AUDIO = {"PATCHBAY_TELEMETRY__CONTENT": "audio"}
 PLUGIN = '''
