@@ -378,8 +378,7 @@ class Gateway:
             entrance=self._entrance,
             secrets=self._secrets,
             clock=self._clock,
-            max_body_bytes=self.settings.max_body_bytes,
-            store_name=self.settings.store_url.partition("?")[0],
+            settings=self.settings,
             alive_elsewhere=self._boots.alive_elsewhere,
             telephony=self.telephony.http,
         )
