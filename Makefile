@@ -34,7 +34,7 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.ready-dev
-	$(BIN)/python -m bench run --check --phones
+	$(BIN)/python -m bench run --check --telemetry --phones
 
 # Tests with real clients on loopback. CONTRIBUTING.md says what each needs; if it is missing, the test is skipped.
 peers: $(VENV)/.ready-dev

@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-PARTS = ("run", "profile", "load", "model", "relay", "phone_load", "phone_floor", "interruptions")
+PARTS = (
+    "run",
+    "profile",
+    "load",
+    "model",
+    "relay",
+    "collector",
+    "scrape",
+    "phone_load",
+    "phone_floor",
+    "interruptions",
+)
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ class CosmosStandIn:
 
     child: Child
     port: int
+    name: str = "store"
 
     @property
     def counters(self) -> str:

@@ -48,8 +48,10 @@ class Step:
 
     `cpu_s` is the CPU time of the load and of each watched process in that time, `rss_mb` is their memory at its end,
     `core_s` is how long each named core was busy with any process, and `counted` is by how much the counters of a
-    stand-in for Cosmos DB have risen. The set-up spreads are of the calls that were opened for this step: from the
-    dial to `session.created`, to `session.updated`, and to the first frame that came back.
+    stand-in for Cosmos DB or of a collector have risen. In `cpu_s` and `rss_mb`, `server` has its children in it;
+    `serving` is its own process alone, and `courier` the child that sends its telemetry, if there is one. The set-up
+    spreads are of the calls that were opened for this step: from the dial to `session.created`, to `session.updated`,
+    and to the first frame that came back.
     """
 
     calls: int
@@ -117,6 +119,22 @@ class LoopLateness:
     seconds: float
     late_ms: Spread
     held: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What writing all figures of a process takes, with the loop free in between; the worst of several scrapes.
+
+    `whole_ms` is the median time from the first piece to the last. A piece's CPU time is that of its thread alone, and
+    what it held the loop is the time on the clock, which also has other work on the machine in it.
+    """
+
+    series: int
+    pieces: int
+    scrapes: int
+    whole_ms: float
+    longest_cpu_ms: float
+    longest_held_ms: float
 
 
 _SPREADS = ("round_trip_ms", "slip_ms", "created_ms", "updated_ms", "first_sound_ms")

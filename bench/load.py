@@ -3,8 +3,10 @@
 `python -m bench load --url ws://127.0.0.1:P/v1/realtime?model=AGENT --calls 40 --seconds 10` prints JSON. Several
 numbers of calls (`--calls 180,220,260`) are steps: between them calls are added and none is closed. `--churn 8` opens
 and closes calls instead. `--watch server=PID` names a process whose CPU time and memory are read at the begin and the
-end of each measurement. `--stalls 5` adds a step of five seconds with the calls that are open then, in which the
-process named `server` looks for what holds its loop. SIGUSR1 and SIGUSR2 start and stop that; it takes some CPU.
+end of each measurement; of the process named `server` also what it takes without its children, as `serving`, and what
+the courier of its telemetry takes, if it has one. `--stalls 5` adds a step of five seconds with the calls that are open
+then, in which the process named `server` looks for what holds its loop. SIGUSR1 and SIGUSR2 start and stop that; it
+takes some CPU.
 `--counters URL` names a page of counters in JSON, which is read at the begin and the end of each measurement too.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 
 from picows import WSError, ws_connect
 
+from bench.apart import Apart
 from bench.caller import Caller, Window
 from bench.figures import Churn, Spread, Step, spread, to_json
 from bench.processes import core_s, cpu_s, rss_mb
@@ -98,6 +101,7 @@ class Load:
         self._wheel: list[list[Caller]] = [[] for _ in range(SLOTS)]
         self._open_calls: list[SetUp] = []
         self._failures: Counter[str] = Counter()
+        self._apart = Apart(dict(options.watch).get("server"))
         self._dropped = 0  # dropped calls that are already in a result
 
     async def run(self) -> list[Step]:
@@ -137,12 +141,14 @@ class Load:
             one.caller.window = window
         counted = await read_counters(self._options.counters)
         before, cores, began_s = self._cpu(), self._cores(), time.perf_counter()
+        self._apart.begin()
         window.open()
         await asyncio.sleep(length_s)
         window.close()
+        apart = self._apart.end()
         after, cores_after, seconds = self._cpu(), self._cores(), time.perf_counter() - began_s
         counted_after = await read_counters(self._options.counters)
-        memory = {name: round(rss_mb(pid), 3) for name, pid in self._options.watch}
+        memory = {name: round(rss_mb(pid), 3) for name, pid in self._options.watch} | apart.rss_mb
         deadline_s = time.perf_counter() + DRAIN_S
         while window.back < window.sent and time.perf_counter() < deadline_s:
             await asyncio.sleep(0.02)
@@ -167,7 +173,7 @@ class Load:
                     if one.caller.first_sound_s is not None
                 ]
             ),
-            cpu_s={name: round(after[name] - before[name], 4) for name in after},
+            cpu_s={name: round(after[name] - before[name], 4) for name in after} | apart.cpu_s,
             rss_mb=memory,
             core_s={name: round(busy_s - cores[name], 4) for name, busy_s in cores_after.items()},
             counted={name: round(total - counted.get(name, 0.0), 4) for name, total in counted_after.items()},

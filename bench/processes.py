@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of linux/posix-timers.h
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _KEEPS = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 SETTLE_S = 0.25
@@ -28,25 +29,36 @@ class BenchFailed(Exception):
     """A process failed; the text names it and shows the end of its output."""
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and its living descendants."""
     pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in task.read_text().split():
-            pids += _family(int(child))
+            pids += family(int(child))
     return pids
 
 
 def cpu_s(pid: int) -> float:
     """CPU time of a process with its threads and children, in steps of 10 ms; 0 if it has ended."""
     total = 0
-    for member in _family(pid):
+    for member in family(pid):
         try:
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         total += sum(int(ticks) for ticks in fields[11:15])  # utime, stime, cutime, cstime
     return total / _TICKS_A_SECOND
+
+
+def own_cpu_s(pid: int) -> float:
+    """CPU time of a process with its threads, those that have ended too, and without its children; 0 if it has ended.
+
+    In nanoseconds, from the clock that the kernel keeps for each process (clock_getcpuclockid(3)).
+    """
+    try:
+        return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
+    except OSError:
+        return 0.0
 
 
 def core_s(core: int) -> float:
@@ -61,8 +73,13 @@ def core_s(core: int) -> float:
 
 def rss_mb(pid: int) -> float:
     """Resident memory of a process and its children in MB (10**6 bytes); 0 if it has ended."""
+    return own_rss_mb(*family(pid))
+
+
+def own_rss_mb(*pids: int) -> float:
+    """Resident memory of these processes alone, in MB (10**6 bytes); of those that have ended, 0."""
     pages = 0
-    for member in _family(pid):
+    for member in pids:
         try:
             pages += int(Path(f"/proc/{member}/statm").read_text().split()[1])
         except OSError:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.arrivals import Arrivals
 from bench.figures import Churn, Held, LoopLateness, Step, median
 from bench.quiet import FULL
 
@@ -22,7 +23,7 @@ SET_UP_P95_MS = 15.0
 READY_CPU_S = 1.0
 FLOOR, SUBJECT = "relay", "patchbay"
 COSMOS = "patchbay+cosmos"  # Patchbay with its state in a stand-in for Cosmos DB, in a process of its own
-BESIDE = ("load", "model", "store")  # the processes on the load's core
+BESIDE = ("load", "model", "store", "collector")  # the processes on the load's core
 BATCHES_A_TURN = 1.1
 COSMOS_CPU_MS = 0.7  # of a call-second, more than with SQLite
 COSMOS_P99_MS = 3.0  # more than with SQLite
@@ -34,7 +35,7 @@ class Measured:
     """The figures of one server with one number of calls in one round; `direct` is the load without a server.
 
     `watched` is a second step with the same calls and the stall watch on, `late` is the result of the watch; both are
-    None without it.
+    None without it. `arrivals`: when the turns' spans came to a collector, if there was one; `ready_cpu_s`: its start.
     """
 
     server: str
@@ -44,6 +45,8 @@ class Measured:
     turns: str = SPREAD
     watched: Step | None = None
     late: LoopLateness | None = None
+    arrivals: tuple[Arrivals, ...] = ()
+    ready_cpu_s: float | None = None
 
     @property
     def cpu_ms(self) -> float:

@@ -27,12 +27,24 @@ from bench.report import COSMOS, KNEE_P99_MS, SPREAD, UNISON, Measured, Round, a
 from bench.servers import DIRECT, PATCHBAY, RELAY, ROOT, Options, bench, cores
 from bench.serving import raise_file_limit
 from bench.table import markdown
+from bench.telemetry import measure_scrape
+from bench.telemetry_report import (
+    FAULTS,
+    KINDS,
+    ONCE,
+    read_arrivals,
+    telemetry_bounds,
+    telemetry_json,
+    telemetry_lines,
+    telemetry_markdown,
+)
 
 WARM_S = 1.5
 KNEE_STEPS = (100, 180, 220, 250, 280, 320, 360)
 KNEE_ROUNDS = {RELAY: 1, PATCHBAY: 2}
 CHURN_WORKERS = 8
 READY_RUNS = 3
+FAULT_S = 20.0  # longer than a request may take, so that requests fail in it
 RESULTS = ROOT / "bench" / "results"
 DEFAULT_COMMAND = f"{shlex.quote(sys.executable)} -m gateway.cli serve"
 
@@ -46,13 +58,15 @@ def measure_round(given: argparse.Namespace, options: Options, number: int) -> R
     """One pass. Every server is started anew for every figure; every second pass has the opposite order of servers.
 
     Unison, set-ups a second and the relay's knee are in the first pass only, Patchbay's knee is in the first two. With
-    its state on Cosmos DB, Patchbay is measured with each number of calls and nothing else.
+    its state on Cosmos DB, or with telemetry, Patchbay is measured with each number of calls and nothing else; with one
+    destination only, or with a collector that fails, in the first pass only.
     """
-    servers = given.servers if number % 2 == 0 else given.servers[::-1]
+    servers = [server for server in given.servers if number == 0 or server not in ONCE]
+    servers = servers if number % 2 == 0 else servers[::-1]
     result = Round()
     for calls in given.calls:
         result.measured += measure_calls(given, options, calls, servers, f"round {number + 1}")
-    plain = [server for server in servers if server != COSMOS]
+    plain = [server for server in servers if server not in (COSMOS, *KINDS)]
     if given.unison and number == 0:
         result.measured += measure_calls(given, options, given.unison, plain, "unison", unison=True)
     if given.churn and number == 0:
@@ -79,16 +93,20 @@ def measure_calls(
         with bench(server, options, unison=unison, watched=given.stalls > 0) as stand:
             idle = stand.idle_rss_mb()
             watched, late = None, None
+            seconds = given.fault_seconds if server in FAULTS else given.seconds
             if given.stalls > 0:
-                step, watched, late = stand.watched_steps(calls, given.seconds, WARM_S, given.stalls)
+                step, watched, late = stand.watched_steps(calls, seconds, WARM_S, given.stalls)
             else:
-                step = stand.steps([calls], given.seconds, WARM_S)[0]
-        measured = Measured(server, step, direct, idle, UNISON if unison else SPREAD, watched, late)
+                step = stand.steps([calls], seconds, WARM_S)[0]
+            arrivals, ready_s = stand.arrivals(), stand.ready_cpu_s
+        turns = UNISON if unison else SPREAD
+        measured = Measured(server, step, direct, idle, turns, watched, late, arrivals, ready_s)
         found.append(measured)
         tell(
             f"{where}, {server}, {calls} calls: {measured.cpu_ms:.2f} core-ms per call-second, "
             f"added p99 {measured.added_p99_ms:.2f} ms, {step.lost} of {step.sent} frames lost"
             + ("" if late is None else f", loop late p99 {late.late_ms.p99:.1f}, worst {late.late_ms.max:.1f} ms")
+            + read_arrivals(arrivals)
             + "".join(f", {reason}" for reason in step.failed)
         )
     return found
@@ -147,6 +165,7 @@ def machine(given: argparse.Namespace) -> dict[str, Any]:
 
 def run(given: argparse.Namespace, options: Options) -> int:
     """Run all rounds, write the files and print the table."""
+    scrape = measure_scrape(options.server_core) if set(given.servers) & set(KINDS) else None
     rounds = [measure_round(given, options, number) for number in range(given.rounds if given.servers else 0)]
     ready = measure_ready(options) if PATCHBAY in given.servers and given.ready else []
     phones = measure_all_phones(given, options)
@@ -155,6 +174,11 @@ def run(given: argparse.Namespace, options: Options) -> int:
     found = bounds(summary)
     text = markdown(summary, facts, found)
     result = as_json(summary, rounds, facts, ready)
+    if sent := telemetry_lines(rounds):
+        sent_found = telemetry_bounds(sent, scrape)
+        text += "\n" + telemetry_markdown(sent, scrape, sent_found)
+        result["telemetry"] = telemetry_json(sent, scrape, sent_found)
+        found += sent_found
     if phones:
         lines = phone_lines(phones)
         phones_found = phone_bounds(lines)
@@ -215,6 +239,14 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
         metavar="PROTOCOLS",
         help=f"also measure telephones (default with --phones: {','.join(PHONE_CALLS)})",
     )
+    parser.add_argument(
+        "--telemetry",
+        action="store_true",
+        help=f"also measure servers that send telemetry: {', '.join(KINDS)}, which --servers may name too",
+    )
+    parser.add_argument(
+        "--fault-seconds", type=float, default=FAULT_S, help="length of each measurement with a collector that fails"
+    )
     parser.add_argument("--phone-calls", type=_numbers, help="numbers of telephones, instead of those of each protocol")
     parser.add_argument("--server-command", default=DEFAULT_COMMAND, help="the command that starts Patchbay")
     parser.add_argument("--server-env", action="append", default=[], metavar="NAME=VALUE", help="added to its settings")
@@ -229,7 +261,16 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     given.stalls = 3.0 if given.stalls is None else given.stalls
     given.unison = max(given.calls) if given.unison is None else given.unison
     given.rounds = given.rounds or (1 if given.quick else 3)
+    if given.telemetry:
+        given.servers = with_telemetry(given.servers)
     return given
+
+
+def with_telemetry(servers: list[str]) -> list[str]:
+    """The servers with all kinds that send telemetry, right after the one that they are compared with."""
+    plain = [server for server in servers if server not in KINDS]
+    at = plain.index(PATCHBAY) + 1 if PATCHBAY in plain else len(plain)
+    return [*plain[:at], *KINDS, *plain[at:]]
 
 
 def options_from(given: argparse.Namespace) -> Options:

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import stalls
+from bench.arrivals import Arrivals
 from bench.cosmos import CosmosStandIn, start_cosmos
 from bench.figures import Churn, LoopLateness, Step, churn_from_json, lateness_from_json, step_from_json
 from bench.processes import BenchFailed, Child, Children, clean_environment, free_port, idle_rss_mb, printed_by
 from bench.report import COSMOS
+from bench.telemetry import Collector, start_collector
+from bench.telemetry_report import KINDS as TELEMETRY
 
 ROOT = Path(__file__).resolve().parent.parent
 RELAY = "relay"
@@ -51,7 +54,7 @@ class Options:
 
 @dataclass
 class Bench:
-    """A running model and, unless DIRECT, a running server; with COSMOS also a running stand-in for its store."""
+    """A running model and, unless DIRECT, a running server; `beside`: what this one writes or sends to, if it does."""
 
     options: Options
     children: Children
@@ -59,15 +62,15 @@ class Bench:
     server: Child | None
     url: str
     ready_cpu_s: float
-    store: CosmosStandIn | None = None
+    beside: CosmosStandIn | Collector | None = None
 
     def load(self, *arguments: str, timeout_s: float) -> dict[str, Any]:
         """Run the load against the server (or the model), and return what it printed. Raises BenchFailed."""
         watch = ["--watch", f"model={self.model.pid}"]
         if self.server is not None:
             watch += ["--watch", f"server={self.server.pid}"]
-        if self.store is not None:
-            watch += ["--watch", f"store={self.store.child.pid}", "--counters", self.store.counters]
+        if self.beside is not None and self.beside.child is not None:
+            watch += ["--watch", f"{self.beside.name}={self.beside.child.pid}", "--counters", self.beside.counters]
         watch += ["--core", f"server={self.options.server_core}", "--core", f"load={self.options.load_core}"]
         key = ["--key", self.options.key] if self.options.key and self.server is not None else []
         command = [sys.executable, "-m", "bench", "load", "--url", self.url, *watch, *key, *arguments]
@@ -104,6 +107,10 @@ class Bench:
             time.sleep(0.05)
         return lateness_from_json(json.loads(path.read_text()))
 
+    def arrivals(self) -> tuple[Arrivals, ...]:
+        """When the turns of the calls that have just been hung up came to the collector; empty without one."""
+        return self.beside.arrivals() if isinstance(self.beside, Collector) else ()
+
     def churn(self, workers: int, seconds: float) -> Churn:
         """Measure how many calls are set up in a second."""
         printed = self.load("--churn", str(workers), "--seconds", str(seconds), timeout_s=seconds + 45)
@@ -135,16 +142,21 @@ def bench(server: str, options: Options, *, unison: bool = False, watched: bool 
                 return
             if watched:
                 options = _watched(options, folder)
-            store = None
-            if server == COSMOS:
-                store = start_cosmos(children, options.load_core)
-                options = replace(options, server_environment={**options.server_environment, **store.settings})
+            beside = _start_beside(server, options, children)
+            if beside is not None:
+                options = replace(options, server_environment={**options.server_environment, **beside.settings})
             port = free_port()
             child = _start(server, options, children, port, model_port)
             ready_cpu_s = child.wait_ready(port, READY_S)
-            yield Bench(options, children, model, child, _url(port), ready_cpu_s, store)
+            yield Bench(options, children, model, child, _url(port), ready_cpu_s, beside)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_beside(server: str, options: Options, children: Children) -> CosmosStandIn | Collector | None:
+    if server == COSMOS:
+        return start_cosmos(children, options.load_core)
+    return start_collector(children, options.load_core, server) if server in TELEMETRY else None
 
 
 def _watched(options: Options, folder: Path) -> Options:
@@ -177,7 +189,7 @@ def _start(server: str, options: Options, children: Children, port: int, model_p
         command = [sys.executable, "-m", "bench", "relay", "--port", str(port), "--upstream", _url(model_port)]
         environment = clean_environment({"PYTHONPATH": str(ROOT), **options.server_environment})
         return children.start(server, command, options.server_core, environment)
-    if server in (PATCHBAY, COSMOS):
+    if server in (PATCHBAY, COSMOS, *TELEMETRY):
         environment = patchbay_environment(children.folder, port, model_port, options.server_environment)
         return children.start(server, options.server_command, options.server_core, environment)
     raise BenchFailed(f"there is no server named {server}")

@@ -28,8 +28,8 @@ def markdown(summary: Summary, machine: dict[str, Any], found: Sequence[Bound]) 
                 knee.server,
                 _at_least(knee.calls, knee.at_least),
                 knee.why,
-                _share(knee.server_busy),
-                _share(knee.load_busy),
+                share(knee.server_busy),
+                share(knee.load_busy),
             ]
             for knee in summary.knees
         ]
@@ -41,7 +41,7 @@ def markdown(summary: Summary, machine: dict[str, Any], found: Sequence[Bound]) 
                 one.server,
                 _at_least(round(one.a_second), one.load_busy > FULL),
                 f"{one.p95_ms:.1f}",
-                _share(one.load_busy),
+                share(one.load_busy),
                 "; ".join(one.failed) or "none",
             ]
             for one in summary.set_ups
@@ -71,10 +71,10 @@ def _store_uses(uses: Sequence[StoreUse]) -> list[str]:
             f"{use.batches_a_turn:.2f}",
             f"{use.other_requests_a_turn:.2f}",
             f"{use.ru_a_turn:.1f}",
-            _signed(use.cpu_over_ms),
-            _signed(use.cpu_a_batch_ms),
-            _signed(use.p99_over_ms),
-            _signed(use.memory_over_mb),
+            signed(use.cpu_over_ms),
+            signed(use.cpu_a_batch_ms),
+            signed(use.p99_over_ms),
+            signed(use.memory_over_mb),
         ]
         for use in uses
     ]
@@ -82,7 +82,8 @@ def _store_uses(uses: Sequence[StoreUse]) -> list[str]:
     return [text, table(head, rows)]
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
+    """A difference with its sign; `-` where there is none."""
     return "-" if value is None else f"{value:+.2f}"
 
 
@@ -133,8 +134,8 @@ def _cells(line: Line) -> list[str]:
         f"{line.mb_a_call:.3f}",
         f"{line.updated_p50_ms:.1f} / {line.updated_p95_ms:.1f}",
         str(line.lost),
-        _share(line.server_busy),
-        _share(line.load_busy),
+        share(line.server_busy),
+        share(line.load_busy),
     ]
 
 
@@ -167,8 +168,9 @@ def _about(machine: dict[str, Any]) -> str:
     )
 
 
-def _share(busy: float) -> str:
-    return f"{busy:.0%}"
+def share(busy: float, digits: int = 0) -> str:
+    """A share of a core in percent."""
+    return f"{busy:.{digits}%}"
 
 
 def _at_least(calls: int, lower_bound: bool) -> str:

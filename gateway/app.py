@@ -58,6 +58,7 @@ from gateway.state.write_behind import WriteBehind
 from gateway.telemetry.link.opening import Telemetry
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.prices import load_prices
+from gateway.telemetry.spans.headers import TraceHeaders
 from gateway.tools.grants import GrantCheck
 from gateway.tools.opening import make_pool
 from gateway.tools.plugins import load_functions
@@ -362,6 +363,7 @@ class Gateway:
             quotas=CallQuotas.of(self.settings),
             figures=self.metrics.figures,
             pricing=self._prices,
+            trace_headers=TraceHeaders(self.settings.telemetry.trace, self.settings.telemetry.ratio),
             warmed=self._warmed,
         )
 

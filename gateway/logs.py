@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from gateway.telemetry.spans.ids import call_trace, turn_trace
+from gateway.telemetry.spans.policy import Shape
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -18,12 +19,17 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class JsonLines(logging.Formatter):
     """Writes a record as `{at, level, logger, message, ...fields}`."""
 
+    def __init__(self, shape: Shape = Shape.TURN) -> None:
+        """`shape` is that of the traces of calls."""
+        super().__init__()
+        self._shape = shape
+
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        return orjson.dumps(fields_of(record), default=str).decode()
+        return orjson.dumps(fields_of(record, self._shape), default=str).decode()
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+def fields_of(record: logging.LogRecord, shape: Shape = Shape.TURN) -> dict[str, Any]:
     """A record as the fields of its line."""
     fields: dict[str, Any] = {
         "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -35,7 +41,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     call_id = fields.get("call_id")
     if isinstance(call_id, str):
         turn = fields.get("turn")
-        fields["trace_id"] = (turn_trace(call_id, turn) if type(turn) is int else call_trace(call_id)).hex()
+        trace = turn_trace(call_id, turn, shape) if type(turn) is int else call_trace(call_id)
+        fields["trace_id"] = trace.hex()
     # For a failed handshake aiofastnet passes something that is not an exception in `exc_info`.
     if record.exc_info and isinstance(record.exc_info[1], BaseException):
         fields["exception"] = trace_of(record.exc_info[1])
@@ -100,10 +107,10 @@ def quiet_azure(level: str = "") -> None:
         logging.getLogger(name).setLevel(logging.WARNING if level.lower() == "debug" else usual)
 
 
-def set_up_logging(level: str) -> None:
+def set_up_logging(level: str, shape: Shape = Shape.TURN) -> None:
     """Send our own records from this level on to standard error, and those of other libraries from a warning on."""
     out = logging.StreamHandler(sys.stderr)
-    out.setFormatter(JsonLines())
+    out.setFormatter(JsonLines(shape))
     out.addFilter(Foreign())
     logging.basicConfig(level=level.upper(), handlers=[out], force=True)
     for noisy in ("httpx", "httpx2", "httpcore", "mcp", "client", "anyio", "azure", "openai", "asyncio", "picows"):

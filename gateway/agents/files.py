@@ -41,7 +41,8 @@ PLACEHOLDERS = ("today", "caller.number", "caller.called", "caller.direction", "
 _KEYS = (
     "name", "description", "model", "voice", "speed", "greeting", "instructions", "turn_detection", "tools", "offline",
     "client_may_set", "recording", "replay", "limits", "max_output_tokens", "transcription", "phone",
-    "budget_goodbye", "telemetry",
+    "telemetry",
+    "budget_goodbye",
 )  # fmt: skip
 _KEYS_TO_COME = ("fallback", "handoff")
 _TOOL_KEYS_TO_COME = ("confirm", "filler")
@@ -119,8 +120,8 @@ def read_agent(value: Json, name: str, version: str) -> Agent:
         speed=agent.number("speed", 0.25, 1.5, None),
         phone=phone,
         transcription=_transcription(agent),
-        budget_goodbye=agent.filled_text("budget_goodbye", BUDGET_GOODBYE),
         telemetry=_telemetry(agent),
+        budget_goodbye=agent.filled_text("budget_goodbye", BUDGET_GOODBYE),
     )
 
 

@@ -27,6 +27,7 @@ from gateway.legs.model import ModelConnector
 from gateway.recording.recorder import CallRecording, Recorder
 from gateway.telemetry.figures import Figures
 from gateway.telemetry.names import CALLS_REFUSED, LEGS_OPENED
+from gateway.telemetry.spans.headers import TraceHeaders
 from gateway.tools.contract import ToolContext
 from gateway.tools.functions import FunctionTool
 from gateway.tools.toolbox import McpTools, Toolbox
@@ -119,6 +120,7 @@ class AdmissionParts:
     ids: Ids
     quotas: CallQuotas
     figures: Figures
+    trace_headers: TraceHeaders
     warmed: asyncio.Event  # set once everything that the agents need has been loaded
     pricing: Pricing = UNPRICED
 
@@ -194,6 +196,7 @@ class Admission:
             CallRecord(call_facts, parts.save, parts.recorder, recording, parts.clock, parts.figures),
             parts.clock,
             partial(self._count_model_leg, call_facts.model),
+            parts.trace_headers,
         )
         running.attach(leg)
         parts.live_calls.start(

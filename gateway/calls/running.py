@@ -22,7 +22,7 @@ from gateway.calls.tool_jobs import ToolJobs
 from gateway.guard import Boundary, place_of
 from gateway.legs.caller import CallerLeg, play_out_of
 from gateway.legs.model import ModelConnector
-from gateway.telemetry.spans.policy import Shape
+from gateway.telemetry.spans.headers import EVERY_TURN, TraceHeaders
 from gateway.timer import Alarm
 from gateway.tools.contract import ToolContext
 from gateway.tools.toolbox import Toolbox
@@ -81,9 +81,9 @@ class RunningCall:
         record: CallRecord,
         clock: Clock,
         on_dial: Callable[[], None],
-        shape: Shape = Shape.TURN,
+        headers: TraceHeaders = EVERY_TURN,
     ) -> None:
-        """`shape` is that of the call's traces, which its tools continue."""
+        """With `headers` the call's tools continue its traces."""
         self._call = call
         self._record = record
         self._clock = clock
@@ -92,7 +92,7 @@ class RunningCall:
         self._leg: CallerLeg | None = None
         self._play_out: PlayOut | None = None
         self._model_link = ModelLink(connector, clock, context.session_id, self.from_model, self.fault)
-        tools = ToolJobs(toolbox, context, self.from_tool, self.fault, shape)
+        tools = ToolJobs(toolbox, context, self.from_tool, self.fault, headers)
         self._executor = CommandExecutor(call, record, clock, self._model_link, tools, on_dial, self._ended)
         self._fast_paths = FastPaths(call, record, clock.now_ns, self._executor.check_unsent)
         self._alarm = Alarm(clock, self._on_timer)

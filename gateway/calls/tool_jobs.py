@@ -10,8 +10,7 @@ from dataclasses import replace
 import orjson
 
 from gateway.guard import Boundary, ForeignTasks, cause_of
-from gateway.telemetry.spans.ids import traceparent
-from gateway.telemetry.spans.policy import Shape
+from gateway.telemetry.spans.headers import EVERY_TURN, TraceHeaders
 from gateway.tools.contract import ToolContext
 from gateway.tools.returned import DID_NOT_WORK
 from gateway.tools.toolbox import Toolbox
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 class ToolJobs:
     """Runs tools, and delivers each result once; a tool that was stopped delivers none."""
 
-    __slots__ = ("_context", "_deliver", "_fault", "_running", "_shape", "_toolbox")
+    __slots__ = ("_context", "_deliver", "_fault", "_headers", "_running", "_toolbox")
 
     def __init__(
         self,
@@ -34,17 +33,17 @@ class ToolJobs:
         context: ToolContext,
         deliver: Callable[[ToolFinished], None],
         fault: Callable[[BaseException], None],
-        shape: Shape = Shape.TURN,
+        headers: TraceHeaders = EVERY_TURN,
     ) -> None:
         """`fault` gets what our own code raises when a result is delivered; what a tool raises becomes its result.
 
-        `shape` is that of the call's traces, which the tools continue.
+        With `headers` the tools continue the call's traces.
         """
         self._toolbox = toolbox
         self._context = context
         self._deliver = deliver
         self._fault = fault
-        self._shape = shape
+        self._headers = headers
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def start(self, command: RunTool, jobs: ForeignTasks) -> None:
@@ -68,7 +67,7 @@ class ToolJobs:
 
     async def _run(self, command: RunTool) -> None:
         finished: list[ToolFinished] = []
-        header = traceparent(self._context.session_id, command.turn, command.call_id, self._shape)
+        header = self._headers.of_tool(self._context.session_id, command.turn, command.call_id)
         context = replace(self._context, traceparent=header)
         with Boundary(lambda fault: finished.append(self._failed(command, fault))):
             result = await self._toolbox.run(command.name, command.arguments, context=context)

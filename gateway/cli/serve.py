@@ -41,7 +41,7 @@ def serve(arguments: list[str]) -> int:
     given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
     try:
         settings = load_settings(**given)
-        set_up_logging(settings.log_level)
+        set_up_logging(settings.log_level, settings.telemetry.trace)
         return run_to_end(_serve(settings, quiet=options.quiet, as_json=as_json), _loop_factory())
     except (ValueError, VoiceError, OSError) as problem:
         print_error(str(problem), as_json=as_json)

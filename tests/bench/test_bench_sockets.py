@@ -33,7 +33,7 @@ def test_every_frame_of_a_small_load_comes_back() -> None:
             assert step.answers > 0
             assert step.errors == 0
             assert step.created_ms.count == 2
-            assert set(step.cpu_s) == {"load", "server"}
+            assert set(step.cpu_s) == {"load", "server", "serving"}
             assert step.rss_mb["server"] > 1
 
     asyncio.run(main())

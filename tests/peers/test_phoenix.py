@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not PROGRAM.exists(), reason="install Phoenix with: bash tests/peers/set_up.sh phoenix"),
 ]
 WORDS = ("I want to book a table", "two people", "tomorrow at seven pm", "my name is Robinson", "yes please")
-BARGE_IN = ("--barge-in", "3:400")  # the caller says the third while the agent answers the second
+BARGE_IN = ("--barge-in", "2:300")  # the caller says the second while the agent answers the first
 SETTLED_S = 20.0
 
 

@@ -9,22 +9,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.logs import Foreign, fields_of
+from gateway.telemetry.spans.policy import Shape
 
 
 class LinkHandler(logging.Handler):
     """Gives each line that standard error gets to `take`, in the loop's thread."""
 
-    def __init__(self, take: Callable[[Mapping[str, Any]], None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, take: Callable[[Mapping[str, Any]], None], loop: asyncio.AbstractEventLoop, shape: Shape = Shape.TURN
+    ) -> None:
+        """`shape` is that of the traces of calls."""
         super().__init__()
         self._take = take
         self._loop = loop
+        self._shape = shape
         self._thread = threading.get_ident()
         self.addFilter(Foreign())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one line. Its words are known to be free of what callers said, like every log line's."""
         try:
-            fields = fields_of(record)
+            fields = fields_of(record, self._shape)
             if threading.get_ident() == self._thread:
                 self._take(fields)
             else:

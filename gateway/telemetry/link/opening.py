@@ -80,6 +80,7 @@ class Telemetry:
         self._link: TelemetryLink | None = None
         self._recovered: RecoveredSessions | None = None
         self._handler: LinkHandler | None = None
+        self._shape = setup.policy.shape
         self._signals = {signal for signal in (TRACES, METRICS, LOGS) if any(one.takes(signal) for one in destinations)}
         if destinations:
             folder = setup.data_dir / LEDGERS
@@ -152,7 +153,7 @@ class Telemetry:
     async def _run(self) -> None:
         assert self._link is not None
         if LOGS in self._signals and self._handler is None:
-            self._handler = LinkHandler(self._link.log_line, asyncio.get_running_loop())
+            self._handler = LinkHandler(self._link.log_line, asyncio.get_running_loop(), self._shape)
             logging.getLogger().addHandler(self._handler)
         await self._link.run()
 

@@ -9,6 +9,7 @@ from support.virtual import run
 from gateway.calls.tool_jobs import ToolJobs
 from gateway.clock import SystemClock
 from gateway.guard import ForeignTasks
+from gateway.telemetry.spans.headers import TraceHeaders
 from gateway.telemetry.spans.ids import traceparent
 from gateway.telemetry.spans.policy import Shape
 from gateway.tools.contract import ToolContext, ToolResult
@@ -70,17 +71,18 @@ def test_a_tool_is_told_the_header_that_continues_the_trace_of_its_call() -> Non
         headers.append(context.traceparent)
         return ToolResult("noted")
 
-    async def main(shape: Shape) -> None:
+    async def main(shape: Shape, ratio: float) -> None:
         grants = [ToolGrant(None, "note", None, 1000)]
         toolbox = Toolbox(grants, NoServers(), {"note": FunctionTool("note", "Note.", {}, note)})
-        tools = ToolJobs(toolbox, CONTEXT, lambda event: None, lambda fault: None, shape)
+        tools = ToolJobs(toolbox, CONTEXT, lambda event: None, lambda fault: None, TraceHeaders(shape, ratio))
         tools.start(RunTool("call_7", "note", "{}", 3), jobs)
         while len(jobs):
             await later(0)
 
-    for shape in Shape:
-        run(main(shape))
-    assert headers == [traceparent("sess_1", 3, "call_7", Shape.TURN), traceparent("sess_1", 3, "call_7", Shape.CALL)]
+    for shape, ratio in ((Shape.TURN, 1.0), (Shape.CALL, 1.0), (Shape.TURN, 0.0)):
+        run(main(shape, ratio))
+    turn, call = (traceparent("sess_1", 3, "call_7", shape) for shape in (Shape.TURN, Shape.CALL))
+    assert headers == [turn, call, f"{turn[:-2]}00"]
 
 
 def test_words_with_half_an_emoji_can_be_told() -> None:
