@@ -278,6 +278,7 @@ class Gateway:
         self._instances.release()
 
     def _deleted_elsewhere(self, key: SessionKey) -> None:
+        self.telemetry.forget(key.tenant, key.session_id)
         self._retention.deleted_elsewhere(key)
         self.live_calls.end_deleted(key)
 

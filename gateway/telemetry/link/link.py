@@ -32,6 +32,7 @@ RESTART_S = 1.0  # doubled after each courier that lived for less than a minute
 RESTART_MAX_S = 60.0
 LIVED_S = 60.0
 MAX_SESSIONS = 20_000  # whose level of content is remembered
+MAX_FORGOTTEN = 1_000
 NO_CONTENT = "none"
 NO_ROOM = "buffer_full"
 
@@ -64,6 +65,7 @@ class TelemetryLink:
         self._parts = parts
         self._outbox = Outbox(parts.max_bytes)
         self._levels: dict[tuple[str, str], str] = {}  # of content, by tenant and session
+        self._forgotten: dict[tuple[str, str], None] = {}  # deleted sessions, whose calls may still be ending
         self._run: ChildRun | None = None
         self._closing = asyncio.Event()
         self._over = asyncio.Event()
@@ -86,6 +88,8 @@ class TelemetryLink:
         """Hand over a document that is being saved. Never blocks or raises."""
         with Boundary(self._document_fault):
             tenant, session = str(document["tenant"]), str(document["session_id"])
+            if (tenant, session) in self._forgotten:
+                return
             level = self._level(document, (tenant, session))
             sent = self._parts.without_words(document) if level == NO_CONTENT else document
             self._add("traces", (tenant, session, str(document["id"])), DOCUMENT, sent, content=level)
@@ -101,7 +105,8 @@ class TelemetryLink:
             self._add("logs", None, LOG, fields)
 
     def forget(self, tenant: str, session: str) -> None:
-        """Drop what has not been sent of a session that is being deleted."""
+        """Drop what has not been sent of a session that is being deleted, and hand over nothing more of it."""
+        remember(self._forgotten, (tenant, session), None, MAX_FORGOTTEN)
         self._levels.pop((tenant, session), None)
         self._outbox.forget(self._outbox.keys_of(tenant, session))
 
@@ -125,8 +130,9 @@ class TelemetryLink:
                 await self._over.wait()
         except TimeoutError:
             log.error("the courier of telemetry does not end")
-        if len(self._outbox):
-            self._parts.counts.telemetry_dropped("all", "shutdown", len(self._outbox))
+        for signal, lines in (("traces", self._outbox.keyed), ("logs", len(self._outbox) - self._outbox.keyed)):
+            if lines:
+                self._parts.counts.telemetry_dropped(signal, "shutdown", lines)
 
     async def _keep_courier(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,6 +22,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._lines)
 
+    @property
+    def keyed(self) -> int:
+        """How many of the lines have a key."""
+        return len(self._newest)
+
     def next_number(self) -> int:
         """The number for the next line; it stands in the line, for the acknowledgement."""
         self._last += 1
