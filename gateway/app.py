@@ -179,6 +179,7 @@ class Gateway:
             self._server.stop()
 
     async def _open(self) -> None:
+        self._prices.tell()
         for agent in self._missing_agents():
             log.warning("numbers lead to an agent that does not exist; these calls are refused", extra={"agent": agent})
         try:
