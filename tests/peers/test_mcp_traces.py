@@ -6,12 +6,11 @@ import json
 import time
 from pathlib import Path
 
-import pytest
 from peers.demo_desk import call, demo_desk, needs_local
 from peers.server_process import ROOT
 from peers.telemetry_receivers import receiving
 
-pytestmark = [pytest.mark.timed, needs_local]
+pytestmark = [needs_local]
 WORDS = ("I want to book a table", "two people", "tomorrow at seven pm", "my name is Robinson", "yes please")
 ARRIVED_S = 20.0
 

@@ -14,7 +14,6 @@ from peers.phoenix_server import PROGRAM, Phoenix, phoenix
 from peers.server_process import Server
 
 pytestmark = [
-    pytest.mark.timed,
     needs_local,
     pytest.mark.skipif(not PROGRAM.exists(), reason="install Phoenix with: bash tests/peers/set_up.sh phoenix"),
 ]
