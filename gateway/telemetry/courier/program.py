@@ -197,7 +197,7 @@ class Courier:
         def faulty(fault: BaseException) -> None:
             # It would fail in the next courier too.
             log.error("what the server handed over cannot be used", extra={"line": line["k"], **cause_of(fault)})
-            self._made.reports.telemetry_dropped(_SIGNALS.get(line["k"], "all"), "fault", 1)
+            self._made.reports.telemetry_dropped(_SIGNALS.get(line["k"], TRACES), "fault", 1)
             self._made.reports.done(number)
 
         with Boundary(faulty):

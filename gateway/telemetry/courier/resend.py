@@ -50,7 +50,7 @@ class Sent:
     reason: str = ""
 
 
-class _Patience:
+class Patience:
     """Ends the tries of a destination that denies our key, or that has not answered for a minute."""
 
     def __init__(self, sent: Sent, patience_s: float, now_s: Callable[[], float]) -> None:
@@ -169,7 +169,7 @@ def make_resending(
     sent = {one.name: Sent(one.name) for one in takers}
 
     def patient(destination: str, deliver: Deliver) -> Deliver:
-        return _Patience(sent[destination], patience_s, now_s).around(deliver)
+        return Patience(sent[destination], patience_s, now_s).around(deliver)
 
     outlets = make_outlets(takers, sender, report, wrap=patient, gather_s=0.0, max_bytes=sys.maxsize)
     return Resending(policy, outlets, report, list(sent.values()), level_of)

@@ -6,7 +6,7 @@ Each part of a destination that takes one signal is a `Target`. They travel to t
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -87,11 +87,14 @@ def destinations_of(given: Mapping[str, str]) -> tuple[Destination, ...]:
     return tuple(found for found in (_otlp(given), _langfuse(given), _azure(given)) if found is not None)
 
 
-def check_installed(destinations: tuple[Destination, ...]) -> None:
-    """Raise PartMissing if a package is missing that one of the destinations needs. Imports none of them."""
+def check_installed(destinations: tuple[Destination, ...], version_of: Callable[[str], object] = version) -> None:
+    """Raise PartMissing if a package is missing that one of the destinations needs. Imports none of them.
+
+    `version_of` raises PackageNotFoundError for a package that is not installed.
+    """
     for package, extra in dict.fromkeys(_NEEDS[one.name] for one in destinations):
         try:
-            version(package)
+            version_of(package)
         except PackageNotFoundError:
             named = ", ".join(one.name for one in destinations if _NEEDS[one.name] == (package, extra))
             raise PartMissing(

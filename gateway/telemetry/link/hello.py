@@ -21,7 +21,7 @@ def hello_of(
     started_ns: int,
     log_level: str,
     ledger: Path | None,
-    blobs: Mapping[str, str | None] | None,
+    blobs: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """The courier's configuration as JSON. `blobs`: where recordings are, `url` and `key`; None: no sound is sent."""
     return {

@@ -103,7 +103,7 @@ class Telemetry:
                 self._recovered = RecoveredSessions(self._link, setup.store, folder, scores=scores)
             if AUDIO in self._signals:
                 self._recordings = ReadyRecordings(
-                    self._link, setup.store.query, partial(_may_sound, setup), setup.counts
+                    self._link, setup.store.query, partial(may_be_heard, setup), setup.counts
                 )
 
     @classmethod
@@ -166,6 +166,11 @@ class Telemetry:
         if self._recovered is not None:
             self._recovered.ended(key, boot)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much has been handed over and is not acknowledged."""
+        return 0 if self._link is None else self._link.waiting_bytes
+
     def forget(self, tenant: str, session_id: str) -> None:
         """Drop what has not been sent of a session that is being deleted."""
         if self._link is not None:
@@ -211,7 +216,7 @@ def blob_place(settings: Settings) -> dict[str, str | None]:
     return {"url": settings.blobs_url, "key": None if key is None else key.get_secret_value()}
 
 
-def _may_sound(setup: TelemetrySetup, session: Document) -> bool:
+def may_be_heard(setup: TelemetrySetup, session: Document) -> bool:
     """Whether the sound of a call may be sent: its agent allows it, and its traces are kept."""
     allowed = setup.content_of(str(session["agent"])) == TelemetryContent.AUDIO
     return allowed and keeps(str(session["session_id"]), setup.policy.ratio)
