@@ -336,6 +336,16 @@ def session_in_spans(langfuse: Langfuse) -> str:
     return str(found)
 
 
+def test_a_server_that_stops_sends_the_sound_of_its_last_call(tmp_path: Path) -> None:
+    with langfuse_receiving() as langfuse:
+        with serving(tmp_path, LANGFUSE_BASE_URL=langfuse.receiver.url, **KEYS, **AUDIO) as server:
+            quick_call(server)
+            server.signal(signal.SIGTERM)
+            assert server.wait(30) == 0
+    assert len(langfuse.files) == 2
+    assert not list((tmp_path / "data" / "telemetry").glob("*"))
+
+
 @pytest.mark.node
 def test_recordings_in_a_container_are_read_with_the_couriers_own_client(tmp_path: Path) -> None:
     pytest.importorskip("azure.storage.blob", reason="pip install patchbay[azure-blob]")
