@@ -337,11 +337,13 @@ def session_in_spans(langfuse: Langfuse) -> str:
 
 
 def test_a_server_that_stops_sends_the_sound_of_its_last_call(tmp_path: Path) -> None:
-    with langfuse_receiving() as langfuse:
-        with serving(tmp_path, LANGFUSE_BASE_URL=langfuse.receiver.url, **KEYS, **AUDIO) as server:
-            quick_call(server)
-            server.signal(signal.SIGTERM)
-            assert server.wait(30) == 0
+    with (
+        langfuse_receiving() as langfuse,
+        serving(tmp_path, LANGFUSE_BASE_URL=langfuse.receiver.url, **KEYS, **AUDIO) as server,
+    ):
+        quick_call(server)
+        server.signal(signal.SIGTERM)
+        assert server.wait(30) == 0
     assert len(langfuse.files) == 2
     assert not list((tmp_path / "data" / "telemetry").glob("*"))
 
