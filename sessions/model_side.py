@@ -165,12 +165,12 @@ def tool_wanted(state: CallState, event: ToolWanted, now_ms: int) -> None:
         # The agent's tools are not run beside the conversation: the model could not be given the result.
         state.out.append(Relay(event))
         return
-    rule = state.rules.server_tools.get(event.name)
+    rule = declared = state.rules.server_tools.get(event.name)
     if rule is None and not state.setup.is_clients(event.name):
         rule = ToolRule(None, event.name)  # nobody has declared it: the toolbox will answer that it is unknown
     use = ToolUse(event.call_id, event.item_id, event.name, event.arguments, rule is not None, begin_ms=0)
-    if rule is not None:
-        use.server, use.deadline_ms = rule.server, rule.deadline_ms
+    if declared is not None:
+        use.server, use.deadline_ms = declared.server, declared.deadline_ms
     if not state.tool_book.wanted(event.response_id, use, now_ms):
         return
     state.out.append(Relay(event))

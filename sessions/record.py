@@ -59,7 +59,7 @@ class ToolUse:
     """One tool call. `output` is None while it runs; `error` is a kind of `ToolFailed`.
 
     `server` is the MCP server that the tool belongs to, None for a function. `deadline_ms` is how long the call may
-    take; the client's own functions have none.
+    take; the client's own functions have none, nor has a function that nobody declared.
     """
 
     call_id: str
@@ -73,6 +73,12 @@ class ToolUse:
     error: str | None = None
     server: str | None = None
     deadline_ms: int | None = None
+
+    @property
+    def made_up(self) -> bool:
+        """Whether nobody has declared the function: the model has made up its name, which may hold anybody's words."""
+        # Records of earlier versions have no deadline of any function; one that has a result was declared.
+        return self.server_side and self.deadline_ms is None and (self.error is not None or self.output is None)
 
 
 @dataclass(slots=True)

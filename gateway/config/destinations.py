@@ -130,6 +130,11 @@ def _langfuse_faults(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in LANGFUSE[:2]:
         if not given.get(name, "x").isascii() or ":" in given.get(name, ""):
             yield name, "must be a key as Langfuse shows it: ASCII, without a colon"
+    if given.get(public, "").startswith("sk-lf-") or given.get(secret, "").startswith("pk-lf-"):
+        yield (
+            public,
+            f"has changed places with {secret.upper()}: the public key begins with pk-lf-, the secret one with sk-lf-",
+        )
     for name in LANGFUSE[2:]:
         yield from _checked(name, given, _url)
     environment = given.get(LANGFUSE_ENVIRONMENT)
@@ -152,9 +157,12 @@ def _connection(text: str) -> None:
     found = connection_parts(text)
     if not _GUID.fullmatch(found.get("instrumentationkey", "")):
         raise ValueError("must hold InstrumentationKey= and a key such as 00000000-0000-0000-0000-000000000000")
-    for name in ("ingestionendpoint", "liveendpoint"):
-        if found.get(name):
-            read_plain_url(found[name], ("https", "http"))
+    for name in ("IngestionEndpoint", "LiveEndpoint"):
+        if found.get(name.lower()):
+            try:
+                read_plain_url(found[name.lower()], ("https", "http"))
+            except ValueError as problem:
+                raise ValueError(f"its {name} {problem}; copy the whole string from the resource's page") from None
 
 
 def _authentication(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import orjson
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config.urls import read_url
@@ -17,8 +18,20 @@ from sessions.agent import TelemetryContent
 def _lines(value: object) -> object:
     """Patterns hold commas and blanks, so in a text each has a line of its own."""
     if isinstance(value, str):
+        if _is_list(
+            value
+        ):  # it would be taken for one pattern, a set of characters, and mask nothing of what was meant
+            raise ValueError("is a list written as JSON; write one pattern a line, without quotes and brackets")
         return tuple(line.strip() for line in value.splitlines() if line.strip())
     return value
+
+
+def _is_list(text: str) -> bool:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, list) and any(isinstance(part, str) for part in found)
 
 
 def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:

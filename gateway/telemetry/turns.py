@@ -101,7 +101,8 @@ class TurnFigures:
 
     def _tool(self, use: ToolUse, now_ms: int) -> None:
         end_ms, error = (now_ms, CALL_ENDED) if use.end_ms is None else (use.end_ms, use.error or "")
-        self._figures.observe(TOOL_TIME, max(0, end_ms - use.begin_ms) / 1000, use.name, error)
+        name = OTHER if use.made_up else use.name
+        self._figures.observe(TOOL_TIME, max(0, end_ms - use.begin_ms) / 1000, name, error)
 
 
 def _error_of(use: ResponseUse) -> str:

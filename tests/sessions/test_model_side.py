@@ -413,7 +413,8 @@ def test_a_function_that_nobody_declared_is_run_here_so_that_the_model_hears_of_
     told = call(failed(), ends())
     assert [command.output for command in of(AddToolOutput, told)] == ["it did not work"]
     assert len(asked(told)) == 1  # and the model is asked to go on
-    assert [entry.server_side for entry in call.call.turns[0].entries if isinstance(entry, ToolUse)] == [True]
+    (use,) = [entry for entry in call.call.turns[0].entries if isinstance(entry, ToolUse)]
+    assert (use.server_side, use.deadline_ms, use.made_up) == (True, None, True)
 
 
 def test_a_function_that_the_client_declared_is_the_clients() -> None:

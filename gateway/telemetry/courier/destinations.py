@@ -16,6 +16,7 @@ from gateway.telemetry.courier.outlet import GATHER_S, QUEUE_MAX_BYTES, Deliver,
 from gateway.telemetry.courier.posting import Encode, Poster, Rejected
 from gateway.telemetry.courier.score_posting import ScorePoster
 from gateway.telemetry.courier.span_messages import SpanEncoder, rejected_spans
+from gateway.telemetry.courier.standing import Standing
 from gateway.telemetry.courier.values import resource_message, scope_message
 from gateway.telemetry.link.destinations import AUDIO, LOGS, METRICS, SCORES, TRACES, Destination, Target
 from gateway.telemetry.link.wire import TelemetryFigures
@@ -80,11 +81,20 @@ def make_outlets(
     """The outlets of these destinations. `wrap` may put something around the requests to one, by its name."""
     made = Outlets()
     for destination in destinations:
+        standing = Standing(destination.name, counts)
         for signal in sender.signals:
             if destination.takes(signal):
                 deliver = wrap(destination.name, _deliver(destination, signal, sender, made))
                 made.all.append(
-                    Outlet(signal, destination.name, deliver, counts, gather_s=gather_s, max_bytes=max_bytes)
+                    Outlet(
+                        signal,
+                        destination.name,
+                        deliver,
+                        counts,
+                        gather_s=gather_s,
+                        max_bytes=max_bytes,
+                        standing=standing,
+                    )
                 )
     return made
 

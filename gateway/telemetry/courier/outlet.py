@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.guard import Boundary, kind_and_place
 from gateway.telemetry.courier.outcome import Outcome, Pace, Result
+from gateway.telemetry.courier.standing import Standing
 from gateway.telemetry.link.wire import TelemetryFigures
 
 GATHER_S = 1.0  # how long parcels are gathered
@@ -54,11 +55,14 @@ class Outlet:
         *,
         gather_s: float = GATHER_S,
         max_bytes: int = QUEUE_MAX_BYTES,
+        standing: Standing | None = None,
     ) -> None:
+        """`standing` is that of the destination, which its outlets share."""
         self.signal = signal
         self.destination = destination
         self._deliver = deliver
         self._counts = counts
+        self._standing = standing or Standing(destination, counts)
         self._gather_s = gather_s
         self._max_bytes = max_bytes
         self._queue: deque[Parcel] = deque()
@@ -70,7 +74,7 @@ class Outlet:
         self._ending = asyncio.Event()
         self._idle = asyncio.Event()  # nothing is queued or in hand
         self._idle.set()
-        self._failing: str | None = None  # why the last request failed, if it did; each cause is logged once
+        self._failing = False  # whether the last request failed
 
     async def empty(self) -> None:
         """Return once everything is done. To be called when nothing more comes."""
@@ -125,7 +129,8 @@ class Outlet:
             if outcome.result is Result.TAKEN:
                 self._taken(parcels, len(items), outcome)
                 return
-            self._failed(outcome)
+            self._failing = True
+            self._standing.failed(self.signal, outcome)
             if outcome.result is Result.REFUSED:
                 self._counts.telemetry_items(self.signal, self.destination, "refused", len(items))
                 _done(parcels, has=False)
@@ -144,29 +149,15 @@ class Outlet:
 
     def _taken(self, parcels: list[Parcel], items: int, outcome: Outcome) -> None:
         self._pace.succeeded()
-        if self._failing is not None:
-            log.warning("a destination of telemetry takes it again", extra=self._fields())
-        self._failing = None
+        self._failing = False
+        self._standing.taken(self.signal)
         rejected = min(outcome.rejected, items)
         if rejected:
             self._counts.telemetry_items(self.signal, self.destination, "rejected", rejected)
-            log.warning("a destination of telemetry rejected some items", extra={**self._fields(), "items": rejected})
+            fields = {"destination": self.destination, "signal": self.signal, "items": rejected}
+            log.warning("a destination of telemetry rejected some items", extra=fields)
         self._counts.telemetry_items(self.signal, self.destination, "sent", items - rejected)
-        self._counts.telemetry_up(self.destination, True)
         _done(parcels, has=True)
-
-    def _failed(self, outcome: Outcome) -> None:
-        self._counts.telemetry_up(self.destination, False)
-        if outcome.reason == self._failing:
-            return
-        self._failing = outcome.reason
-        message = "a destination of telemetry does not take what it is sent"
-        if outcome.result is Result.DENIED:
-            message = "a destination of telemetry does not accept the key; it is tried again in 5 minutes"
-        log.error(message, extra={**self._fields(), "reason": outcome.reason})
-
-    def _fields(self) -> dict[str, str]:
-        return {"destination": self.destination, "signal": self.signal}
 
     def _next(self) -> list[Parcel]:
         taken = [self._pop()]
@@ -188,7 +179,7 @@ class Outlet:
     async def _pause(self, seconds: float) -> None:
         """Wait; not for long once the courier is ending."""
         if self._ending.is_set():
-            await asyncio.sleep(min(seconds, HURRY_S) if self._failing is not None else 0)
+            await asyncio.sleep(min(seconds, HURRY_S) if self._failing else 0)
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

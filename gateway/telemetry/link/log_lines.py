@@ -11,6 +11,9 @@ from typing import Any
 from gateway.logs import Foreign, fields_of
 from gateway.telemetry.spans.policy import Shape
 
+# What another program has printed, such as an MCP server that tells of its key as it starts. It stays in our own log.
+_OTHERS_WORDS = frozenset({"line"})
+
 
 class LinkHandler(logging.Handler):
     """Gives each line that standard error gets to `take`, in the loop's thread."""
@@ -29,7 +32,9 @@ class LinkHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one line. Its words are known to be free of what callers said, like every log line's."""
         try:
-            fields = fields_of(record, self._shape)
+            fields = {
+                name: value for name, value in fields_of(record, self._shape).items() if name not in _OTHERS_WORDS
+            }
             if threading.get_ident() == self._thread:
                 self._take(fields)
             else:

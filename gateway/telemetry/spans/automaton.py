@@ -140,7 +140,9 @@ class _Reader:
         return sum(1 << at for at, sample in enumerate(self._samples) if self._fits(op, value, sample))
 
     def _fits(self, op: str, value: Any, sample: str) -> bool:
-        cases = {sample, sample.lower(), sample.upper()} if self._ignores_case else {sample}
+        lower, upper = sample.lower(), sample.upper()
+        # Some letters have several small forms: a long s is one of S.
+        cases = {sample, lower, upper, upper.lower(), lower.upper()} if self._ignores_case else {sample}
         if op == "ANY":
             return True  # a line break too: the flag that says so may stand anywhere
         if op == "IN":

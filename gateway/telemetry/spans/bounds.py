@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sessions.problems import OTHER
+from sessions.record import ToolUse
+
 MAX_NAME_CHARACTERS = 64
 MAX_VALUE_CHARACTERS = 200
 REPLACED = "\ufffd"
@@ -16,3 +19,8 @@ def short(text: str, most: int = MAX_NAME_CHARACTERS) -> str:
 def value(text: str) -> str:
     """The same for the value of an attribute, which may be longer."""
     return short(text, MAX_VALUE_CHARACTERS)
+
+
+def tool_name(use: ToolUse) -> str:
+    """A tool's name; `other` for one that the model has made up, since it may be somebody's words."""
+    return OTHER if use.made_up else short(use.name)

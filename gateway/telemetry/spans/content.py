@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from gateway.telemetry.spans.bounds import short, value
+from gateway.telemetry.spans.bounds import tool_name, value
 from gateway.telemetry.spans.pressed_keys import PressedKeys
 from gateway.telemetry.spans.redaction import Redaction
 from sessions.ports import Json, JsonObject
@@ -89,7 +89,7 @@ class Words:
                     {
                         "type": "tool_call",
                         "id": value(entry.call_id),
-                        "name": short(entry.name),
+                        "name": tool_name(entry),
                         "arguments": self._parsed(entry),
                     }
                 )

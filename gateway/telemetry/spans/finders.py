@@ -17,12 +17,16 @@ MAX_LOCAL, MAX_DOMAIN = 64, 255  # characters of an address, RFC 5321 (4.5.3.1)
 
 # Digits with at most three separators between two of them, as people and transcripts write numbers.
 _DIGITS = re.compile(r"[+(]{0,2}\d(?:[\s.,\-–—/()·_]{0,3}\d)*")
+# What stands before digits in a text within JSON, or in a web address: \\n, \\u000a, %2B.
+_ESCAPE = re.compile(r"(?:\\[bfnrt]|\\u[0-9a-fA-F]{3}[a-fA-F]|%[0-9a-fA-F][a-fA-F])$")
 _DATE = re.compile(
     r"(?<![\d./-])(?:(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])"
     r"|(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|[12]\d|3[01])[-./](?:19|20)\d\d)(?![./-]?\d)"
 )
 _DECIMAL = re.compile(r"(?:0|[1-9]\d*)[.,]\d+")  # a price, or a place on the map
-_IBAN_BEGIN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \-]{0,2}[A-Za-z0-9])")
+_IBAN_BEGIN = re.compile(
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9a-fA-F]{2}))[A-Za-z]{2}\d{2}(?=[ \-]{0,2}[A-Za-z0-9])"
+)
 _IBAN_LENGTHS = {
     15: "NO", 16: "BE BI", 18: "DK FI FK FO GL NL SD", 19: "MK SI",
     20: "AT BA EE KZ LT LU MN XK", 21: "CH CR HR LI LV", 22: "BG BH DE GB GE IE ME RS VA",
@@ -31,6 +35,7 @@ _IBAN_LENGTHS = {
     30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU",
 }  # fmt: skip
 _LENGTH_OF = {country: length for length, countries in _IBAN_LENGTHS.items() for country in countries.split()}
+_AT = re.compile("@|%40")
 _LOCAL = frozenset("!#$%&'*+-/=?^_`{|}~.")
 _DOMAIN = frozenset("-.")
 
@@ -89,25 +94,25 @@ def _checks_out(iban: str) -> bool:
 
 
 def without_emails(text: str) -> str:
-    """The text with each e-mail address masked."""
-    return _replaced(text, _find_emails(text)) if "@" in text else text
+    """The text with each e-mail address masked, also in a web address, where `@` is written as `%40`."""
+    return _replaced(text, _find_emails(text)) if "@" in text or "%40" in text else text
 
 
 def _find_emails(text: str) -> Iterator[tuple[int, int, str]]:
-    done, at = 0, text.find("@")
-    while at >= 0:
+    done = 0
+    for sign in _AT.finditer(text):
+        at, after = sign.span()
         begin = at
         while begin > max(done, at - MAX_LOCAL) and (text[begin - 1].isalnum() or text[begin - 1] in _LOCAL):
             begin -= 1
-        end = at + 1
-        while end < min(len(text), at + 1 + MAX_DOMAIN) and (text[end].isalnum() or text[end] in _DOMAIN):
+        end = after
+        while end < min(len(text), after + MAX_DOMAIN) and (text[end].isalnum() or text[end] in _DOMAIN):
             end += 1
-        while end > at + 1 and text[end - 1] in _DOMAIN:
+        while end > after and text[end - 1] in _DOMAIN:
             end -= 1  # the full stop of a sentence
-        if begin < at and "." in text[at + 1 : end]:
+        if begin < at and "." in text[after:end]:
             done = end
             yield begin, end, EMAIL
-        at = text.find("@", at + 1)
 
 
 # ---- card and telephone numbers
@@ -127,9 +132,11 @@ def _find_numbers(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _is_in_a_name(text: str, begin: int, end: int) -> bool:
-    """Whether these are digits only, with a letter directly before them, as in an id."""
+    """Whether these are digits only, with a letter directly before them, as in an id; not one of an escape (`%2B`)."""
     before = text[begin - 1 : begin]
-    return (before.isalpha() or before == "_") and text[begin:end].isdecimal()
+    if not (before.isalpha() or before == "_") or not text[begin:end].isdecimal():
+        return False
+    return _ESCAPE.search(text, max(0, begin - 6), begin) is None
 
 
 def _in_run(text: str, begin: int, places: Sequence[int]) -> Iterator[tuple[int, int, str]]:
@@ -137,6 +144,14 @@ def _in_run(text: str, begin: int, places: Sequence[int]) -> Iterator[tuple[int,
     digits = [int(text[at]) for at in places]
     rest = 0  # the first digit that is in no card number
     for first, last in _cards(digits):
+        if last < rest:
+            continue
+        # Digits that touch the number are masked with it: they are a part of it, or it is a part of a longer one.
+        while first > rest and places[first - 1] + 1 == places[first]:
+            first -= 1
+        while last + 1 < len(places) and places[last + 1] == places[last] + 1:
+            last += 1
+        first = max(first, rest)
         yield from _phone(text, begin, places[rest:first])
         yield (begin if first == 0 else places[first]), places[last] + 1, CARD
         rest, begin = last + 1, places[last] + 1

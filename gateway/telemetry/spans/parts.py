@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.telemetry.spans import ids, names
-from gateway.telemetry.spans.bounds import short, value
+from gateway.telemetry.spans.bounds import short, tool_name, value
 from gateway.telemetry.spans.call import server_attributes
 from gateway.telemetry.spans.content import Words, response_of
 from gateway.telemetry.spans.policy import TelemetryPolicy
@@ -138,7 +138,7 @@ class TurnParts:
             end_ms = self.until_ms if entry.end_ms is None else entry.end_ms
             yield self._span(
                 ("tool", entry.call_id),
-                f"{names.EXECUTE_TOOL} {short(entry.name)}",
+                f"{names.EXECUTE_TOOL} {tool_name(entry)}",
                 entry.begin_ms,
                 end_ms,
                 {**self._tool_attributes(entry), **self._tool_words(entry), **self._result_size(at)},
@@ -148,7 +148,7 @@ class TurnParts:
     def _tool_attributes(self, use: ToolUse) -> dict[str, Attribute]:
         attributes: dict[str, Attribute] = {
             names.OPERATION: names.EXECUTE_TOOL,
-            names.TOOL_NAME: short(use.name),
+            names.TOOL_NAME: tool_name(use),
             names.TOOL_CALL_ID: value(use.call_id),
             names.TOOL_TYPE: "function",
             # The turn did not wait for it: its result came afterwards, or not at all.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sessions.ports import Json, JsonObject
-from sessions.problems import plain
+from sessions.problems import OTHER, plain
 from sessions.stores.contract import SESSION, Document
 from sessions.stores.documents import TURN
 from sessions.stores.scores import SCORE
@@ -75,7 +75,14 @@ def _entry(entry: Json) -> JsonObject:
         return {**_only(entry, _SAID_KEPT), "text": "", "heard_text": ""}
     size = _result_bytes(entry)
     output: dict[str, Json] = {} if size is None else {"output": "", _OUTPUT_BYTES: size}
-    return {**_only(entry, _TOOL_KEPT), "arguments": "", **output}
+    name: dict[str, Json] = {"name": OTHER} if _is_made_up(entry) else {}
+    return {**_only(entry, _TOOL_KEPT), **name, "arguments": "", **output}
+
+
+def _is_made_up(tool: JsonObject) -> bool:
+    """`ToolUse.made_up`, of a document."""
+    without_result = tool.get("error") is not None or tool.get("output") is None
+    return tool.get("server_side") is True and tool.get("deadline_ms") is None and without_result
 
 
 def _response(use: Json) -> JsonObject:

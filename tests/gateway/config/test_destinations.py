@@ -52,7 +52,7 @@ def given(folder: Path, **environ: str) -> dict[str, str]:
         ("LANGFUSE_TRACING_ENVIRONMENT", "langfuse-x", "must not begin with langfuse"),
         ("APPLICATIONINSIGHTS_CONNECTION_STRING", "abc", "must be parts such as InstrumentationKey"),
         ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=canary", "must hold InstrumentationKey="),
-        ("APPLICATIONINSIGHTS_CONNECTION_STRING", AZURE.replace("https:", "x:"), "must be a URL with a host"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", AZURE.replace("https:", "x:"), "its IngestionEndpoint must be a URL"),
         ("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "Authorization=AAD", "needs APPLICATIONINSIGHTS_CONN"),
     ],
 )
@@ -63,6 +63,12 @@ def test_a_bad_value_is_refused_with_its_name_and_what_to_do(
     told = refused(tmp_path, **environ)
     assert told.startswith(f"{name}: ")
     assert message in told
+    assert "canary" not in told
+
+
+def test_keys_of_langfuse_that_have_changed_places_are_refused(tmp_path: Path) -> None:
+    told = refused(tmp_path, LANGFUSE_PUBLIC_KEY="sk-lf-canary", LANGFUSE_SECRET_KEY="pk-lf-1")
+    assert told.startswith("LANGFUSE_PUBLIC_KEY: has changed places with LANGFUSE_SECRET_KEY")
     assert "canary" not in told
 
 

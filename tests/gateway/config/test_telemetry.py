@@ -74,6 +74,8 @@ def test_a_bad_pattern_is_refused_with_its_place_its_number_and_what_to_do(tmp_p
     assert "; pattern 3: is no regular expression of Python's: missing )" in line
     (line,) = refused(tmp_path, "", {"PATCHBAY_TELEMETRY__REDACT": "(a+)+b"})
     assert line.startswith("PATCHBAY_TELEMETRY__REDACT: pattern 1: could take exponential time; ")
+    (line,) = refused(tmp_path, "", {"PATCHBAY_TELEMETRY__REDACT": '["sk-[a-z]+"]'})
+    assert line.startswith("PATCHBAY_TELEMETRY__REDACT: is a list written as JSON; write one pattern a line")
     many = "\n".join(f"a{at}" for at in range(51))
     (line,) = refused(tmp_path, "", {"PATCHBAY_TELEMETRY__REDACT": many})
     assert line.startswith("PATCHBAY_TELEMETRY__REDACT: ")

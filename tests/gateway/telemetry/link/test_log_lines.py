@@ -57,3 +57,17 @@ def test_after_the_loop_has_ended_lines_are_dropped() -> None:
     late.start()
     late.join()
     assert taken == []
+
+
+def test_what_another_program_has_printed_stays_in_our_own_log() -> None:
+    taken: list[Mapping[str, Any]] = []
+
+    async def main() -> None:
+        handler = LinkHandler(taken.append, asyncio.get_running_loop())
+        fields = {"server": "crm", "line": "my key is sk-1"}
+        handler.handle(record("gateway.tools", logging.INFO, "mcp server wrote to stderr", **fields))
+
+    run(main())
+    (line,) = taken
+    assert (line["message"], line["server"]) == ("mcp server wrote to stderr", "crm")
+    assert "sk-1" not in str(line)

@@ -19,6 +19,7 @@ EXPONENTIAL = [
     r"(a+)+b", r"(a*)*b", r"(a|aa)+b", r"(.*)*x", r"(\d+-?)*x", r".*.*x", r"(a?){20}a{20}", r"(a|aa){20}b",
     r"([a-z]+)*\d", r"a?a?a?a?b", r"(?=(a+)+b)a", r"(\s*\w*)*x", r"(a{1,30}){1,30}b", r"([a-z]+\s?)+$",
     r"(((a+)b?)+c?)+d", r"(?i)(a|Aa)+b", r"([^x]|[^y])+z", r"(?:(?:ab|a)b?)+c", r"(a|b|ab)*c", r"(?i:(A+)+)b",
+    r"(?i)(?:sx|\u017fx)+c",
 ]  # fmt: skip
 
 

@@ -37,6 +37,13 @@ REDACTION = Redaction()
         ("DE89 3704 0044 0532 0130 00 please", "[iban] please"),
         ("gb82west12345698765432", "[iban]"),
         ("IBAN NL91-ABNA-0417-1643-00.", "IBAN [iban]."),
+        # Digits that touch a number are masked with it.
+        ("+491701555300600", "[card]"),
+        ("4111111111111111 123 or 41111111111111114111111111111111", "[card] 123 or [card]"),
+        # Within a web address, and within JSON in a text.
+        ("x?a=1&mail=jane.doe%40example.com&b=2", "[email]&b=2"),
+        ("x?tel=%2B4930123456&iban=%20DE89370400440532013000", "x?tel=%2B[phone]&iban=%20[iban]"),
+        (r"a\n0171123456\u000a0171123456\tde89370400440532013000", r"a\n[phone]\u000a[phone]\t[iban]"),
     ],
 )
 def test_what_must_not_leave_is_masked(text: str, masked: str) -> None:

@@ -22,6 +22,7 @@ from gateway.telemetry.spans import ids, names
 from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
 from gateway.telemetry.spans.span import Kind, Span
 from sessions.accounts import DialCause, LegError, ModelTarget, ResponseOrigin, SpeechStretch
+from sessions.agent import TelemetryContent
 from sessions.problems import ModelProblem
 from sessions.record import Heard, Turn
 from sessions.usage import TokenUsage
@@ -250,3 +251,11 @@ def test_in_the_shape_call_turns_are_in_the_calls_trace_under_its_root() -> None
     assert further.trace_id == after.trace_id == ids.turn_trace("sess_1", 200)
     assert (further.parent_id, after.parent_id) == (None, further.span_id)
     assert [link.span_id for link in further.links] == [setup]
+
+
+def test_a_tools_name_that_the_model_has_made_up_is_not_sent() -> None:
+    made_up = tool(name="call Jane", error="unknown_tool")
+    spans = spans_of(turn_of(entries=[agent("Well."), made_up]), TelemetryPolicy(content=TelemetryContent.TEXT))
+    (span,) = named(spans, names.EXECUTE_TOOL)
+    assert (span.name, span.attributes[names.TOOL_NAME]) == ("execute_tool other", "other")
+    assert not any("Jane" in str(each.attributes) for each in spans)

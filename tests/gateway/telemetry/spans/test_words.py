@@ -60,3 +60,13 @@ def test_a_scores_comment_and_unknown_documents_are_emptied() -> None:
     assert without_words(score)["value"] == 4.0
     odd = without_words({"type": "diary", "id": "x", "text": CANARY})
     assert odd == {"type": "diary", "id": "x", "words": False}
+
+
+def test_a_tools_name_that_the_model_has_made_up_is_a_word() -> None:
+    failed = tool(name="call Jane", error="unknown_tool", output='{"error": "There is no tool call Jane."}')
+    running = tool(name="call Jane", output=None)
+    declared = tool(name="find_table", error="timeout", deadline_ms=8_000)
+    clients = tool(name="ask_page", server_side=False, output=None)
+    turn = document_of(turn_of(entries=[failed, running, declared, clients, tool(name="of_an_old_record")]))
+    entries: Any = without_words(turn)["entries"]
+    assert [entry["name"] for entry in entries] == ["other", "other", "find_table", "ask_page", "of_an_old_record"]
