@@ -131,13 +131,22 @@ class AccountBook:
         if running is None:
             if usage is not None:
                 self.outside = add_usage(self.outside, usage)
-                self.costs.add(self._cost(usage, self._newest_dial))
+            self.costs.add(self._cost(usage, self._newest_dial))
             return None
         turn, use = running
         use.end_ms, use.outcome, use.reason, use.usage = self._book.since_start_ms(now_ms), outcome, reason, usage
         use.cost_nano = self._cost(usage, self.dials[use.leg] if self.dials else None)
         self._spend(turn, use.cost_nano)
         return use
+
+    def close(self, beside: int) -> None:
+        """The call is over: nobody says any more what the responses used that still run, `beside` of them beside it."""
+        for turn, use in self._running.values():
+            use.cost_nano = self._cost(None, self.dials[use.leg] if self.dials else None)
+            self._spend(turn, use.cost_nano)
+        self._running.clear()
+        for _ in range(beside):
+            self.costs.add(self._cost(None, self._newest_dial))
 
     # ---- the caller
 

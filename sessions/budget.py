@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -11,6 +11,7 @@ ALL_PERCENT = 100
 # A response that runs is heard out, unless it alone costs so much of the budget.
 MOST_PERCENT = 120
 BUDGET_REASON = "budget"  # the end reason of a call that its budget ends
+BUDGET_GOODBYE = "The call has reached its budget."  # what a client is told as the call ends
 BUDGET_REACHED = "budget_reached"  # the code with which a client's requests are refused then
 REFUSAL = "The call's budget is used up: the agent says goodbye, and the call ends."
 # How long the call may go on after the goodbye was asked for, and then after it has begun to sound.
@@ -50,6 +51,11 @@ class Budget:
 
     stage: BudgetStage = BudgetStage.WITHIN
     cut_ms: int | None = None  # when the response that runs is cut, of a model that is sold by time
+    cancelled: set[str] = field(default_factory=set)  # the responses that may not begin, or had cost too much
+
+    def cut(self, response_id: str) -> bool:
+        """Whether the budget has cancelled this response, and not the caller."""
+        return response_id in self.cancelled
 
     @property
     def used_up(self) -> bool:

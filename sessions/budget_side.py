@@ -104,6 +104,7 @@ def cancel(state: CallState, response_id: str) -> None:
     response = state.responses.find(response_id)
     if response is not None and not response.cancelled:
         response.cancelled = True
+        state.budget.cancelled.add(response_id)
         state.responses.cut(response_id)
         state.to_model(CancelResponse(response_id, None))
 

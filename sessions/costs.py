@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from sessions.usage import TokenUsage, TranscriptionUsage
@@ -37,6 +38,19 @@ class ModelPrice:
     reasoning: int | None = None
     active_minute: int | None = None
     standby_minute: int | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing costs anything, as with a model in this process."""
+        return not any(_PRICES(self)) and self.text_input is not None and self.audio_input is not None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the model is sold by time alone."""
+        return self.active_minute is not None and self.text_input is None and self.audio_input is None
+
+
+_PRICES = attrgetter(*ModelPrice.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +101,11 @@ def cost_of(usage: TokenUsage | None, price: ModelPrice | None) -> int | None:
     """What a response with this usage costs.
 
     None if its usage was not reported, if there is no price, and if something was used of which the price is missing.
+    What is free costs nothing, whatever was used.
     """
-    if usage is None or price is None:
+    if price is not None and price.is_free:
+        return 0
+    if usage is None or price is None or (price.is_timed and not (usage.active_ms or usage.standby_ms)):
         return None
     text, audio, image = cached_parts(usage)
     reasoning = min(usage.output_reasoning, usage.output_text)

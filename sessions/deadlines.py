@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessions import answering, budget_side, ending, key_side, model_link, tool_results
 from sessions.accounts import LegError
-from sessions.budget import BUDGET_REASON
+from sessions.budget import BUDGET_GOODBYE, BUDGET_REASON
 from sessions.events import ModelLost
 from sessions.link import OPEN, LinkState
 from sessions.pending_responses import Origin
@@ -15,7 +15,7 @@ GOODBYES = {
     "length_limit": "The call has reached its longest duration.",
     "idle_limit": "The call was silent for too long.",
     "agent_hung_up": "The agent ended the call.",
-    BUDGET_REASON: "The call has reached its budget.",
+    BUDGET_REASON: BUDGET_GOODBYE,
 }
 
 

@@ -69,6 +69,7 @@ def wind_up(state: CallState, now_ms: int) -> None:
     if state.link.state is not LinkState.IDLE:
         state.out.append(DropModel())
     state.link.state = LinkState.GONE
+    state.accounts.close(state.responses.beside)
     state.heard_text.close(now_ms)
     state.book.end(now_ms)
     state.answers.close()

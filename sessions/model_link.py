@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sessions import answering, ending
+from sessions.budget import BUDGET_GOODBYE, BUDGET_REASON
 from sessions.call_end import Goodbye
 from sessions.commands import (
     AddToolOutput,
@@ -28,6 +29,10 @@ SEEDED_ENTRIES = 200  # the latest of the conversation; a longer past costs toke
 DIAL_GRACE_MS = 1_000
 # A new leg has so long to hear the rest of what the caller was saying.
 LISTEN_FIRST_MS = 3_000
+
+
+# What is said again from its beginning on the next leg, where any other answer goes on from what was heard of it.
+WORD_FOR_WORD = frozenset({Origin.GREETING, Origin.BUDGET})
 
 
 def dial(state: CallState, now_ms: int, limit_ms: int) -> None:
@@ -69,6 +74,9 @@ def lost(state: CallState, event: ModelLost, now_ms: int) -> None:
     state.link.state = LinkState.DIALLING if dial_again else LinkState.GONE
     _end_what_ran(state, now_ms)
     if not dial_again:
+        if state.budget.used_up:  # the call was about to end, and the goodbye cannot be said any more
+            ending.end(state, BUDGET_REASON, BUDGET_GOODBYE, None, now_ms)
+            return
         text = "The connection to the model was lost."
         ending.end(state, "model_lost", text, "model_lost", now_ms, problem=event.problem)
         return
@@ -158,7 +166,7 @@ def _owe(state: CallState, active: ActiveResponse | None, now_ms: int) -> None:
     """Request from the next leg the answer that the lost one was giving, or about to give, if nothing else will."""
     if state.queue.waiting or state.tools.running or state.end.goodbye is Goodbye.SAID:
         return
-    if active is not None and active.pending is not None and active.pending.origin is Origin.GREETING:
+    if active is not None and active.pending is not None and active.pending.origin in WORD_FOR_WORD:
         answering.put_back(state, active.pending)
     else:
         answering.want(state, Origin.RESUME, now_ms, like=active.metadata if active is not None else None)

@@ -61,7 +61,7 @@ def speech_started(state: CallState, event: SpeechStarted, now_ms: int) -> None:
     state.transcript.caller_spoken(event.item_id, now_ms)
     begun_ms = now_ms - max(0, state.meter.caller_ms - event.at_ms)
     state.accounts.speech_began(state.transcript.places[event.item_id].turn, state.watch.speech_begin_ms(begun_ms))
-    state.out.append(Relay(event))
+    _relay_speech(state, event)
 
 
 def speech_ended(state: CallState, event: SpeechEnded, now_ms: int) -> None:
@@ -75,8 +75,14 @@ def speech_ended(state: CallState, event: SpeechEnded, now_ms: int) -> None:
         spoke_on = state.queue.active is not None and policy is TurnPolicy.MODEL
         if spoke_on and not state.queue.waiting.has(Origin.RESUME):
             answering.want(state, Origin.RESUME, now_ms)  # a model that was still speaking may not answer this
-    state.out.append(Relay(event))
+    _relay_speech(state, event)
     answering.pump(state, now_ms)
+
+
+def _relay_speech(state: CallState, event: SpeechStarted | SpeechEnded) -> None:
+    """Tell the client, unless the budget is used up: it would stop the goodbye, which nothing may interrupt."""
+    if not state.budget.used_up:
+        state.out.append(Relay(event))
 
 
 def turn_taken(state: CallState, event: CallerTurnTaken, now_ms: int) -> None:
@@ -216,7 +222,7 @@ def response_ended(state: CallState, event: ResponseEnded, now_ms: int) -> None:
     state.budget.cut_ms = None if ended is not None else state.budget.cut_ms
     budget_side.spent(state, now_ms)
     state.note(event.problem, "response", turn)
-    if event.outcome is Outcome.CANCELLED and turn is not None:
+    if event.outcome is Outcome.CANCELLED and turn is not None and not state.budget.cut(response_id):
         state.book.interrupt(turn)
     state.out.append(Relay(event))
     round_ = state.tools.find(response_id)

@@ -128,6 +128,11 @@ class Responses:
         response = self._known.get(response_id)
         return response is not None and response.worded
 
+    @property
+    def beside(self) -> int:
+        """How many responses beside the conversation run."""
+        return sum(response.out_of_band for response in self._running.values())
+
     def take_running(self) -> tuple[str, ...]:
         """The ids of all responses that run, in the order of their beginning: they are over, as their leg is lost."""
         running = tuple(self._running)

@@ -13,6 +13,7 @@ from support.calls.call_driver import (
     finished,
     heard,
     hears,
+    hung_up,
     lost,
     model_setup,
     refuses,
@@ -23,6 +24,7 @@ from support.calls.call_driver import (
     wants,
     writes,
 )
+from support.calls.paid import PaidPrices
 
 from sessions.account_book import MAX_DIALS, MAX_TURN_RESPONSES
 from sessions.accounts import DialCause, LegError, ModelTarget, ResponseOrigin, ResponseUse, SpeechStretch
@@ -200,3 +202,19 @@ def test_the_cost_of_a_turn_without_prices_is_unknown_and_never_zero() -> None:
     assert call.call.turns[0].cost_nano is None
     assert call.call.summary(call.now_ms).cost_nano is None
     assert Driver().call.summary(0).cost_nano == 0  # nothing was used
+
+
+def test_a_response_that_runs_as_the_call_ends_leaves_the_cost_unknown() -> None:
+    call = Driver(target=ModelTarget("test/tokens"), pricing=PaidPrices())
+    call(hears(), heard(), taken(), begins(), ends(usage=TokenUsage(output_text=5)))
+    assert call.call.summary(call.now_ms).cost_nano == 5
+    call(hears("item_2"), heard("item_2"), taken("item_2"), begins("resp_2"), hung_up())
+    assert [turn.cost_nano for turn in call.call.turns] == [5, None]
+    assert call.call.summary(call.now_ms).cost_nano is None
+
+
+def test_responses_beside_the_conversation_that_report_nothing_leave_the_cost_unknown() -> None:
+    for last in (ends(), hung_up(), lost()):
+        call = Driver(target=ModelTarget("test/tokens"), pricing=PaidPrices())
+        call(create(out_of_band=True), begins(out_of_band=True), last)
+        assert call.call.summary(call.now_ms).cost_nano is None, last

@@ -14,7 +14,6 @@ from support.calls.call_driver import (
     finished,
     heard,
     hears,
-    item,
     kinds,
     lost,
     model_setup,
@@ -37,6 +36,7 @@ from sessions.commands import (
     EndCall,
     NoteBudget,
     Refuse,
+    Relay,
     RunTool,
 )
 from sessions.ending import PLAYED_OUT_MS
@@ -348,13 +348,42 @@ def test_an_agent_that_says_goodbye_in_the_answer_that_uses_the_budget_up_is_not
     assert ended(call) == "budget"
 
 
-def test_keys_and_a_lost_answer_begin_nothing() -> None:
+def test_after_a_lost_leg_only_the_goodbye_is_asked_for_again() -> None:
     call = budgeted(client_plays=False)
-    call(begins(), spends(1000), begins("bye"), item("bye", "agent_2"))
+    call(begins(), spends(1000), begins("bye"), *says("We have", 300, "bye", "agent_2"))
+    call.wait(100)
     call(typed(), lost())
-    assert not asked(call(ModelReady()))
-    call.wait(HEARD_LIMIT_MS)
+    assert [request.say for request in asked(call(ModelReady()))] == [GOODBYE]
+    call(begins("bye_2"), *says(GOODBYE, 500, "bye_2", "agent_3"), spends(1, "bye_2"))
+    call.wait(200 + 500 + PLAYED_OUT_MS)  # after the rest of the first one
     assert ended(call) == "budget"
+    assert call.said[-1] == ("agent", GOODBYE)
+
+
+def test_a_goodbye_whose_leg_cannot_be_replaced_ends_the_call_by_its_budget() -> None:
+    call = budgeted()
+    call(begins(), spends(1000), begins("bye"))
+    assert [one.error_code for one in of(EndCall, call(lost(retryable=False)))] == [None]
+    assert ended(call) == "budget"
+
+
+def test_a_client_is_not_told_that_its_caller_speaks_over_the_goodbye() -> None:
+    call = budgeted()
+    call(begins(), spends(1000), begins("bye"), *says(GOODBYE, 2000, "bye", "agent_2"))
+    out = call(hears("item_9"), heard("item_9"))
+    assert of(Relay, out) == []
+    call(spends(1, "bye"))
+    call.wait(2000 + PLAYED_OUT_MS)
+    assert call.item("agent_2").heard_text == GOODBYE
+
+
+def test_a_response_that_its_budget_cuts_was_not_interrupted_by_the_caller() -> None:
+    call = budgeted(model="test/timed", cost_nano=100)
+    call(begins())
+    call.wait(12_000)
+    assert of(CancelResponse, call.commands)
+    call(ends("resp_1", Outcome.CANCELLED, TokenUsage(active_ms=12_000)))
+    assert [turn.interrupted for turn in call.call.turns] == [False]
 
 
 def test_a_call_whose_cost_is_unknown_is_never_ended_by_its_budget() -> None:

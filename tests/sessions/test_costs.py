@@ -218,3 +218,14 @@ def test_no_price_is_known_without_a_price_list() -> None:
 def test_the_largest_call_stays_exact() -> None:
     usage = add_usage(TokenUsage(input_audio=10**12), TokenUsage(input_audio=1))
     assert cost_of(usage, PRICE) == 32_000 * (10**12 + 1)
+
+
+def test_what_is_free_costs_nothing_even_if_its_usage_is_not_reported() -> None:
+    free = ModelPrice(text_input=0, text_cached=0, text_output=0, audio_input=0, audio_cached=0, audio_output=0)
+    assert cost_of(None, free) == 0
+    assert cost_of(TokenUsage(input_image=9), free) == 0
+
+
+def test_a_model_sold_by_time_that_reports_no_time_has_an_unknown_cost() -> None:
+    assert cost_of(TokenUsage(output_text=50), BY_TIME) is None
+    assert cost_of(TokenUsage(), BY_TIME) is None
