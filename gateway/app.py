@@ -179,6 +179,7 @@ class Gateway:
             self._server.stop()
 
     async def _open(self) -> None:
+        self._prices.tell()
         for agent in self._missing_agents():
             log.warning("numbers lead to an agent that does not exist; these calls are refused", extra={"agent": agent})
         try:
@@ -278,6 +279,7 @@ class Gateway:
         self._instances.release()
 
     def _deleted_elsewhere(self, key: SessionKey) -> None:
+        self.telemetry.forget(key.tenant, key.session_id)
         self._retention.deleted_elsewhere(key)
         self.live_calls.end_deleted(key)
 
@@ -378,10 +380,10 @@ class Gateway:
             entrance=self._entrance,
             secrets=self._secrets,
             clock=self._clock,
-            max_body_bytes=self.settings.max_body_bytes,
-            store_name=self.settings.store_url.partition("?")[0],
+            settings=self.settings,
             alive_elsewhere=self._boots.alive_elsewhere,
             telephony=self.telephony.http,
+            scored=self.telemetry.scored,
         )
 
     def shown(self) -> list[AgentShape]:

@@ -29,12 +29,12 @@ class TokenUsage:
 
 
 USAGE_COUNTS = tuple(field.name for field in fields(TokenUsage))
-_usage_values = attrgetter(*USAGE_COUNTS)
+usage_values = attrgetter(*USAGE_COUNTS)
 
 
 def add_usage(left: TokenUsage, right: TokenUsage) -> TokenUsage:
     """The sum of two counts."""
-    return TokenUsage(*(one + other for one, other in zip(_usage_values(left), _usage_values(right), strict=True)))
+    return TokenUsage(*(one + other for one, other in zip(usage_values(left), usage_values(right), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from gateway.config.settings import Settings, load_settings
 from gateway.logs import quiet_azure
 from gateway.state.access import make_store
 from gateway.telemetry.link.destinations import TRACES, Destination, check_installed, destinations_of, resource_of
-from gateway.telemetry.link.opening import policy_of
+from gateway.telemetry.link.opening import blob_place, policy_of
 from sessions.agent import TelemetryContent
 from sessions.errors import VoiceError
 from sessions.stores.contract import Missing, SessionKey
@@ -104,7 +104,9 @@ async def _send(
         policy = replace(policy, ratio=1.0)
     given = settings.destinations_given
     resource = resource_of(given, version=__version__)
-    resending = make_resending(destinations, Sender(resource, __version__, 0, policy.shape), policy, _levels(settings))
+    blobs = blob_place(settings) if policy.content is TelemetryContent.AUDIO else None
+    sender = Sender(resource, __version__, 0, policy.shape, blobs)
+    resending = make_resending(destinations, sender, policy, _levels(settings))
     store, _ = make_store(settings, SystemClock(), inline=False)
     await store.open()
     running = [asyncio.ensure_future(outlet.run()) for outlet in resending.outlets.all]
@@ -155,5 +157,7 @@ def _print(resending: Resending, missing: list[str], *, as_json: bool) -> None:
         err.print(f"patchbay: session {session} has not ended; its server sends it", soft_wrap=True)
     out.print(f"{resending.calls} calls")
     for one in resending.sent:
-        told_refused = f", {one.refused} spans not taken ({one.reason})" if one.refused else ""
-        out.print(f"{one.destination}: {one.spans} spans sent{told_refused}", soft_wrap=True)
+        more = f", {one.scores} scores" if one.scores else ""
+        more += f", {one.sounds} files of sound" if one.sounds else ""
+        told_refused = f", {one.refused} not taken ({one.reason})" if one.refused else ""
+        out.print(f"{one.destination}: {one.spans} spans{more} sent{told_refused}", soft_wrap=True)

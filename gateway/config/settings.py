@@ -33,7 +33,7 @@ from gateway.config.model_urls import api_base, azure_resource
 from gateway.config.names import OWN_NAMES
 from gateway.config.numbers import Numbers
 from gateway.config.sources import SourceFault, explain, read_sources
-from gateway.config.telemetry import Telemetry
+from gateway.config.telemetry import Telemetry, TraceUrl
 from gateway.config.urls import read_plain_url
 from gateway.config.values import HttpUrl, ListenAddress, Networks, Seconds, Secret, Table, Whole, Words, parts
 from gateway.net.bind import MAX_PORT
@@ -247,6 +247,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     telemetry: Telemetry = Field(default=Telemetry(), description="the traces of calls")
+    trace_url: TraceUrl | None = Field(default=None, description="link to a trace: {trace_id}, {session_id}")
 
     openai_api_key: Secret | None = None
     openai_base_url: ModelUrl = "https://api.openai.com/v1"

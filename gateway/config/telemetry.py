@@ -8,6 +8,7 @@ from typing import Annotated
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from gateway.config.urls import read_url
 from gateway.config.values import Number, Table, Whole
 from gateway.telemetry.spans.patterns import MAX_PATTERNS, check_pattern
 from gateway.telemetry.spans.policy import Shape, TelemetryPolicy
@@ -42,9 +43,23 @@ def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+PLACEHOLDERS = ("{trace_id}", "{session_id}")  # of a link to a trace
 Patterns = Annotated[
     tuple[str, ...], BeforeValidator(_lines), Field(max_length=MAX_PATTERNS), AfterValidator(_patterns)
 ]
+
+
+def _template(value: str) -> str:
+    plain = value
+    for placeholder in PLACEHOLDERS:
+        plain = plain.replace(placeholder, "x")
+    read_url(plain, ("https", "http"))
+    if plain == value or "{" in plain or "}" in plain:
+        raise ValueError(f"must hold {' or '.join(PLACEHOLDERS)}, and no other braces")
+    return value
+
+
+TraceUrl = Annotated[str, AfterValidator(_template)]
 
 
 class Telemetry(Table):

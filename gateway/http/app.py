@@ -21,6 +21,7 @@ from gateway.auth.origins import OriginRules
 from gateway.blobs.contract import Blobs
 from gateway.calls.live import LiveCalls
 from gateway.clock import loop_s
+from gateway.config.settings import Settings
 from gateway.http import shapes
 from gateway.http.bodies import BodyMiddleware
 from gateway.http.cursors import Cursors
@@ -30,6 +31,7 @@ from gateway.http.metrics import metrics_router
 from gateway.http.openapi import DocumentedApp
 from gateway.http.routes import AgentList, ApiParts, api_router
 from gateway.http.telephony import CarrierRoutes, carrier_routes
+from gateway.http.traces import TraceLinks
 from gateway.net.server import Drain
 from gateway.state.write_behind import WriteBehind
 from gateway.telemetry.metrics import Metrics
@@ -69,7 +71,7 @@ class Served(AgentList, Protocol):
         ...
 
 
-def _kept_only(score: Document) -> None:
+def _kept_only(session: Document, score: Document) -> None:
     """The score goes nowhere but into the store."""
 
 
@@ -82,11 +84,11 @@ class WebParts:
     entrance: Entrance
     secrets: ClientSecrets
     clock: Clock
-    max_body_bytes: int
-    store_name: str  # the same in all processes that use this store; it holds no key
+    settings: Settings
     alive_elsewhere: Callable[[str | None], Awaitable[bool]]  # whether another instance with this boot id is alive
     telephony: Sequence[CarrierRoutes] = ()
-    scored: Callable[[Document], None] = _kept_only  # takes the document of each score, beside the store
+    # Takes the documents of a session and of its new score, beside the store.
+    scored: Callable[[Document, Document], None] = _kept_only
 
 
 def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -112,7 +114,7 @@ def make_app(parts: WebParts, running: Callable[[], AbstractAsyncContextManager[
     # The middleware that is added last runs first.
     app.add_middleware(OriginMiddleware, rules=parts.rules, open_paths=PROBES)
     app.add_middleware(PolicyMiddleware)
-    app.add_middleware(BodyMiddleware, max_bytes=parts.max_body_bytes, now_s=loop_s)
+    app.add_middleware(BodyMiddleware, max_bytes=parts.settings.max_body_bytes, now_s=loop_s)
     app.add_middleware(HeadMiddleware)
     add_error_answers(app)
     _probes(app, parts.gateway)
@@ -160,7 +162,7 @@ class HeadMiddleware:
 
 
 def _api_parts(parts: WebParts) -> ApiParts:
-    gateway = parts.gateway
+    gateway, settings = parts.gateway, parts.settings
     return ApiParts(
         agents=gateway,
         store=gateway.store,
@@ -170,7 +172,9 @@ def _api_parts(parts: WebParts) -> ApiParts:
         clock=parts.clock,
         caller=RequireCaller(parts.entrance),
         forget=gateway.forget,
-        cursors=Cursors(parts.store_name),
+        # The store's name is the same in all processes that use it, and holds no key.
+        cursors=Cursors(settings.store_url.partition("?")[0]),
+        traces=TraceLinks(settings.telemetry.trace, settings.trace_url),
         scored=parts.scored,
         alive_elsewhere=parts.alive_elsewhere,
     )

@@ -25,6 +25,7 @@ from gateway.http.errors import NO_BLOBS, NO_STORE, UNREADABLE, Responses, refus
 from gateway.http.file_answers import EVENTS, EVENTS_MEAN, HEADERS, SOUND, SOUND_MEANS, file_answers
 from gateway.http.records import session_shape, session_shapes, turn_shapes
 from gateway.http.scores import ScoreParts, score_routes
+from gateway.http.traces import TraceLinks
 from gateway.realtime import fields
 from sessions.errors import WireError
 from sessions.ports import Clock, Json, JsonObject
@@ -83,7 +84,8 @@ class ApiParts:
     caller: RequireCaller
     forget: Callable[[str, str], Awaitable[None]]  # tenant, session: remove documents, blobs and spools
     cursors: Cursors
-    scored: Callable[[Document], None]  # takes the document of each score
+    traces: TraceLinks
+    scored: Callable[[Document, Document], None]  # takes the documents of a session and of its new score
     alive_elsewhere: Callable[[str | None], Awaitable[bool]]  # whether another instance with this boot id is alive
 
 
@@ -157,7 +159,9 @@ def _session_routes(router: APIRouter, parts: ApiParts, key: Any) -> None:
         except BadCursor as error:
             raise EntranceRefused(BAD_CURSOR) from error
         cursor = parts.cursors.shown(caller.tenant, page.next_cursor)
-        return shapes.SessionPage(sessions=session_shapes(page.items), next_cursor=cursor)
+        return shapes.SessionPage(
+            sessions=[parts.traces.session(one) for one in session_shapes(page.items)], next_cursor=cursor
+        )
 
     @router.get(
         "/api/v1/sessions/{session_id}",
@@ -166,7 +170,7 @@ def _session_routes(router: APIRouter, parts: ApiParts, key: Any) -> None:
     )
     async def one_session(session_id: str, caller: Caller = key) -> shapes.SessionShape:
         """One session, with its summary."""
-        return session_shape(await _session(parts, caller, session_id))
+        return parts.traces.session(session_shape(await _session(parts, caller, session_id)))
 
     @router.get(
         "/api/v1/sessions/{session_id}/transcript",
@@ -177,7 +181,8 @@ def _session_routes(router: APIRouter, parts: ApiParts, key: Any) -> None:
         """The conversation by turns: what was said, how much of it was heard, and which tools ran."""
         session_shape(await _session(parts, caller, session_id))
         turns = await parts.store.query(caller.tenant, session_id, TURN)
-        return shapes.Transcript(session_id=session_id, turns=turn_shapes(turns))
+        shown = [parts.traces.turn(session_id, one) for one in turn_shapes(turns)]
+        return shapes.Transcript(session_id=session_id, turns=shown)
 
     @router.delete(
         "/api/v1/sessions/{session_id}",

@@ -46,12 +46,12 @@ class ScoreList(Shape):
 
 @dataclass(frozen=True, slots=True)
 class ScoreParts:
-    """What the routes need: `session` reads a session of the caller's tenant, `scored` takes a score's document."""
+    """What the routes need: `session` reads a session of the caller's tenant, `scored` takes it with its new score."""
 
     store: Store
     clock: Clock
     session: Callable[[Caller, str], Awaitable[Document]]
-    scored: Callable[[Document], None]
+    scored: Callable[[Document, Document], None]
     answers: Callable[..., Responses]
     known: Sequence[Refusal | WireError]  # what reading a session may answer
 
@@ -81,7 +81,7 @@ def score_routes(router: APIRouter, parts: ScoreParts, key: Any) -> None:
         if len(there) >= MAX_SCORES and document["id"] not in {one["id"] for one in there}:
             raise EntranceRefused(TOO_MANY)
         await parts.store.put(document, None)
-        parts.scored(document)
+        parts.scored(session, document)
         return ScoreShape.model_validate(document)
 
     @router.get(

@@ -107,6 +107,13 @@ class CallerShape(Shape):
     ] = None
 
 
+class TraceShape(Shape):
+    """The trace of a call or a turn, wherever traces are sent to."""
+
+    trace_id: Annotated[str, Field(examples=["9f2b61c04d8a4be3a7708d2c5e1f9340"])]
+    url: Annotated[str | None, Field(description="None without `PATCHBAY_TRACE_URL`")] = None
+
+
 class SessionShape(Shape):
     """One call, live or ended."""
 
@@ -127,6 +134,7 @@ class SessionShape(Shape):
     prices: Annotated[
         str, Field(description="the version of the price list; empty if there was none", examples=["2026-12-01"])
     ] = ""
+    trace: Annotated[TraceShape | None, Field(description="of the call's set-up and sums")] = None
 
 
 class SessionPage(Shape):
@@ -180,6 +188,7 @@ class TurnShape(Shape):
     budget_reached: Annotated[bool, Field(description="the call's budget was used up in this turn")] = False
     responses: Annotated[list[ResponseShape], Field(description="of the model, the first 32")] = []
     entries: list[EntryShape]
+    trace: TraceShape | None = None
 
 
 class Transcript(Shape):

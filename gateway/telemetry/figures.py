@@ -148,7 +148,7 @@ class Figures:
     # ---- of telemetry itself
 
     def telemetry_items(self, signal: str, destination: str, outcome: str, count: int) -> None:
-        """Count what was sent on to a destination: `signal` is traces, metrics or logs."""
+        """Count what was sent on to a destination: `signal` is traces, metrics, logs, scores or audio."""
         self.add(TELEMETRY_ITEMS, signal, destination, outcome, by=count)
 
     def telemetry_dropped(self, signal: str, why: str, count: int) -> None:

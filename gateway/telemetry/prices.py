@@ -41,6 +41,8 @@ class PriceBook:
         self._deployments = deployments
         self._found: dict[str, Entry[ModelPrice] | None] = {}
         self._told: set[tuple[str, str]] = set()
+        # What is to be told once the server starts; None from then on, and everything is told at once.
+        self._untold: list[tuple[Agent, str]] | None = []
 
     @property
     def version(self) -> str:
@@ -93,11 +95,23 @@ class PriceBook:
         return NO_DEPLOYMENT if provider == "azure" and name not in self._deployments else NOT_LISTED
 
     def check(self, agent: Agent) -> None:
-        """Log, once, that an agent's calls will have no known cost, and that its budget will therefore end none."""
+        """Note an agent whose calls will have no known cost: it is logged once, and not before `tell`."""
         advice = self.unknown(str(agent.model))
         if advice is None or (agent.name, str(agent.model)) in self._told:
             return
         self._told.add((agent.name, str(agent.model)))
+        if self._untold is None:
+            self._tell(agent, advice)
+        else:
+            self._untold.append((agent, advice))
+
+    def tell(self) -> None:
+        """Log the agents that were noted so far, and from now on each as it is noted: the server starts."""
+        untold, self._untold = self._untold or [], None
+        for agent, advice in untold:
+            self._tell(agent, advice)
+
+    def _tell(self, agent: Agent, advice: str) -> None:
         fields = {"agent": agent.name, "model": str(agent.model), "advice": advice}
         log.warning("a price of an agent's model is not known, so its spoken calls have no known cost", extra=fields)
         if agent.limits.cost_nano is not None:

@@ -24,14 +24,25 @@ from sessions.ports import JsonObject
 from sessions.stores.contract import BadDocument
 from sessions.stores.fields import Fields
 from sessions.text import well_formed
-from sessions.usage import TRANSCRIPTION_COUNTS, USAGE_COUNTS, TokenUsage, TranscriptionUsage
+from sessions.usage import TRANSCRIPTION_COUNTS, USAGE_COUNTS, TokenUsage, TranscriptionUsage, usage_values
 
 AnyWord = TypeVar("AnyWord", bound=StrEnum)
+# The counts that an older Patchbay requires.
+ALWAYS_WRITTEN = frozenset(USAGE_COUNTS[:6])
 
 
 def usage_fields(usage: TokenUsage) -> dict[str, int]:
-    """The counts of a usage."""
-    return {name: getattr(usage, name) for name in USAGE_COUNTS}
+    """The counts of a usage. Those that every Patchbay reads are always there, and the others unless they are 0."""
+    return {
+        name: count
+        for name, count in zip(USAGE_COUNTS, usage_values(usage), strict=True)
+        if count or name in ALWAYS_WRITTEN
+    }
+
+
+def some_usage(usage: TokenUsage) -> dict[str, int]:
+    """The counts of a usage that are not 0."""
+    return {name: count for name, count in zip(USAGE_COUNTS, usage_values(usage), strict=True) if count}
 
 
 def usage_from(found: Fields) -> TokenUsage:
@@ -63,7 +74,7 @@ def response_fields(use: ResponseUse) -> JsonObject:
         "end_ms": use.end_ms,
         "outcome": use.outcome,
         "reason": None if use.reason is None else well_formed(use.reason),
-        "usage": None if use.usage is None else usage_fields(use.usage),
+        "usage": None if use.usage is None else some_usage(use.usage),
         "cost_nano": use.cost_nano,
     }
 

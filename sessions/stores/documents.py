@@ -21,6 +21,7 @@ from sessions.stores.account_documents import (
     responses_from,
     setup_fields,
     setup_from,
+    some_usage,
     speech_fields,
     speech_from,
     transcription_fields,
@@ -164,7 +165,7 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
             "usage": usage_fields(summary.usage),
             "cost_nano": summary.cost_nano,
             "transcriptions": [transcription_fields(usage, cost) for usage, cost in summary.transcriptions],
-            "outside": usage_fields(summary.outside),
+            "outside": some_usage(summary.outside),
         },
         "latencies_ms": list(record.latencies_ms),
         "recording": {

@@ -157,16 +157,15 @@ def _span(span: Any, at: float) -> GotSpan:
     )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Takes requests for one receiver."""
+
     protocol_version = "HTTP/1.1"
     receiver: Receiver
 
     def do_POST(self) -> None:
         """Take one request."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        plain = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
-        decided = self.receiver.decide(Got(time.time(), self.path, headers, body, plain))
+        decided = self.receiver.decide(self.read())
         if decided == "hang":
             self.receiver.stopped.wait(60)
             self.close_connection = True
@@ -175,9 +174,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         else:
-            self._reply(decided)
+            self.reply(decided)
 
-    def _reply(self, decided: Any) -> None:
+    def read(self) -> Got:
+        """The request."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        plain = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+        return Got(time.time(), self.path, headers, body, plain)
+
+    def reply(self, decided: Any) -> None:
+        """Answer it."""
         status, more = decided if isinstance(decided, tuple) else (decided, {})
         answer = b""
         if decided in ("ok", "partial"):
@@ -189,10 +196,14 @@ class _Handler(BaseHTTPRequestHandler):
                 response = ExportTraceServiceResponse()
                 response.partial_success.rejected_spans = 1
                 answer = response.SerializeToString()
+        kind = "application/json" if "/track" in self.path else "application/x-protobuf"
+        self.write(status, answer, {**more, "Content-Type": kind})
+
+    def write(self, status: int, answer: bytes, headers: Mapping[str, str]) -> None:
+        """Write an answer."""
         self.send_response(status)
-        for name, value in more.items():
+        for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", "application/json" if "/track" in self.path else "application/x-protobuf")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -209,10 +220,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def receiving(port: int = 0) -> Iterator[Receiver]:
+def receiving(port: int = 0, kind: type[Handler] = Handler) -> Iterator[Receiver]:
     """A receiver that runs; `url` is its base."""
     receiver = Receiver("")
-    handler = type("Handler", (_Handler,), {"receiver": receiver})
+    handler = type("Handler", (kind,), {"receiver": receiver})
     server = _Server(("127.0.0.1", port), handler)
     receiver.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

@@ -21,7 +21,7 @@ from gateway.blobs.opening import make_blobs, open_or_wait
 from gateway.config.blob_places import AzurePlace, read_blob_place
 
 pytest.importorskip("azure.storage.blob", reason="pip install patchbay[azure-blob]")
-pytestmark = [pytest.mark.node, pytest.mark.timed]
+pytestmark = [pytest.mark.node]
 
 MIB = 1 << 20
 

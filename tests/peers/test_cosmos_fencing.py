@@ -19,7 +19,7 @@ from cosmos.process import Remote, running
 from peers.cosmos_servers import cosmos_settings
 from peers.server_process import ROOT
 
-pytestmark = [pytest.mark.sockets, pytest.mark.timed]
+pytestmark = [pytest.mark.sockets]
 
 SESSIONS = int(os.environ.get("TEST_SESSIONS", "20"))
 FENCER = Path(__file__).with_name("cosmos_fencer.py")

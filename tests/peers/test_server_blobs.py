@@ -13,7 +13,7 @@ from peers.server_files import write_server_files
 from peers.server_process import Server, serving, start
 
 pytest.importorskip("azure.storage.blob", reason="pip install patchbay[azure-blob]")
-pytestmark = [pytest.mark.sockets, pytest.mark.node, pytest.mark.timed]
+pytestmark = [pytest.mark.sockets, pytest.mark.node]
 
 
 def call(server: Server) -> str:

@@ -23,7 +23,7 @@ from peers.server_stores import STORES, shared_store
 
 from bench.processes import cpu_s
 
-pytestmark = [pytest.mark.sockets, pytest.mark.timed]
+pytestmark = [pytest.mark.sockets]
 
 READY_CPU_S = 2.0
 STARTS = 3

@@ -11,7 +11,7 @@ from peers.server_callers import calling, run, soon
 from peers.server_process import Server, serving, start, stop
 from peers.server_stores import STORES, shared_store
 
-pytestmark = [pytest.mark.sockets, pytest.mark.timed]
+pytestmark = [pytest.mark.sockets]
 
 ENDED_WITHIN_S = 40.0
 

@@ -103,7 +103,7 @@ def with_log(replay: Replay) -> Replay:
 def talk(outcome: Outcome) -> list[Any]:
     """The record without its ids."""
     return [
-        {**turn, "entries": without_ids(turn["entries"]), "responses": without_ids(turn["responses"])}
+        {**turn, "trace": None, "entries": without_ids(turn["entries"]), "responses": without_ids(turn["responses"])}
         for turn in outcome.turns
     ]
 

@@ -29,7 +29,8 @@ log = logging.getLogger("patchbay.telemetry")
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What is sent or dropped as a whole: the spans of one part of a session, some log lines, or all figures.
+    """What is sent or dropped as a whole: the spans of one part of a session, a log line, all figures, a score, or the
+    sound of a call.
 
     `size_bytes` is the size of what the server keeps for it.
     """

@@ -17,7 +17,9 @@ from gateway.telemetry.courier.destinations import Outlets, Sender, make_outlets
 from gateway.telemetry.courier.outlet import Parcel
 from gateway.telemetry.courier.parts import Parts, dialects
 from gateway.telemetry.courier.receipts import Receipts
-from gateway.telemetry.link.destinations import LOGS, METRICS, TRACES, Destination
+from gateway.telemetry.langfuse.scores import ScoreBodies
+from gateway.telemetry.langfuse.sound import Order, pieces_of
+from gateway.telemetry.link.destinations import AUDIO, LOGS, METRICS, SCORES, TRACES, Destination
 from gateway.telemetry.link.hello import policy_from_json
 from gateway.telemetry.link.ledger import Ledger
 from gateway.telemetry.link.wire import (
@@ -28,10 +30,13 @@ from gateway.telemetry.link.wire import (
     FIGURES,
     LOG,
     REPORT_EVERY_S,
+    SCORE,
     SENT,
+    SOUND,
     Report,
     read_line,
 )
+from gateway.telemetry.spans.policy import TelemetryPolicy
 
 log = logging.getLogger("patchbay.telemetry")
 
@@ -87,6 +92,7 @@ class CourierParts:
     receipts: Receipts
     ledger: Ledger
     reports: Reports
+    policy: TelemetryPolicy
 
 
 def make_courier(hello: Mapping[str, Any], write: Callable[[bytes], None]) -> Courier:
@@ -94,13 +100,21 @@ def make_courier(hello: Mapping[str, Any], write: Callable[[bytes], None]) -> Co
     reports = Reports(write)
     policy = policy_from_json(hello["policy"])
     destinations = [Destination.from_json(one) for one in hello["destinations"]]
-    sender = Sender(hello["resource"], hello["version"], int(hello["started_ns"]), policy.shape)
+    path = hello.get("ledger")
+    sender = Sender(
+        hello["resource"],
+        hello["version"],
+        int(hello["started_ns"]),
+        policy.shape,
+        blobs=hello.get("blobs"),
+        folder=None if path is None else Path(path).parent,
+    )
     outlets = make_outlets(destinations, sender, reports)
-    ledger = open_ledger(hello.get("ledger"))
+    ledger = open_ledger(path)
     receipts = Receipts(reports.done)
     calls = Calls(policy)
     parts = Parts(outlets.of(TRACES), dialects(policy), ledger, receipts)
-    return Courier(CourierParts(outlets, calls, parts, receipts, ledger, reports))
+    return Courier(CourierParts(outlets, calls, parts, receipts, ledger, reports, policy))
 
 
 def open_ledger(path: str | None) -> Ledger:
@@ -118,11 +132,13 @@ class Courier:
     def __init__(self, parts: CourierParts) -> None:
         self._made = parts
         self._orderly = False  # whether the server has said that it ends
-        self._logs, self._metrics = parts.outlets.of(LOGS), parts.outlets.of(METRICS)
+        self._scores = ScoreBodies(parts.policy)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any], int], None]] = {
             DOCUMENT: self._document,
             SENT: self._sent,
             LOG: self._log_line,
+            SCORE: self._score,
+            SOUND: self._sound,
             FIGURES: self._figures,
             END: self._end,
         }
@@ -181,7 +197,7 @@ class Courier:
         def faulty(fault: BaseException) -> None:
             # It would fail in the next courier too.
             log.error("what the server handed over cannot be used", extra={"line": line["k"], **cause_of(fault)})
-            self._made.reports.telemetry_dropped(_SIGNALS.get(line["k"], "all"), "fault", 1)
+            self._made.reports.telemetry_dropped(_SIGNALS.get(line["k"], TRACES), "fault", 1)
             self._made.reports.done(number)
 
         with Boundary(faulty):
@@ -206,7 +222,19 @@ class Courier:
         self._made.reports.done(number)
 
     def _log_line(self, line: Mapping[str, Any], number: int) -> None:
-        left = len(self._logs)
+        self._put(LOGS, [line["d"]], line, number)
+
+    def _score(self, line: Mapping[str, Any], number: int) -> None:
+        score = line["d"]
+        self._put(SCORES, [self._scores.body(score, float(line["started_at"] or score["scored_at"]))], line, number)
+
+    def _sound(self, line: Mapping[str, Any], number: int) -> None:
+        self._put(AUDIO, pieces_of(Order.from_json(line["d"]), self._made.policy.shape), line, number)
+
+    def _put(self, signal: str, items: Sequence[Any], line: Mapping[str, Any], number: int) -> None:
+        """Send what a line holds to all destinations that take it; after that the line is done."""
+        outlets = self._made.outlets.of(signal)
+        left = len(outlets)
         if not left:
             self._made.reports.done(number)
 
@@ -216,11 +244,11 @@ class Courier:
             if not left:
                 self._made.reports.done(number)
 
-        for outlet in self._logs:
-            outlet.put(Parcel([line["d"]], line["bytes"], done))
+        for outlet in outlets:
+            outlet.put(Parcel(items, line["bytes"], done))
 
     def _figures(self, line: Mapping[str, Any], number: int) -> None:
-        for outlet in self._metrics:
+        for outlet in self._made.outlets.of(METRICS):
             outlet.only_newest(Parcel([line["d"]], 0, _ignored))
         self._made.reports.done(number)  # the next courier gets newer ones
 
@@ -235,7 +263,7 @@ class Courier:
                 made.parts.over(one.session)
 
 
-_SIGNALS = {DOCUMENT: TRACES, LOG: LOGS, FIGURES: METRICS}
+_SIGNALS = {DOCUMENT: TRACES, LOG: LOGS, FIGURES: METRICS, SCORE: SCORES, SOUND: AUDIO}
 
 
 def _ignored(has: bool) -> None:

@@ -16,34 +16,41 @@ import orjson
 from gateway.telemetry.courier.calls import Calls
 from gateway.telemetry.courier.destinations import Outlets, Sender, make_outlets
 from gateway.telemetry.courier.outcome import Outcome, Result
-from gateway.telemetry.courier.outlet import Deliver
+from gateway.telemetry.courier.outlet import Deliver, Parcel
 from gateway.telemetry.courier.parts import Parts, dialects
 from gateway.telemetry.courier.receipts import Receipts
-from gateway.telemetry.link.destinations import TRACES, Destination
+from gateway.telemetry.langfuse.scores import ScoreBodies
+from gateway.telemetry.langfuse.sound import order_of, pieces_of
+from gateway.telemetry.link.destinations import AUDIO, SCORES, TRACES, Destination
 from gateway.telemetry.link.ledger import Ledger
 from gateway.telemetry.link.wire import Report
 from gateway.telemetry.spans.policy import TelemetryPolicy, lower
+from gateway.telemetry.spans.sampling import keeps
 from gateway.telemetry.spans.words import without_words
 from sessions.agent import TelemetryContent
 from sessions.stores.contract import Document, SessionKey, Store
 from sessions.stores.documents import SESSION_ID, TURN, SessionState
+from sessions.stores.scores import SCORE
 
 PATIENCE_S = 60.0  # how long a destination that does not answer is tried
 SEND_BYTES = 1024 * 1024  # of documents, before their spans are waited for
 PAGE = 100  # sessions
+SENT = (TRACES, SCORES, AUDIO)
 
 
 @dataclass(slots=True)
 class Sent:
-    """What became of the spans at one destination; `reason` is why some were not taken, if any were not."""
+    """What one destination has taken; `refused` counts all that it has not, and `reason` is why."""
 
     destination: str
     spans: int = 0
+    scores: int = 0
+    sounds: int = 0  # files
     refused: int = 0
     reason: str = ""
 
 
-class _Patience:
+class Patience:
     """Ends the tries of a destination that denies our key, or that has not answered for a minute."""
 
     def __init__(self, sent: Sent, patience_s: float, now_s: Callable[[], float]) -> None:
@@ -74,7 +81,7 @@ class _Patience:
 
 @dataclass(slots=True)
 class Resending:
-    """Sends calls and counts their spans, destination by destination. `run` its outlets beside it."""
+    """Sends calls and counts what is taken, destination by destination. `run` its outlets beside it."""
 
     policy: TelemetryPolicy
     outlets: Outlets
@@ -93,7 +100,13 @@ class Resending:
             return
         documents = [session, *await store.query(key.tenant, key.session_id, TURN)]
         level = lower(self.policy.content, self.level_of(str(session.get("agent"))))
-        self._queue(documents if level is not TelemetryContent.NONE else [without_words(one) for one in documents])
+        scores = await store.query(key.tenant, key.session_id, SCORE) if self.outlets.of(SCORES) else []
+        if level is TelemetryContent.NONE:
+            documents, scores = [without_words(one) for one in documents], [without_words(one) for one in scores]
+        self._queue(documents)
+        self._queue_scores(session, scores)
+        if level is TelemetryContent.AUDIO and keeps(key.session_id, self.policy.ratio):
+            self._queue_sound(documents)
         self.calls += 1
         if self._waiting_bytes > SEND_BYTES:
             await self.flush()
@@ -104,10 +117,27 @@ class Resending:
             await outlet.empty()
         self._waiting_bytes = 0
         for one in self.sent:
-            one.spans = self.report.items.get((TRACES, one.destination, "sent"), 0)
-            one.refused = sum(
-                self.report.items.get((TRACES, one.destination, how), 0) for how in ("refused", "rejected")
+            one.spans, one.scores, one.sounds = (
+                self.report.items.get((signal, one.destination, "sent"), 0) for signal in SENT
             )
+            one.refused = sum(
+                self.report.items.get((signal, one.destination, how), 0)
+                for signal in SENT
+                for how in ("refused", "rejected")
+            )
+
+    def _queue_scores(self, session: Document, scores: Sequence[Document]) -> None:
+        started_s = float(str(session["started_at"]))
+        for outlet in self.outlets.of(SCORES) if scores else ():
+            bodies = ScoreBodies(self.policy)
+            outlet.put(Parcel([bodies.body(score, started_s) for score in scores], 0, lambda has: None))
+
+    def _queue_sound(self, documents: Sequence[Document]) -> None:
+        order = order_of(documents[0], documents[1:])
+        if order is None:
+            return
+        for outlet in self.outlets.of(AUDIO):
+            outlet.put(Parcel(pieces_of(order, self.policy.shape), 0, lambda has: None))
 
     def _queue(self, documents: list[Document]) -> None:
         receipts = Receipts(lambda number: None)
@@ -135,18 +165,18 @@ def make_resending(
 ) -> Resending:
     """Ready to send to those of the destinations that take traces. `level_of` gives what an agent allows."""
     report = Report()
-    takers = [replace(one, targets=_traces_only(one)) for one in destinations if one.takes(TRACES)]
+    takers = [replace(one, targets=_of_calls(one)) for one in destinations if one.takes(TRACES)]
     sent = {one.name: Sent(one.name) for one in takers}
 
     def patient(destination: str, deliver: Deliver) -> Deliver:
-        return _Patience(sent[destination], patience_s, now_s).around(deliver)
+        return Patience(sent[destination], patience_s, now_s).around(deliver)
 
     outlets = make_outlets(takers, sender, report, wrap=patient, gather_s=0.0, max_bytes=sys.maxsize)
     return Resending(policy, outlets, report, list(sent.values()), level_of)
 
 
-def _traces_only(destination: Destination) -> dict[str, Any]:
-    return {signal: target for signal, target in destination.targets.items() if signal == TRACES}
+def _of_calls(destination: Destination) -> dict[str, Any]:
+    return {signal: target for signal, target in destination.targets.items() if signal in SENT}
 
 
 async def ended_since(store: Store, tenant: str, since_s: float) -> AsyncIterator[SessionKey]:

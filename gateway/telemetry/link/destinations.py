@@ -6,7 +6,7 @@ Each part of a destination that takes one signal is a `Target`. They travel to t
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -29,6 +29,7 @@ from sessions.errors import VoiceError
 
 OTLP, LANGFUSE, AZURE = "otlp", "langfuse", "azure"
 TRACES, METRICS, LOGS = SIGNALS
+SCORES, AUDIO = "scores", "audio"  # which only Langfuse takes
 _DEFAULT_TIMEOUT_MS = "10000"
 _DEFAULT_INTERVAL_MS = "60000"
 # The package that a destination needs, and the extra that installs it.
@@ -45,7 +46,7 @@ class PartMissing(VoiceError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one signal is posted over OTLP/HTTP."""
+    """Where one signal is posted: over OTLP/HTTP, or to an interface of Langfuse's own."""
 
     url: str
     headers: Mapping[str, str]
@@ -86,11 +87,14 @@ def destinations_of(given: Mapping[str, str]) -> tuple[Destination, ...]:
     return tuple(found for found in (_otlp(given), _langfuse(given), _azure(given)) if found is not None)
 
 
-def check_installed(destinations: tuple[Destination, ...]) -> None:
-    """Raise PartMissing if a package is missing that one of the destinations needs. Imports none of them."""
+def check_installed(destinations: tuple[Destination, ...], version_of: Callable[[str], object] = version) -> None:
+    """Raise PartMissing if a package is missing that one of the destinations needs. Imports none of them.
+
+    `version_of` raises PackageNotFoundError for a package that is not installed.
+    """
     for package, extra in dict.fromkeys(_NEEDS[one.name] for one in destinations):
         try:
-            version(package)
+            version_of(package)
         except PackageNotFoundError:
             named = ", ".join(one.name for one in destinations if _NEEDS[one.name] == (package, extra))
             raise PartMissing(
@@ -146,9 +150,18 @@ def _langfuse(given: Mapping[str, str]) -> Destination | None:
         "x-langfuse-ingestion-version": "4",
         "x-langfuse-public-key": public,
     }
-    url = f"{base}/api/public/otel/v1/traces"
+    plain = {name: value for name, value in headers.items() if name != "x-langfuse-ingestion-version"}
     timeout_s = int(_DEFAULT_TIMEOUT_MS) / 1000
-    return Destination(LANGFUSE, {TRACES: Target(url, headers, timeout_s, gzip=True, certificate="")})
+
+    def target(path: str, headers: Mapping[str, str], *, gzip: bool) -> Target:
+        return Target(f"{base}/api/public/{path}", headers, timeout_s, gzip=gzip, certificate="")
+
+    targets = {
+        TRACES: target("otel/v1/traces", headers, gzip=True),
+        SCORES: target("scores", plain, gzip=False),
+        AUDIO: target("media", plain, gzip=False),
+    }
+    return Destination(LANGFUSE, targets)
 
 
 def _azure(given: Mapping[str, str]) -> Destination | None:

@@ -21,8 +21,9 @@ def hello_of(
     started_ns: int,
     log_level: str,
     ledger: Path | None,
+    blobs: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """The courier's configuration as JSON."""
+    """The courier's configuration as JSON. `blobs`: where recordings are, `url` and `key`; None: no sound is sent."""
     return {
         "destinations": [one.as_json() for one in destinations],
         "policy": asdict(policy),
@@ -31,6 +32,7 @@ def hello_of(
         "started_ns": started_ns,
         "log_level": log_level,
         "ledger": None if ledger is None else str(ledger),
+        "blobs": None if blobs is None else dict(blobs),
     }
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,9 @@ from gateway.telemetry.link.wire import (
     HELLO,
     LEAVE_S,
     LOG,
+    SCORE,
     SENT,
+    SOUND,
     TelemetryFigures,
     count,
     line,
@@ -32,6 +35,7 @@ RESTART_S = 1.0  # doubled after each courier that lived for less than a minute
 RESTART_MAX_S = 60.0
 LIVED_S = 60.0
 MAX_SESSIONS = 20_000  # whose level of content is remembered
+MAX_FORGOTTEN = 1_000
 NO_CONTENT = "none"
 NO_ROOM = "buffer_full"
 
@@ -64,12 +68,14 @@ class TelemetryLink:
         self._parts = parts
         self._outbox = Outbox(parts.max_bytes)
         self._levels: dict[tuple[str, str], str] = {}  # of content, by tenant and session
+        self._forgotten: dict[tuple[str, str], None] = {}  # deleted sessions, whose calls may still be ending
         self._run: ChildRun | None = None
         self._closing = asyncio.Event()
         self._over = asyncio.Event()
         self._acknowledged = asyncio.Event()  # something may have been
         self._faulty = False  # whether a fault of the hand-over is in the log already
         self._document_fault, self._log_fault = self._fault("traces"), self._fault("logs")
+        self._score_fault = self._fault("scores")
 
     async def room(self) -> None:
         """Return once the buffer is less than half full, for what need not be sent at once."""
@@ -86,9 +92,26 @@ class TelemetryLink:
         """Hand over a document that is being saved. Never blocks or raises."""
         with Boundary(self._document_fault):
             tenant, session = str(document["tenant"]), str(document["session_id"])
+            if (tenant, session) in self._forgotten:
+                return
             level = self._level(document, (tenant, session))
             sent = self._parts.without_words(document) if level == NO_CONTENT else document
             self._add("traces", (tenant, session, str(document["id"])), DOCUMENT, sent, content=level)
+
+    def score(self, session: Document, score: Document) -> None:
+        """Hand over a score that is saved, with the document of its session. Never blocks or raises."""
+        with Boundary(self._score_fault):
+            level = self._parts.content_of(str(session["agent"]))
+            sent = self._parts.without_words(score) if level == NO_CONTENT else score
+            key = (str(score["tenant"]), str(score["session_id"]), str(score["id"]))
+            if key[:2] in self._forgotten:
+                return
+            self._add("scores", key, SCORE, sent, started_at=session.get("started_at"))
+
+    def sound(self, tenant: str, session: str, order: Mapping[str, Any]) -> None:
+        """Tell the courier that the sound of a call is to be sent."""
+        if (tenant, session) not in self._forgotten:
+            self._add("audio", (tenant, session, SOUND), SOUND, order)
 
     def sent(self, session: str, parts: list[list[str]]) -> None:
         """Tell the courier what a dead server's courier has sent of a session, before its documents."""
@@ -101,7 +124,8 @@ class TelemetryLink:
             self._add("logs", None, LOG, fields)
 
     def forget(self, tenant: str, session: str) -> None:
-        """Drop what has not been sent of a session that is being deleted."""
+        """Drop what has not been sent of a session that is being deleted, and hand over nothing more of it."""
+        remember(self._forgotten, (tenant, session), None, MAX_FORGOTTEN)
         self._levels.pop((tenant, session), None)
         self._outbox.forget(self._outbox.keys_of(tenant, session))
 
@@ -125,8 +149,8 @@ class TelemetryLink:
                 await self._over.wait()
         except TimeoutError:
             log.error("the courier of telemetry does not end")
-        if len(self._outbox):
-            self._parts.counts.telemetry_dropped("all", "shutdown", len(self._outbox))
+        for signal, lines in Counter(map(_signal_of, self._outbox.keys)).items():
+            self._parts.counts.telemetry_dropped(signal, "shutdown", lines)
 
     async def _keep_courier(self) -> None:
         loop = asyncio.get_running_loop()
@@ -191,6 +215,20 @@ class TelemetryLink:
                 log.error("telemetry cannot be handed over", extra=cause_of(fault))
 
         return faulty
+
+
+def _signal_of(key: Hashable | None) -> str:
+    """The signal of a line that waits, by its key."""
+    match key:
+        case None:
+            return "logs"
+        case str():
+            return "metrics"
+        case (_, _, str(document)) if document == SOUND:
+            return "audio"
+        case (_, _, str(document)) if document.startswith(f"{SCORE}_"):
+            return "scores"
+    return "traces"
 
 
 def _log_courier(fault: BaseException) -> None:

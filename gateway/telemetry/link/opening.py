@@ -6,8 +6,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,10 @@ from gateway.config.destinations import LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, 
 from gateway.config.settings import Settings
 from gateway.telemetry.link.child import courier_program
 from gateway.telemetry.link.destinations import (
+    AUDIO,
     LOGS,
     METRICS,
+    SCORES,
     TRACES,
     Destination,
     check_installed,
@@ -29,10 +32,12 @@ from gateway.telemetry.link.destinations import (
 from gateway.telemetry.link.hello import hello_of
 from gateway.telemetry.link.link import LinkParts, TelemetryLink
 from gateway.telemetry.link.log_lines import LinkHandler
+from gateway.telemetry.link.ready_recordings import ReadyRecordings
 from gateway.telemetry.link.recovered import RecoveredSessions, ledger_path
 from gateway.telemetry.link.wire import TelemetryFigures
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.spans.policy import TelemetryPolicy, lower
+from gateway.telemetry.spans.sampling import keeps
 from gateway.telemetry.spans.words import without_words
 from gateway.tools.pool import McpPool
 from sessions.agent import TelemetryContent
@@ -56,7 +61,10 @@ class Process(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySetup:
-    """What telemetry needs of its process. `given` are the standard names, `environ` is for the courier's program."""
+    """What telemetry needs of its process.
+
+    `given` are the standard names, `environ` is for the courier's program, `blobs` says where recordings are.
+    """
 
     given: Mapping[str, str]
     policy: TelemetryPolicy
@@ -68,6 +76,7 @@ class TelemetrySetup:
     content_of: Callable[[str], str]
     counts: TelemetryFigures
     figures_text: Callable[[], Awaitable[bytes]] | None
+    blobs: Mapping[str, str | None]
 
 
 class Telemetry:
@@ -79,14 +88,23 @@ class Telemetry:
         check_installed(destinations)
         self._link: TelemetryLink | None = None
         self._recovered: RecoveredSessions | None = None
+        self._recordings: ReadyRecordings | None = None
         self._handler: LinkHandler | None = None
         self._shape = setup.policy.shape
-        self._signals = {signal for signal in (TRACES, METRICS, LOGS) if any(one.takes(signal) for one in destinations)}
+        signals = (TRACES, METRICS, LOGS, SCORES, AUDIO)
+        self._signals = {signal for signal in signals if any(one.takes(signal) for one in destinations)}
+        if setup.policy.content is not TelemetryContent.AUDIO:
+            self._signals.discard(AUDIO)
         if destinations:
             folder = setup.data_dir / LEDGERS
-            self._link = TelemetryLink(_link_parts(setup, destinations, folder, METRICS in self._signals))
+            self._link = TelemetryLink(_link_parts(setup, destinations, folder, self._signals))
             if TRACES in self._signals:
-                self._recovered = RecoveredSessions(self._link, setup.store, folder)
+                scores = SCORES in self._signals
+                self._recovered = RecoveredSessions(self._link, setup.store, folder, scores=scores)
+            if AUDIO in self._signals:
+                self._recordings = ReadyRecordings(
+                    self._link, setup.store.query, partial(may_be_heard, setup), setup.counts
+                )
 
     @classmethod
     def of(cls, process: Process, boot: str, environ: Mapping[str, str], *, inline: bool) -> Telemetry:
@@ -109,20 +127,28 @@ class Telemetry:
             content_of=content_of,
             counts=process.metrics.figures,
             figures_text=process.metrics.text.whole,
+            blobs=blob_place(settings),
         )
         return cls(setup, inline=inline)
 
     def saving(self, save: Save) -> Save:
         """A function that saves a document with `save`, and hands it over."""
-        link = self._link
+        link, recordings = self._link, self._recordings
         if link is None or TRACES not in self._signals:
             return save
 
         def save_and_hand_over(document: Document) -> None:
             save(document)
             link.document(document)
+            if recordings is not None:
+                recordings.saved(document)
 
         return save_and_hand_over
+
+    def scored(self, session: Document, score: Document) -> None:
+        """Hand over a score that is saved, with the document of its session."""
+        if self._link is not None and SCORES in self._signals:
+            self._link.score(session, score)
 
     def jobs(self) -> dict[str, Job]:
         """The jobs that run beside the calls, by name."""
@@ -131,6 +157,8 @@ class Telemetry:
             found["telemetry"] = self._run
         if self._recovered is not None:
             found["telemetry of dead servers"] = self._recovered.run
+        if self._recordings is not None:
+            found["telemetry of recordings"] = self._recordings.run
         return found
 
     def recovered(self, key: SessionKey, boot: str) -> None:
@@ -138,15 +166,24 @@ class Telemetry:
         if self._recovered is not None:
             self._recovered.ended(key, boot)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much has been handed over and is not acknowledged."""
+        return 0 if self._link is None else self._link.waiting_bytes
+
     def forget(self, tenant: str, session_id: str) -> None:
         """Drop what has not been sent of a session that is being deleted."""
         if self._link is not None:
             self._link.forget(tenant, session_id)
+        if self._recordings is not None:
+            self._recordings.forget(tenant, session_id)
 
     async def close(self) -> None:
         """Let the courier send what it has, for some seconds, and end it."""
         if self._handler is not None:
             logging.getLogger().removeHandler(self._handler)
+        if self._recordings is not None:
+            await self._recordings.close()
         if self._link is not None:
             await self._link.close()
 
@@ -173,7 +210,21 @@ def policy_of(settings: Settings, transports: Mapping[str, str]) -> TelemetryPol
     )
 
 
-def _link_parts(setup: TelemetrySetup, destinations: tuple[Destination, ...], folder: Path, metrics: bool) -> LinkParts:
+def blob_place(settings: Settings) -> dict[str, str | None]:
+    """Where recordings are, for a process of its own. Holds a key."""
+    key = settings.blob_key
+    return {"url": settings.blobs_url, "key": None if key is None else key.get_secret_value()}
+
+
+def may_be_heard(setup: TelemetrySetup, session: Document) -> bool:
+    """Whether the sound of a call may be sent: its agent allows it, and its traces are kept."""
+    allowed = setup.content_of(str(session["agent"])) == TelemetryContent.AUDIO
+    return allowed and keeps(str(session["session_id"]), setup.policy.ratio)
+
+
+def _link_parts(
+    setup: TelemetrySetup, destinations: tuple[Destination, ...], folder: Path, signals: Collection[str]
+) -> LinkParts:
     pod = setup.environ.get("HOSTNAME", "") if "KUBERNETES_SERVICE_HOST" in setup.environ else ""
     resource = resource_of(setup.given, version=__version__, instance=setup.boot, host=socket.gethostname(), pod=pod)
     hello = hello_of(
@@ -184,6 +235,7 @@ def _link_parts(setup: TelemetrySetup, destinations: tuple[Destination, ...], fo
         started_ns=time.time_ns(),
         log_level=setup.log_level,
         ledger=ledger_path(folder, setup.boot),
+        blobs=setup.blobs if AUDIO in signals else None,
     )
     return LinkParts(
         hello=hello,
@@ -191,6 +243,6 @@ def _link_parts(setup: TelemetrySetup, destinations: tuple[Destination, ...], fo
         content_of=setup.content_of,
         without_words=without_words,
         counts=setup.counts,
-        figures_text=setup.figures_text if metrics else None,
+        figures_text=setup.figures_text if METRICS in signals else None,
         figures_every_s=interval_s(setup.given),
     )

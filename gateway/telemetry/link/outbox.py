@@ -22,6 +22,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._lines)
 
+    @property
+    def keys(self) -> list[Hashable | None]:
+        """The keys of the lines; None for each that has none."""
+        return [key for key, _ in self._lines.values()]
+
     def next_number(self) -> int:
         """The number for the next line; it stands in the line, for the acknowledgement."""
         self._last += 1

@@ -22,6 +22,7 @@ from gateway.telemetry.link.link import TelemetryLink
 from gateway.telemetry.link.wire import LEAVE_S
 from sessions.stores.contract import SessionKey, Store
 from sessions.stores.documents import SESSION_ID, TURN
+from sessions.stores.scores import SCORE
 
 log = logging.getLogger("patchbay.telemetry")
 T = TypeVar("T")
@@ -38,12 +39,15 @@ def ledger_path(folder: Path, boot: str) -> Path:
 class RecoveredSessions:
     """The queue of sessions that were completed for dead servers."""
 
-    def __init__(self, link: TelemetryLink, store: Store, folder: Path, *, inline: bool = False) -> None:
-        """`folder` holds the ledgers of this machine's servers."""
+    def __init__(
+        self, link: TelemetryLink, store: Store, folder: Path, *, scores: bool = False, inline: bool = False
+    ) -> None:
+        """`folder` holds the ledgers of this machine's servers. `scores`: whether a destination takes scores."""
         self._link = link
         self._store = store
         self._folder = folder
         self._inline = inline
+        self._scores = scores
         self._waiting: deque[tuple[SessionKey, str]] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
 
@@ -72,9 +76,13 @@ class RecoveredSessions:
         await self._link.room()
         lines = await self._offload(lambda: [line for line in read_lines(path) if line[0] == key.session_id])
         self._link.sent(key.session_id, lines)
-        self._link.document(await self._store.get(key.tenant, key.session_id, SESSION_ID))
+        session = await self._store.get(key.tenant, key.session_id, SESSION_ID)
+        self._link.document(session)
         for document in await self._store.query(key.tenant, key.session_id, TURN):
             self._link.document(document)
+        if self._scores:
+            for score in await self._store.query(key.tenant, key.session_id, SCORE):
+                self._link.score(session, score)
 
     async def _offload(self, work: Callable[[], T]) -> T:
         return work() if self._inline else await asyncio.to_thread(work)

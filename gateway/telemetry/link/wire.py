@@ -22,6 +22,7 @@ EMPTY_S = 5.0
 LEAVE_S = EMPTY_S + 2.0
 
 HELLO, DOCUMENT, SENT, LOG, FIGURES, END = "hello", "doc", "sent", "log", "figures", "end"
+SCORE, SOUND = "score", "sound"
 
 
 class TelemetryFigures(Protocol):

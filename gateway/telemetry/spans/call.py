@@ -109,7 +109,7 @@ def call_span(call: CallView) -> Span:
         name=f"{names.CALL} {short(record.agent)}",
         kind=Kind.INTERNAL,
         trace_id=ids.call_trace(call.session_id),
-        span_id=ids.span_id(call.session_id, None, "call"),
+        span_id=ids.call_span(call.session_id),
         parent_id=ids.setup_span(call.session_id),
         begin_ns=call.begin_ns,
         end_ns=call.ns(max(0, summary.duration_ms)),

@@ -46,6 +46,11 @@ def setup_span(session_id: str) -> bytes:
     return span_id(session_id, None, "setup")
 
 
+def call_span(session_id: str) -> bytes:
+    """The id of the span `patchbay.call`."""
+    return span_id(session_id, None, "call")
+
+
 def turn_span(session_id: str, index: int) -> bytes:
     """The id of a turn's root."""
     return span_id(session_id, index, "turn")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from gateway.config.destinations import endpoint
 from gateway.config.settings import SettingsError, load_settings
-from gateway.telemetry.link.destinations import destinations_of, interval_s, resource_of
+from gateway.telemetry.link.destinations import PartMissing, check_installed, destinations_of, interval_s, resource_of
 
 AZURE = "InstrumentationKey=00000000-0000-0000-0000-000000000001;IngestionEndpoint=https://here.example/"
 OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -141,6 +144,26 @@ def test_langfuse_and_azure_monitor_stand_beside_it(tmp_path: Path) -> None:
     assert azure.takes("traces")
     assert not azure.takes("logs")
     assert type(langfuse).from_json(langfuse.as_json()) == langfuse
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    destinations = destinations_of(
+        given(tmp_path, **{OTLP: "http://collector", "APPLICATIONINSIGHTS_CONNECTION_STRING": AZURE})
+    )
+
+    def lacking(missing: str) -> Callable[[str], object]:
+        def version_of(package: str) -> object:
+            if package == missing:
+                raise PackageNotFoundError
+            return "1"
+
+        return version_of
+
+    check_installed(destinations, lacking("another"))
+    with pytest.raises(PartMissing, match=re.escape("(otlp): opentelemetry-proto is not installed; run pip install")):
+        check_installed(destinations, lacking("opentelemetry-proto"))
+    with pytest.raises(PartMissing, match=re.escape("pip install 'patchbay[azure-monitor]'")):
+        check_installed(destinations, lacking("azure-monitor-opentelemetry-exporter"))
 
 
 def test_the_resource_says_who_sends_and_the_operator_has_the_last_word() -> None:

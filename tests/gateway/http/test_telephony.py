@@ -21,6 +21,7 @@ from gateway.auth.keys import read_keys
 from gateway.auth.origins import OriginRules, read_public
 from gateway.auth.ticket_errors import TicketRefused
 from gateway.clock import SystemClock
+from gateway.config.settings import load_settings
 from gateway.http.app import WebParts, make_app
 from gateway.http.telephony import CarrierRoute, carrier_routes
 
@@ -71,7 +72,8 @@ def carried(folder: Path, scenario: Callable[[httpx.AsyncClient, Carrier], Await
         secrets = ClientSecrets(b"s" * 32)
         entrance = Entrance(rules, known, secrets, SystemClock())
         carrier = Carrier(entrance)
-        parts = WebParts(gateway, rules, entrance, secrets, SystemClock(), 1024, "store", elsewhere, [carrier])
+        settings = load_settings({}, Path("/nowhere"), max_body_bytes=1024)
+        parts = WebParts(gateway, rules, entrance, secrets, SystemClock(), settings, elsewhere, [carrier])
         app = make_app(parts, gateway.running)
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), raise_app_exceptions=False)
         async with asyncio.timeout(20), httpx.AsyncClient(transport=transport, base_url=PUBLIC) as client:

@@ -145,21 +145,29 @@ def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Any]]:
     return [(entry.message, entry.__dict__.get("advice")) for entry in caplog.records]
 
 
-def test_a_model_without_a_price_is_told_once_for_each_agent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_a_price_is_told_once_for_each_agent_from_the_start_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     prices = book(tmp_path)
     agent = an_agent("model: azure/voice")
+    words = "a price of an agent's model is not known, so its spoken calls have no known cost"
     with caplog.at_level(logging.WARNING):
         prices.check(agent)
+        assert told(caplog) == []  # the server has not started, and may not
+        prices.tell()
+        assert told(caplog) == [(words, NO_DEPLOYMENT)]
         prices.check(agent)
         prices.check(an_agent("model: openai/gpt-realtime-2"))
-    assert told(caplog) == [
-        ("a price of an agent's model is not known, so its spoken calls have no known cost", NO_DEPLOYMENT)
-    ]
+        assert len(told(caplog)) == 1
+        prices.check(an_agent("model: openai/gpt-realtime-9"))
+    assert told(caplog)[1] == (words, NOT_LISTED)
 
 
 def test_a_budget_that_ends_no_call_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        book(tmp_path).check(an_agent("model: openai/gpt-realtime-9\nlimits: {cost_usd: 0.50}"))
+        prices = book(tmp_path)
+        prices.tell()
+        prices.check(an_agent("model: openai/gpt-realtime-9\nlimits: {cost_usd: 0.50}"))
     assert told(caplog)[1] == (
         "an agent has a budget, but what its calls cost is not known: it may end none of them",
         NOT_LISTED,

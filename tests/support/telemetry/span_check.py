@@ -87,7 +87,7 @@ def check_sums(spans: Sequence[Span], turns: Iterable[Any]) -> None:
             (names.INPUT_AUDIO_TOKENS, ("input_audio",)),
         ):
             told = sum(whole(span.attributes.get(name, 0)) for span in named(inner, names.INFERENCE))
-            assert told == sum(usage[part] for usage in usages for part in parts), name
+            assert told == sum(usage.get(part, 0) for usage in usages for part in parts), name
 
 
 def whole(value: object) -> int:

@@ -21,6 +21,7 @@ from gateway.callers.asterisk.routes import PATH, AsteriskRoutes
 from gateway.callers.phone.calls import PhoneCalls
 from gateway.clock import SystemClock
 from gateway.config.numbers import Numbers
+from gateway.config.settings import load_settings
 from gateway.http.app import WebParts, make_app
 
 ONE, OTHER = "key-of-the-pbx-with-many-letters", "key-of-another-tenant-with-letters"
@@ -53,7 +54,8 @@ def with_desk(folder: Path, scenario: Callable[[Desk], Awaitable[None]], **optio
         calls = PhoneCalls(gateway.admission, Numbers.model_validate({"222": "one"}), clock)
         registered = RegisteredCalls(calls, lambda: desk.draining)
         routes = AsteriskRoutes(registered, entrance, "pbx")
-        parts = WebParts(gateway, rules, entrance, secrets, clock, 1024, "store", elsewhere, [routes])
+        settings = load_settings({}, Path("/nowhere"), max_body_bytes=1024)
+        parts = WebParts(gateway, rules, entrance, secrets, clock, settings, elsewhere, [routes])
         app = make_app(parts, gateway.running)
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with (

@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from support.telemetry.http_answers import Body
 from support.virtual import run
 
+from gateway.telemetry.courier.connection import ANSWER_MAX_BYTES
 from gateway.telemetry.courier.outcome import Outcome, Result
-from gateway.telemetry.courier.posting import ANSWER_MAX_BYTES, Poster
+from gateway.telemetry.courier.posting import Poster
 from gateway.telemetry.courier.span_messages import rejected_spans
 from gateway.telemetry.link.destinations import Target
 
@@ -27,16 +29,6 @@ class Slow(httpx2.AsyncByteStream):
         while True:
             await asyncio.sleep(1)
             yield b"x"
-
-
-class Body(httpx2.AsyncByteStream):
-    """A body that comes at once."""
-
-    def __init__(self, payload: bytes = b"") -> None:
-        self._payload = payload
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._payload
 
 
 def posted(answer: Callable[[httpx2.Request], Any], target: Target = TARGET) -> Outcome:

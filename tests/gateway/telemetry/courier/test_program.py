@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class World:
 
     def __init__(self, ledger: Path | None = None, **answers: Outcome) -> None:
         self.pipe = Pipe()
-        self.got: dict[str, list[Any]] = {"otlp": [], "langfuse": [], "logs": [], "metrics": []}
+        self.got: dict[str, list[Any]] = {"otlp": [], "langfuse": [], "logs": [], "metrics": [], "scores": []}
         self.answers = answers
         reports, policy = Reports(self.pipe.report), TelemetryPolicy()
         outlets = Outlets(
@@ -84,11 +85,12 @@ class World:
                 Outlet("traces", "langfuse", self._deliver("langfuse"), reports),
                 Outlet("logs", "otlp", self._deliver("logs"), reports),
                 Outlet("metrics", "otlp", self._deliver("metrics"), reports),
+                Outlet("scores", "langfuse", self._deliver("scores"), reports),
             ]
         )
         book, receipts = Ledger(ledger), Receipts(reports.done)
         parts = Parts(outlets.of("traces"), dialects(policy), book, receipts)
-        self.courier = Courier(CourierParts(outlets, Calls(policy), parts, receipts, book, reports))
+        self.courier = Courier(CourierParts(outlets, Calls(policy), parts, receipts, book, reports, policy))
 
     def _deliver(self, name: str) -> Any:
         async def deliver(items: Sequence[Any]) -> Outcome:
@@ -264,3 +266,46 @@ def test_a_session_is_acknowledged_last() -> None:
 
     run(main())
     assert world.pipe.done() == [2, 3]
+
+
+def test_scores_go_to_the_destination_that_takes_them_and_are_acknowledged() -> None:
+    world = World()
+    score = {"tenant": "default", "session_id": SESSION, "id": "score_a", "type": "score", "name": "a", "value": True}
+    number = world.pipe.send("score", {**score, "scored_at": 9.0}, started_at=5.5)
+    undated = world.pipe.send("score", {**score, "name": "b", "scored_at": 9.0}, started_at=None)
+    odd = world.pipe.send("score", {"id": "x"}, started_at=1.0)
+    run(world.run(3.0))
+    times = [datetime.fromisoformat(one["timestamp"]).timestamp() for one in world.got["scores"]]
+    assert times == [5.5, 9.0]
+    assert [(one["name"], one["value"], one["sessionId"]) for one in world.got["scores"]] == [
+        ("a", 1, SESSION),
+        ("b", 1, SESSION),
+    ]
+    assert world.pipe.done() == [number, undated, odd]
+    assert world.pipe.counted("items")["scores", "langfuse", "sent"] == 2
+    assert world.pipe.counted("dropped") == {("scores", "fault"): 1}
+
+
+def test_a_score_is_not_acknowledged_while_langfuse_is_away() -> None:
+    world = World(scores=Outcome(Result.LATER, reason="HTTP 503"))
+    score = {"tenant": "default", "session_id": SESSION, "id": "score_a", "name": "a", "value": 1.0, "scored_at": 9.0}
+    number = world.pipe.send("score", score, started_at=5.5)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(world.run(30.0))
+            await asyncio.sleep(20)
+            assert world.pipe.done() == []
+            del world.answers["scores"]
+            await working
+
+    run(main())
+    assert world.pipe.done() == [number]
+
+
+def test_sound_that_no_destination_takes_is_done() -> None:
+    world = World()
+    order = {"tenant": "default", "session": SESSION, "recording": "recording.flac", "turns": [[0, 1, 2, 3, 4]]}
+    number = world.pipe.send("audio", order)
+    run(world.run(3.0))
+    assert world.pipe.done() == [number]

@@ -233,7 +233,7 @@ def test_at_the_end_the_courier_gets_everything_and_then_the_word() -> None:
         await closing
 
     world = tried(main)
-    assert world.counts.dropped == {("all", "shutdown"): 2}
+    assert world.counts.dropped == {("traces", "shutdown"): 1, ("logs", "shutdown"): 1}
 
 
 def test_a_courier_that_does_not_end_is_killed() -> None:
@@ -282,6 +282,55 @@ def test_nothing_more_is_sent_of_a_session_that_is_deleted() -> None:
         world.link.document(turn("s", 0))
         world.link.document(turn("other", 0))
         world.link.forget("t", "s")
+        world.link.document(turn("s", 1))
         await asyncio.sleep(0.1)
 
     assert [one["session_id"] for one in tried(main).couriers[0].got("doc")] == ["other"]
+
+
+def score(name: str) -> Document:
+    return {"tenant": "t", "session_id": name, "id": "score_a", "type": "score", "comment": "fine"}
+
+
+def test_a_score_is_handed_over_with_its_calls_beginning_and_what_its_agent_allows() -> None:
+    async def main(world: World) -> None:
+        await asyncio.sleep(0.1)
+        world.link.score({**session("a", "open"), "started_at": 5.5}, score("a"))
+        world.link.score(session("b"), score("b"))
+        world.link.score({"type": "session"}, score("c"))
+        await asyncio.sleep(0.1)
+        first, second = [line for line in world.couriers[0].lines if line["k"] == "score"]
+        assert (first["d"].get("words"), first["started_at"]) == (None, 5.5)
+        assert (second["d"]["words"], second["started_at"]) == (False, None)
+
+    assert tried(main).counts.dropped == {("scores", "fault"): 1}
+
+
+def test_a_second_score_of_a_name_replaces_the_first_and_a_deletion_drops_both() -> None:
+    async def main(world: World) -> None:
+        world.reads = False
+        for _ in range(2):
+            world.link.score(session("a"), score("a"))
+        one = world.link.waiting_bytes
+        world.link.sound("t", "a", {"turns": []})
+        assert world.link.waiting_bytes > one
+        world.link.forget("t", "a")
+        assert world.link.waiting_bytes == 0
+
+    tried(main)
+
+
+def test_what_is_left_at_the_end_is_counted_by_its_signal() -> None:
+    async def main(world: World) -> None:
+        world.link.document(session("a"))
+        world.link.score(session("a"), score("a"))
+        world.link.sound("t", "a", {"turns": []})
+        world.link.log_line({"message": "x"})
+        world.link.score(session("b"), score("b"))
+        world.link.forget("t", "b")
+        world.link.score(session("b"), score("b"))
+        world.link.sound("t", "b", {"turns": []})
+        await world.link.close()
+
+    left = {(signal, "shutdown"): 1 for signal in ("traces", "scores", "audio", "logs")}
+    assert tried(main).counts.dropped == left
