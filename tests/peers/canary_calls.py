@@ -17,6 +17,7 @@ from peers.canary_house import (
     CLIENTS,
     COLLECTED,
     COMMENT,
+    FAULT,
     HEADER,
     NUMBER,
     PHONES,
@@ -75,6 +76,9 @@ async def _web_call(server: Server, call: int) -> None:
         await caller.send(words)  # an event of an unknown kind
         await caller.socket.send(f'{{"type": "{words}')
         await asyncio.sleep(0.3)
+        if call % 3 == 0:
+            await caller.say(f"break {FAULT.words(call)}")
+            assert await caller.close_code() == 1011
     comment = {"name": "booked", "value": "yes", "comment": COMMENT.words(call)}
     path = f"/api/v1/sessions/{caller.session_id}/scores"
     status, answer = await asyncio.to_thread(server.ask, path, method="POST", body=comment)

@@ -29,6 +29,7 @@ INSTRUCTIONS, DESCRIPTION = Place("instructions"), Place("description")
 RAISED, REFUSED = Place("exception"), Place("function's no")
 MCP_NO, MCP_ERROR = Place("MCP refusal"), Place("MCP error")
 MCP_STDOUT, MCP_START = Place("MCP stdout"), Place("MCP start")
+FAULT = Place("server's fault")
 MODEL_ERROR, MODEL_FAIL = Place("model's error"), Place("model's failure")
 INVENTED = Place("invented tool")
 CLIENTS = Place("client's words")  # instructions, system messages, metadata, ids: everything a client may send beside
@@ -130,7 +131,7 @@ def write_house(folder: Path) -> None:
 def canary_house(folder: Path, **settings: str) -> Iterator[Server]:
     """The server, once its tool server is connected."""
     write_house(folder)
-    with serving(folder, **settings) as server:
+    with serving(folder, module="peers.breaking_server", **settings) as server:
         until = time.monotonic() + 20
         while any(agent["tool_servers_down"] for agent in server.ask("/api/v1/agents")[1]["agents"]):
             assert time.monotonic() < until, server.log()

@@ -99,6 +99,7 @@ def test_no_canary_leaves_but_the_words_that_may(leaving: tuple[str, Leaving]) -
     # The search finds what is there: the record has canaries of all kinds, from all places that hold words.
     assert len(left.sessions) == CALLS
     assert {place for _, place in recorded} >= {place.name for place in Place.known.values() if place.sent}
+    assert Counter(one["end_reason"] for one in left.sessions)["server_fault"] == 6
     # Keys that are secret are not even in the record.
     assert {hit.call for hit in in_record if hit.kind == KEYS} == set(PHONES) - set(SECRET)
     wrong = {name: [str(hit) for hit in found if not _may_leave(hit, content)] for name, found in hits.items()}
