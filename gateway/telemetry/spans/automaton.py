@@ -26,14 +26,18 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a pattern: the states that it begins and ends with, each with the number of ways to it."""
+    """A part of a pattern: the states that it begins and ends with, each with the number of ways to it.
+
+    `empty` is the number of ways in which it reads the empty text. Python's parser makes `a(?:|)` of `a|a`, so that
+    equal branches show here only.
+    """
 
     first: Counter[int]
     last: Counter[int]
-    nullable: bool
+    empty: int
 
 
-_NOTHING = _Part(Counter(), Counter(), nullable=True)
+_NOTHING = _Part(Counter(), Counter(), empty=1)
 
 
 @dataclass(slots=True)
@@ -51,7 +55,7 @@ class Automaton:
         self.chars.append(chars)
         self.follow.append(Counter())
         here = Counter({len(self.chars) - 1: 1})
-        return _Part(here, here, nullable=False)
+        return _Part(here, here, empty=0)
 
     def join(self, last: Counter[int], first: Counter[int]) -> None:
         """Let each of these states be followed by each of those."""
@@ -107,7 +111,7 @@ class _Reader:
             case "BRANCH":
                 parts = [self._sequence(automaton, branch) for branch in value[1]]
                 first, last = sum((p.first for p in parts), Counter()), sum((p.last for p in parts), Counter())
-                return _Part(first, last, nullable=any(part.nullable for part in parts))
+                return _Part(first, last, sum(part.empty for part in parts))
             case "SUBPATTERN":
                 return self._sequence(automaton, value[3])
             case "ATOMIC_GROUP":
@@ -132,9 +136,11 @@ class _Reader:
                 whole = _after(automaton, whole, self._sequence(automaton, items))
             return whole
         part = self._sequence(automaton, items)
+        last = part.last
         if most > 1:
             automaton.join(part.last, part.first)
-        return _Part(part.first, part.last, nullable=part.nullable or least == 0)
+            last = _times(last, 1 + part.empty)  # a round that reads nothing may follow the last one
+        return _Part(part.first, last, part.empty + (least == 0))
 
     def _bits(self, op: str, value: Any) -> int:
         return sum(1 << at for at, sample in enumerate(self._samples) if self._fits(op, value, sample))
@@ -154,9 +160,13 @@ class _Reader:
 
 def _after(automaton: Automaton, before: _Part, part: _Part) -> _Part:
     automaton.join(before.last, part.first)
-    first = before.first + part.first if before.nullable else before.first
-    last = before.last + part.last if part.nullable else part.last
-    return _Part(first, last, nullable=before.nullable and part.nullable)
+    first = before.first + _times(part.first, before.empty)
+    last = part.last + _times(before.last, part.empty)
+    return _Part(first, last, before.empty * part.empty)
+
+
+def _times(states: Counter[int], ways: int) -> Counter[int]:
+    return Counter({state: count * ways for state, count in states.items() if ways})
 
 
 _CATEGORIES = {"DIGIT": r"\d", "SPACE": r"\s", "WORD": r"\w"}

@@ -1,7 +1,7 @@
 """Finds IBANs, e-mail addresses, card numbers and telephone numbers in texts, and masks them.
 
 Candidates are found by scans without backtracking, and looked at within bounded windows, so that the time is
-proportional to a text's length.
+proportional to a text's length. They look at the text as `plain` writes it, and mask the text itself.
 Sources: ISO 13616 (IBAN, with the lengths of SWIFT's registry), ISO/IEC 7812-1 (Luhn).
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from gateway.telemetry.spans.lookalikes import INVISIBLE, plain
+
 IBAN, EMAIL, CARD, PHONE = "[iban]", "[email]", "[card]", "[phone]"
 MIN_CARD, MAX_CARD = 13, 19  # digits
 MIN_PHONE = 7  # digits
 MAX_LOCAL, MAX_DOMAIN = 64, 255  # characters of an address, RFC 5321 (4.5.3.1)
 
-# Digits with at most three separators between two of them, as people and transcripts write numbers.
-_DIGITS = re.compile(r"[+(]{0,2}\d(?:[\s.,\-–—/()·_]{0,3}\d)*")
+# Digits with at most three separators between two of them, as people and transcripts write numbers. Invisible
+# characters do not count. The possessive repetitions (`*+`) are not tried in other ways.
+_DIGITS = re.compile(rf"[+(]{{0,2}}\d(?:{INVISIBLE}*+(?:[\s.,\-/()·_*]{INVISIBLE}*+){{0,3}}\d)*")
 # What stands before digits in a text within JSON, or in a web address: \\n, \\u000a, %2B.
 _ESCAPE = re.compile(r"(?:\\[bfnrt]|\\u[0-9a-fA-F]{3}[a-fA-F]|%[0-9a-fA-F][a-fA-F])$")
 _DATE = re.compile(
@@ -25,7 +28,7 @@ _DATE = re.compile(
 )
 _DECIMAL = re.compile(r"(?:0|[1-9]\d*)[.,]\d+")  # a price, or a place on the map
 _IBAN_BEGIN = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9a-fA-F]{2}))[A-Za-z]{2}\d{2}(?=[ \-]{0,2}[A-Za-z0-9])"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9a-fA-F]{2}))[A-Za-z]{2}\d{2}(?=[ \-\u200b]{0,2}[A-Za-z0-9])"
 )
 _IBAN_LENGTHS = {
     15: "NO", 16: "BE BI", 18: "DK FI FK FO GL NL SD", 19: "MK SI",
@@ -36,8 +39,8 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 _LENGTH_OF = {country: length for length, countries in _IBAN_LENGTHS.items() for country in countries.split()}
 _AT = re.compile("@|%40")
-_LOCAL = frozenset("!#$%&'*+-/=?^_`{|}~.")
-_DOMAIN = frozenset("-.")
+_LOCAL = frozenset("!#$%&'*+-/=?^_`{|}~." + INVISIBLE)
+_DOMAIN = frozenset("-." + INVISIBLE)
 
 
 def _replaced(text: str, found: Iterator[tuple[int, int, str]]) -> str:
@@ -55,7 +58,7 @@ def _replaced(text: str, found: Iterator[tuple[int, int, str]]) -> str:
 
 def without_ibans(text: str) -> str:
     """The text with each IBAN masked."""
-    return _replaced(text, _find_ibans(text))
+    return _replaced(text, _find_ibans(plain(text)))
 
 
 def _find_ibans(text: str) -> Iterator[tuple[int, int, str]]:
@@ -80,7 +83,7 @@ def _after_alphanumerics(text: str, begin: int, count: int) -> int | None:
                 return at + 1
         elif text[at] in " -" and between < 2:
             between += 1
-        else:
+        elif text[at] != INVISIBLE:
             return None
     return None
 
@@ -95,7 +98,8 @@ def _checks_out(iban: str) -> bool:
 
 def without_emails(text: str) -> str:
     """The text with each e-mail address masked, also in a web address, where `@` is written as `%40`."""
-    return _replaced(text, _find_emails(text)) if "@" in text or "%40" in text else text
+    seen = plain(text)
+    return _replaced(text, _find_emails(seen)) if "@" in seen or "%40" in seen else text
 
 
 def _find_emails(text: str) -> Iterator[tuple[int, int, str]]:
@@ -120,7 +124,7 @@ def _find_emails(text: str) -> Iterator[tuple[int, int, str]]:
 
 def without_numbers(text: str) -> str:
     """The text with each card number and each telephone number masked."""
-    return _replaced(text, _find_numbers(text))
+    return _replaced(text, _find_numbers(plain(text)))
 
 
 def _find_numbers(text: str) -> Iterator[tuple[int, int, str]]:

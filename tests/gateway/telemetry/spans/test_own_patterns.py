@@ -13,13 +13,16 @@ GOOD = [
     r"B-\d{6}", r"\bB-\d+\b", r"(?:\d{4}[ -]?){3}\d{4}", r"(?:[ -]?\d){12,18}", r"\w+@\w+\.\w+", r"(?i)harbour|kitchen",
     r"foo.*bar", r"[A-Z]{2}\d{2,8}", r"(?<=id )\d+", r"(?:\d{1,3}\.){3}\d{1,3}", r"(?P<x>ab)+c", r"[0-9]+(-[0-9]+)*",
     r"\bMr\.? [A-Z][a-z]+", r"\d{3}-?\d{3}-?\d{4}", r"(?:Anna|Bob) Smith", r"[^,]*,x", r"\d{40}", r"(\w|\d)+x",
-    r"(?>ab)c",
+    r"(?>ab)c", r"customer [0-9]{6}", r"AB-\d{4,8}", r"(?:foo|bar)\w+", r"(?:^|\s)x\d+(?:,|$)", r"(?:Mrs?\.? )?Smith",
 ]  # fmt: skip
 EXPONENTIAL = [
     r"(a+)+b", r"(a*)*b", r"(a|aa)+b", r"(.*)*x", r"(\d+-?)*x", r".*.*x", r"(a?){20}a{20}", r"(a|aa){20}b",
     r"([a-z]+)*\d", r"a?a?a?a?b", r"(?=(a+)+b)a", r"(\s*\w*)*x", r"(a{1,30}){1,30}b", r"([a-z]+\s?)+$",
     r"(((a+)b?)+c?)+d", r"(?i)(a|Aa)+b", r"([^x]|[^y])+z", r"(?:(?:ab|a)b?)+c", r"(a|b|ab)*c", r"(?i:(A+)+)b",
     r"(?i)(?:sx|\u017fx)+c",
+    r"(a|a)*b", r"(?:ab|ab)*c", r"(?:(?:a|a))+b", r"(?:a|a){20}b", r"(?:ab|c|ab)*x", r"(a|ab|b)*c",
+    r"(a+)+", r"(.*)(.*)x", r"(?:(?:a*)?b)*c", r"(?:(?:a?)*b)*c", r"(?:a(?:b?)*)*c", r"(?:(?:|)a)*b",
+    r"(?:(?:\b|\b)a-)*b", r"(?i)(?:sb|ſb)*c",
 ]  # fmt: skip
 
 

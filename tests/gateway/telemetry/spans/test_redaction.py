@@ -50,6 +50,35 @@ def test_what_must_not_leave_is_masked(text: str, masked: str) -> None:
     assert REDACTION.text(text) == masked
 
 
+SEPARATORS = [
+    *"\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d\ufe63\u30fc\u00ad\u200b\u2060\ufeff\u00a0\u2009\u202f\u3000",
+    *"*_\uff0e\uff0f\u2044\u30fb\u2022", "\u200b" * 9, "\u200b-\u200b \u200b", "\ufe0f\u20e3 ", "**",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("between", SEPARATORS)
+def test_numbers_are_masked_whatever_stands_between_their_groups(between: str) -> None:
+    card, phone = between.join(["4111", *["1111"] * 3]), between.join(["+49", "30", "1234", "567"])
+    assert REDACTION.text(f"é {card}. then {phone} é") == "é [card]. then [phone] é"
+    assert REDACTION.text("é " + between.join("4111111111111111")) == "é [card]"
+
+
+@pytest.mark.parametrize("zero", ["\uff10", "٠", "०", "\U0001d7ce"])
+def test_digits_of_other_scripts_are_masked(zero: str) -> None:
+    digits = "".join(chr(ord(zero) + int(digit)) for digit in "4111111111111111")
+    assert REDACTION.text(f"<{digits[:4]}\u2011{digits[4:]}> {digits[:8]}") == "<[card]> [phone]"
+
+
+def test_wide_and_interrupted_addresses_are_masked_and_the_other_text_stays() -> None:
+    assert REDACTION.text("ー１： jane＠example．org！") == "ー１： [email]！"
+    assert REDACTION.text("ja\u00adne@exam\u200bple.org") == "[email]"
+    assert REDACTION.text("DE89\u00a03704\u20110044\u200b\u200b\u200b0532 0130 00") == "[iban]"
+    assert REDACTION.text("ＤＥ８９３７０４００４４０５３２０１３０００") == "[iban]"
+    assert (
+        REDACTION.text("from 2026\u201111\u201124, “x\u00a0–\u00a0y”") == "from 2026\u201111\u201124, “x\u00a0–\u00a0y”"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -148,7 +177,28 @@ def test_any_text_is_masked_without_a_fault_and_masking_again_changes_nothing(te
     assert REDACTION.text(masked) == masked
 
 
-@pytest.mark.parametrize("piece", ["1", "1 ", "a@", "@", "DE89", "DE89 ", "a.", "(+", "+1-", "4111 ", "12-"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "1",
+        "1 ",
+        "a@",
+        "@",
+        "DE89",
+        "DE89 ",
+        "a.",
+        "(+",
+        "+1-",
+        "4111 ",
+        "12-",
+        "1\u200b",
+        "\u200b",
+        "1" + "\u200b" * 500,
+        "DE89\u200b",
+        "\u200b@",
+        "1\u2011",
+    ],
+)
 def test_the_time_grows_with_the_length_only(piece: str) -> None:
     def cpu_s(length: int) -> float:
         text = (piece * length)[:length]
