@@ -47,6 +47,7 @@ _KEYS = (
 _KEYS_TO_COME = ("fallback", "handoff")
 _TOOL_KEYS_TO_COME = ("confirm", "filler")
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}|[{}]")
+MAX_GOODBYE_CHARS = 1_000  # more than a minute of speech; the goodbye has some seconds
 _DEFAULT_DEADLINE_MS = 10_000
 _COLLECT_DEADLINE_MS = 120_000  # a caller has to find the card first, and types its number slowly
 
@@ -121,7 +122,7 @@ def read_agent(value: Json, name: str, version: str) -> Agent:
         phone=phone,
         transcription=_transcription(agent),
         telemetry=_telemetry(agent),
-        budget_goodbye=agent.filled_text("budget_goodbye", BUDGET_GOODBYE),
+        budget_goodbye=_budget_goodbye(agent),
     )
 
 
@@ -253,6 +254,13 @@ def _limits(agent: Section) -> AgentLimits:
         idle_ms=limits.milliseconds("idle_s", 1, 86_400, None),
         cost_nano=usd(limits, "cost_usd", None, least_nano=NANO_PER_USD // 1000, most_nano=10_000 * NANO_PER_USD),
     )
+
+
+def _budget_goodbye(agent: Section) -> str:
+    text = agent.filled_text("budget_goodbye", BUDGET_GOODBYE)
+    if len(text) > MAX_GOODBYE_CHARS:
+        agent.fail("budget_goodbye", f"has {len(text)} characters; at most {MAX_GOODBYE_CHARS} are allowed")
+    return text
 
 
 def _phone(agent: Section) -> PhoneRules:

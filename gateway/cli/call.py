@@ -112,13 +112,18 @@ def _finish(phone: Any, save: Path, remarks: list[str], as_json: bool) -> NoRetu
         result: dict[str, Any] = report.as_json() | ({"remarks": remarks} if remarks else {})
         out.print_json(json.dumps(result if unsaved is None else result | {"error": {"message": unsaved}}))
     elif unsaved is None:
-        why = ", ".join(str(problem) for problem in report.problems[-2:]) if report.failed else ""
-        ended = f"{report.ended} ({why})" if why else report.ended
-        message = f"session {report.session_id}, ended: {ended}; both sides saved in {save}"
-        out.print(message)
+        out.print(last_line(report, save))
     else:
         fail(unsaved, 1, as_json=False)
     raise typer.Exit(1 if unsaved is not None or report.failed else 0)
+
+
+def last_line(report: Any, save: Path) -> str:
+    """Who or what ended the call, and where it is saved."""
+    why = ", ".join(str(problem) for problem in report.problems[-2:]) if report.failed else ""
+    reason = report.ended.removesuffix(".")  # the gateway's own reasons are whole sentences
+    ended = f"{reason} ({why})" if why else reason
+    return f"session {report.session_id}, ended: {ended}; both sides saved in {save}"
 
 
 def _make_call(phone: Any, options: Any, url: str, as_json: bool) -> None:

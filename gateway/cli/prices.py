@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from gateway.agents.book import AgentBook
 from gateway.cli.output import AsJson, fail, out, words_of
@@ -19,7 +18,7 @@ from gateway.config.settings import Settings, load_settings
 from gateway.logs import quiet_azure
 from gateway.state.access import cosmos_access
 from gateway.telemetry.price_file import Entry
-from gateway.telemetry.prices import NOT_LISTED, PriceBook, load_prices, transcription_model
+from gateway.telemetry.prices import PriceBook, load_prices, transcription_model
 from gateway.telemetry.recomputing import Difference, Recomputed, recompute
 from sessions.agent import Agent
 from sessions.costs import ModelPrice, TranscriptionPrice
@@ -29,7 +28,7 @@ from sessions.ports import Json
 from sessions.stores.opening import open_reader
 from sessions.stores.store_meter import StoreMeter
 
-SHOWN_DIFFERENCES = 50  # in the table; JSON has all
+SHOWN_DIFFERENCES = 50  # for people; JSON has all
 _AGO = re.compile(r"(\d{1,6})(m|h|d)")
 _UNIT_S = {"m": 60, "h": 3_600, "d": 86_400}
 
@@ -86,7 +85,7 @@ def priced_models(agents: list[Agent], prices: PriceBook) -> list[PricedModel]:
         model, name = str(agent.model), transcription_model(agent)
         found.append(PricedModel(agent.name, "model", model, prices.entry_of(model), prices.unknown(model)))
         heard = prices.transcription_entry_of(model, name)
-        advice = None if heard is not None else prices.unknown(model) or NOT_LISTED
+        advice = prices.unknown_transcription(model, name)
         found.append(PricedModel(agent.name, "transcription", name, heard, advice))
     return found
 
@@ -121,6 +120,7 @@ def check(
             "version": prices.version,
             "models": [model.as_json() for model in models],
             "calls": found.calls,
+            "calls_without_usage": found.without_usage,
             "unreadable_documents": found.unreadable,
             "differences": [asdict(difference) for difference in found.differences],
             "ok": good,
@@ -165,15 +165,18 @@ def _show(models: list[PricedModel], found: Recomputed, version: str) -> None:
         if model.advice is not None:
             out.print(f"    unknown: {model.advice}", soft_wrap=True)
     out.print(f"price list {version}; {found.calls} stored calls computed again, {len(found.differences)} differences")
+    if found.without_usage:
+        out.print(f"{found.without_usage} stored calls are without usage, so there is nothing to compute")
     if found.unreadable:
         out.print(f"{found.unreadable} documents could not be read and are left out")
-    if found.differences:
-        out.print(_difference_table(found.differences[:SHOWN_DIFFERENCES]))
+    for difference in found.differences[:SHOWN_DIFFERENCES]:
+        out.print(_line(difference), soft_wrap=True)
+    if len(found.differences) > SHOWN_DIFFERENCES:
+        out.print(f"and {len(found.differences) - SHOWN_DIFFERENCES} more; --json prints all")
 
 
-def _difference_table(differences: list[Difference]) -> Table:
-    table = Table("session", "turn", "what", "model", "stored", "computed")
-    for one in differences:
-        costs = ("unknown" if nano is None else usd_of(nano) for nano in (one.stored_nano, one.computed_nano))
-        table.add_row(f"{one.tenant}/{one.session_id}", str(one.turn), one.what, one.model, *costs)
-    return table
+def _line(one: Difference) -> str:
+    """A difference on one line: a table would cut the ids that people copy from it."""
+    stored, computed = ("unknown" if nano is None else usd_of(nano) for nano in (one.stored_nano, one.computed_nano))
+    where = f"{one.tenant}/{one.session_id}, turn {one.turn}, {one.what}"
+    return f"{where}: {one.model}, stored {stored}, computed {computed}"

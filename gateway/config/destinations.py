@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from audio.whole_file import MAX_TEXT_BYTES, UnfitFile, read_whole
 from gateway.config.urls import read_plain_url
 
 SIGNALS = ("traces", "metrics", "logs")
@@ -36,9 +37,18 @@ NAMES = frozenset(
 LANGFUSE_CLOUD = "https://cloud.langfuse.com"
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# They describe one request and its connection; set twice, or to something else, every request fails.
+_REQUEST_HEADERS = frozenset(
+    (
+        *("connection", "content-encoding", "content-length", "content-type", "expect", "host"),
+        *("keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+_AZURE_URLS = ("IngestionEndpoint", "LiveEndpoint")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
 _MAX_MS = 600_000
+_MAX_CERTIFICATE_BYTES = 16 * MAX_TEXT_BYTES
 
 
 def disabled(given: Mapping[str, str]) -> bool:
@@ -130,13 +140,15 @@ def _langfuse_faults(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in LANGFUSE[:2]:
         if not given.get(name, "x").isascii() or ":" in given.get(name, ""):
             yield name, "must be a key as Langfuse shows it: ASCII, without a colon"
-    if given.get(public, "").startswith("sk-lf-") or given.get(secret, "").startswith("pk-lf-"):
-        yield (
-            public,
-            f"has changed places with {secret.upper()}: the public key begins with pk-lf-, the secret one with sk-lf-",
-        )
+    for name, other in ((public, "sk-lf-"), (secret, "pk-lf-")):
+        if given.get(name, "").startswith(other):
+            kind = "secret" if name == public else "public"
+            yield name, f"begins with {other}, as a {kind} key does; set each key to its own name"
     for name in LANGFUSE[2:]:
         yield from _checked(name, given, _url)
+    base_url, host = (given.get(name, "").rstrip("/") for name in LANGFUSE[2:])
+    if base_url and host and base_url != host:
+        yield LANGFUSE[3], f"is another address than {LANGFUSE[2].upper()}; set only one of the two"
     environment = given.get(LANGFUSE_ENVIRONMENT)
     if environment and not _ENVIRONMENT.fullmatch(environment):
         yield (
@@ -157,16 +169,20 @@ def _connection(text: str) -> None:
     found = connection_parts(text)
     if not _GUID.fullmatch(found.get("instrumentationkey", "")):
         raise ValueError("must hold InstrumentationKey= and a key such as 00000000-0000-0000-0000-000000000000")
-    for name in ("IngestionEndpoint", "LiveEndpoint"):
+    for name in _AZURE_URLS:
         if found.get(name.lower()):
             try:
-                read_plain_url(found[name.lower()], ("https", "http"))
+                _url(found[name.lower()])
             except ValueError as problem:
-                raise ValueError(f"its {name} {problem}; copy the whole string from the resource's page") from None
+                raise ValueError(f"{name} {problem}") from None
 
 
 def _authentication(text: str) -> None:
-    if connection_parts(text).get("authorization", "").upper() != "AAD":
+    try:
+        found = connection_parts(text)
+    except ValueError:
+        found = {}
+    if found.get("authorization", "").upper() != "AAD":
         raise ValueError("must be Authorization=AAD, or Authorization=AAD;ClientId=… for one managed identity")
 
 
@@ -178,6 +194,8 @@ def _headers(text: str) -> None:
     for name, value in pairs(text).items():
         if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
             raise ValueError("must be names and values of HTTP headers, such as api-key=…, separated by commas")
+        if name.lower() in _REQUEST_HEADERS:
+            raise ValueError(f"must not hold {name}, which Patchbay sets itself for each request; take it out")
 
 
 def _timeout(text: str) -> None:
@@ -192,7 +210,10 @@ def _compression(text: str) -> None:
 
 def _certificate(text: str) -> None:
     try:
+        read_whole(Path(text), _MAX_CERTIFICATE_BYTES)  # OpenSSL would wait for the writer of a named pipe
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(Path(text))
+    except UnfitFile as problem:
+        raise ValueError(f"must be the path of a file with PEM certificates, but it {problem.strerror}") from None
     except (OSError, ValueError):
         raise ValueError("must be the path of a file with PEM certificates") from None
 

@@ -215,5 +215,12 @@ def plain(value: Json) -> Json:
     return float(value) if isinstance(value, SpelledFloat) else value
 
 
+def as_written(value: Json) -> Json:
+    """A number or a boolean of a YAML file as the text that the environment would hold; else the plain value."""
+    if isinstance(value, SpelledInt | SpelledFloat):
+        return value.spelling
+    return str(value).lower() if isinstance(value, bool) else plain(value)
+
+
 def _shown(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:.15g}"

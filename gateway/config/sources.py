@@ -11,6 +11,7 @@ from gateway.config.env_file import EnvFileFault, read_env_file
 from gateway.config.names import (
     CALLERS_KEY,
     COMMON,
+    DESTINATIONS,
     KEYS,
     OWN_NAMES,
     PREFIX,
@@ -23,7 +24,7 @@ from gateway.config.names import (
     unknown,
     yaml_name,
 )
-from gateway.config.section import plain
+from gateway.config.section import as_written, plain
 from gateway.config.value_file import FileProblem, decoded, read_file_if_there, yaml_file
 from sessions.ports import Json
 
@@ -167,7 +168,9 @@ def _read_yaml_file(path: Path, source: Source, fields: Collection[str]) -> None
             continue
         for leaf, value in _leaves((name,), below):
             line = file.line_of(yaml_name(leaf))
-            source.put(leaf, plain(value), f"{path}:{line}: {yaml_name(shown(leaf))}")
+            # These names are variables of other programs, whose values are texts.
+            read = as_written(value) if name == DESTINATIONS else plain(value)
+            source.put(leaf, read, f"{path}:{line}: {yaml_name(shown(leaf))}")
 
 
 def _leaves(path: FieldPath, value: Json) -> Iterable[tuple[FieldPath, Json]]:

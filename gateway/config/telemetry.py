@@ -53,7 +53,9 @@ def _template(value: str) -> str:
     plain = value
     for placeholder in PLACEHOLDERS:
         plain = plain.replace(placeholder, "x")
-    read_url(plain, ("https", "http"))
+    parts = read_url(plain, ("https", "http"))
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user name or password; the API shows this link")
     if plain == value or "{" in plain or "}" in plain:
         raise ValueError(f"must hold {' or '.join(PLACEHOLDERS)}, and no other braces")
     return value

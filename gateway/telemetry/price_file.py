@@ -23,6 +23,7 @@ _DATE = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _COMMON = ("provider", "model", "deployment", "source", "date")
 _MODEL_KEYS = ("text", "audio", "image", "reasoning", "minute")
+_UNBALANCED = "holds a square bracket without its partner; write a pattern such as gpt-[45]"
 _TRANSCRIPTION_KEYS = ("text", "audio", "minute")
 
 Price = TypeVar("Price", ModelPrice, TranscriptionPrice)
@@ -125,10 +126,29 @@ def _entry(section: Section, keys: tuple[str, ...], read: Callable[[Section], Pr
 
 
 def _patterns(section: Section) -> tuple[str, ...]:
-    if isinstance(section.value.get("model"), list):
-        patterns = section.names("model", "must be a name or a list of names")
-        return tuple(patterns) if patterns else section.fail("model", "is an empty list; write a model's name")
-    return (section.filled_text("model", ""),)
+    if not isinstance(section.value.get("model"), list):
+        pattern = section.filled_text("model", "")
+        return (pattern,) if _balanced(pattern) else section.fail("model", _UNBALANCED)
+    patterns = section.names("model", "must be a name or a list of names")
+    for at, pattern in enumerate(patterns):
+        if not _balanced(pattern):
+            section.fail(f"model[{at}]", _UNBALANCED)
+    return tuple(patterns) if patterns else section.fail("model", "is an empty list; write a model's name")
+
+
+def _balanced(pattern: str) -> bool:
+    """Whether each bracket of a pattern has its partner; `fnmatch` takes one without it for a letter of the name."""
+    at = 0
+    while at < len(pattern):
+        if pattern[at] == "]":
+            return False
+        if pattern[at] == "[":
+            first = at + 2 if pattern.startswith("!", at + 1) else at + 1
+            at = pattern.find("]", first + 1)  # a bracket in first place is one of the letters
+            if at < 0:
+                return False
+        at += 1
+    return True
 
 
 def _kind(section: Section, key: str) -> Kind | None:

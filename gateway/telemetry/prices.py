@@ -20,6 +20,14 @@ NO_DEPLOYMENT = (
     "say under `deployments` in the file of PATCHBAY_PRICES which model this deployment is, and of which kind"
 )
 NOT_LISTED = "no price list has it; add it in the file of PATCHBAY_PRICES"
+NOT_OPENAI = (
+    f"the gateway's own prices are for {OPENAI_HOST} only, and OPENAI_BASE_URL is another service; "
+    "add the model in the file of PATCHBAY_PRICES"
+)
+NOT_IN_PROCESS = (
+    "the gateway's own prices are for the local model without endpoints (PATCHBAY_LOCAL__…) only; "
+    "add the model in the file of PATCHBAY_PRICES"
+)
 LACKING = "its price list lacks prices that spoken calls need; add the model in the file of PATCHBAY_PRICES"
 # What every spoken call uses, unless its model is sold by time.
 SPOKEN = ("text_input", "text_cached", "text_output", "audio_input", "audio_cached", "audio_output")
@@ -34,11 +42,14 @@ class PriceBook:
         models: tuple[Entry[ModelPrice], ...],
         transcription: tuple[Entry[TranscriptionPrice], ...],
         deployments: Mapping[str, Deployment],
+        foreign: Mapping[str, str],
     ) -> None:
+        """`foreign` has the providers to which the gateway's own list does not apply, with what to do."""
         self._version = version
         self._models = models
         self._transcription = transcription
         self._deployments = deployments
+        self._foreign = foreign
         self._found: dict[str, Entry[ModelPrice] | None] = {}
         self._told: set[tuple[str, str]] = set()
         # What is to be told once the server starts; None from then on, and everything is told at once.
@@ -91,8 +102,17 @@ class PriceBook:
             missing = [name for name in SPOKEN if getattr(entry.price, name) is None]
             timed = entry.price.active_minute is not None
             return None if timed or not missing else f"{LACKING}: {', '.join(missing)}"
+        return self._advice(model)
+
+    def unknown_transcription(self, model: str, name: str) -> str | None:
+        """What to do about a transcription model in a session of `model` whose price is not known; None if it is."""
+        return None if self.transcription_entry_of(model, name) is not None else self._advice(model)
+
+    def _advice(self, model: str) -> str:
         provider, _, name = model.partition("/")
-        return NO_DEPLOYMENT if provider == "azure" and name not in self._deployments else NOT_LISTED
+        if provider == "azure" and name not in self._deployments:
+            return NO_DEPLOYMENT
+        return self._foreign.get(provider, NOT_LISTED)
 
     def check(self, agent: Agent) -> None:
         """Note an agent whose calls will have no known cost: it is logged once, and not before `tell`."""
@@ -132,12 +152,13 @@ def load_prices(settings: Settings) -> PriceBook:
     models = tuple(entry for entry in own.models if entry.provider not in foreign)
     transcription = tuple(entry for entry in own.transcription if entry.provider not in foreign)
     if over is None:
-        return PriceBook(own.version, models, transcription, own.deployments)
+        return PriceBook(own.version, models, transcription, own.deployments, foreign)
     return PriceBook(
         f"{own.version}+{over.version}",
         over.models + models,
         over.transcription + transcription,
         {**own.deployments, **over.deployments},
+        foreign,
     )
 
 
@@ -150,12 +171,15 @@ def _laid_over(path: Path | None) -> PriceFile | None:
         raise PriceFileError(f"PATCHBAY_PRICES: {path}", error.line, error.field, error.message) from error
 
 
-def _foreign(settings: Settings) -> set[str]:
-    """The providers whose names stand for something else here, so that the gateway's own list does not apply."""
+def _foreign(settings: Settings) -> dict[str, str]:
+    """The providers whose names stand for something else here, so that the gateway's own list does not apply.
+
+    Each has what to do about a model whose price is then not known.
+    """
     local = settings.local
-    foreign: set[str] = set()
+    foreign: dict[str, str] = {}
     if urlsplit(settings.openai_base_url).hostname != OPENAI_HOST:
-        foreign.add("openai")
+        foreign["openai"] = NOT_OPENAI
     if local.chat is not None or local.transcription is not None or local.speech is not None:
-        foreign.add("local")
+        foreign["local"] = NOT_IN_PROCESS
     return foreign

@@ -28,9 +28,13 @@ class Difference:
 
 @dataclass(slots=True)
 class Recomputed:
-    """How many calls were looked at, and what differs in them."""
+    """How many calls were computed again, and what differs in them.
+
+    `without_usage` are calls of which nothing could be computed: no usage and no cost is stored, as in old records.
+    """
 
     calls: int = 0
+    without_usage: int = 0
     unreadable: int = 0  # documents
     differences: list[Difference] = field(default_factory=list)
 
@@ -52,6 +56,13 @@ def differences(session: SessionRecord, turn: Turn, pricing: Pricing) -> Iterato
                 what = f"transcription {entry.item_id}"
                 name = entry.transcription.model
                 yield Difference(session.tenant, session.session_id, turn.index, what, name, stored, computed)
+
+
+def _is_used(turn: Turn) -> bool:
+    """Whether a turn has something to compute or to compare."""
+    return any(use.usage is not None or use.cost_nano is not None for use in turn.responses) or any(
+        isinstance(entry, Utterance) and entry.transcription is not None for entry in turn.entries
+    )
 
 
 def _model_at(session: SessionRecord, at_ms: int) -> str:
@@ -79,7 +90,9 @@ async def recompute(store: ChangeReader, pricing: Pricing, since_s: float) -> Re
                 _keep(document, since_s, sessions, turns)
             except BadDocument:
                 found.unreadable += 1
-    found.calls = len(sessions)
+    used = {(tenant, session_id) for (tenant, session_id, _), turn in turns.items() if _is_used(turn)}
+    found.calls = len(sessions.keys() & used)
+    found.without_usage = len(sessions) - found.calls
     for (tenant, session_id, _), turn in sorted(turns.items()):
         session = sessions.get((tenant, session_id))
         if session is not None:

@@ -225,6 +225,7 @@ def test_semantic_turns_keep_barge_in(tmp_path: Path) -> None:
         ("limits: {cost_usd: 0.5000000001}", "limits.cost_usd", "at most nine decimals"),
         ("limits: {cost_eur: 1}", "limits.cost_eur", "is not known here"),
         ("budget_goodbye: ' '", "budget_goodbye", "is empty"),
+        (f"budget_goodbye: {'a' * 1001}", "budget_goodbye", "has 1001 characters; at most 1000"),
         ("offline: hello", "offline", "must be a mapping"),
         ("phone: on", "phone", "must be a mapping"),
         ("phone: {digits: text}", "phone.digits", "is not known here"),

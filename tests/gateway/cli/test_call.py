@@ -14,9 +14,11 @@ from gateway.cli.call import (
     check_key,
     check_timeout,
     check_url,
+    last_line,
     realtime_url,
     tls_for,
 )
+from gateway.softphone.report import CallReport, ProblemRow, TurnRow
 
 
 def test_a_recording_is_saved_only_into_an_existing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +91,15 @@ def test_unusable_options_are_named(
 def test_the_socket_path_follows_the_gateways_address() -> None:
     url = realtime_url("https://voice.example/pb/", "front-desk")
     assert url == "wss://voice.example/pb/v1/realtime?model=front-desk&greeting=1&server_tools=show"
+
+
+def test_the_last_line_has_no_full_stop_inside() -> None:
+    report = CallReport("desk", "sess_1", ended="The call has reached its budget.")
+    assert "ended: The call has reached its budget; both sides saved in c.wav" in told(report, failed=False)
+    assert "ended: The call has reached its budget (slow); both sides" in told(report, failed=True)
+
+
+def told(report: CallReport, *, failed: bool) -> str:
+    report.turns = [] if failed else [TurnRow(1, "yes", 0)]
+    report.problems = [ProblemRow("slow", None)]
+    return last_line(report, Path("c.wav"))

@@ -20,6 +20,7 @@ from sessions.stores.documents import SessionState, session_document, turn_docum
 from sessions.stores.sqlite import SqliteStore
 from sessions.usage import TokenUsage
 
+LONG_ID = "sess_" + "0123456789abcdef" * 4
 Captured = pytest.CaptureFixture[str]
 PRICES = """
 version: t
@@ -44,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def stored(home: Path, cost_nano: int | None) -> None:
+def stored(home: Path, cost_nano: int | None, session_id: str = "s1", *, has_usage: bool = True) -> None:
     """One ended call with one answer, of a model at 1 dollar, which has this cost in its record."""
 
     async def put() -> None:
@@ -53,10 +54,10 @@ def stored(home: Path, cost_nano: int | None) -> None:
         await store.open()
         turn = Turn(0, 0, 900, [])
         use = ResponseUse("resp_1", ResponseOrigin.MODEL, 0, None, 0, end_ms=9, cost_nano=cost_nano)
-        use.usage = TokenUsage(output_audio=500)
+        use.usage = TokenUsage(output_audio=500) if has_usage else None
         turn.responses = [use]
-        record = session_record("s1", state=SessionState.ENDED, model="openai/gpt-realtime-9")
-        await store.put(turn_document("default", "s1", turn, ttl_s=None), None)
+        record = session_record(session_id, state=SessionState.ENDED, model="openai/gpt-realtime-9")
+        await store.put(turn_document("default", session_id, turn, ttl_s=None), None)
         await store.put(session_document(record, ttl_s=None), None)
         await store.close()
 
@@ -133,7 +134,7 @@ def test_people_see_the_same(home: Path, capsys: Captured) -> None:
     (home / "prices.yaml").write_text(PRICES)
     (home / ".env").write_text("PATCHBAY_PRICES=prices.yaml\n")
     (home / "agents" / "other.yaml").write_text("model: azure/voice\n")
-    stored(home, None)
+    stored(home, None, LONG_ID)
     with pytest.raises(SystemExit) as ended:
         run(["prices", "check"])
     assert ended.value.code == 1
@@ -141,7 +142,19 @@ def test_people_see_the_same(home: Path, capsys: Captured) -> None:
     assert "desk, model: scripted/scripts/desk.yaml\n    free (runs in this process, 2026-12-01)\n" in told
     assert "other, model: azure/voice\n    unknown: say under `deployments`" in told
     assert "price list 2026-12-01+t; 1 stored calls computed again, 1 differences" in told
-    assert "0.0005" in told
+    assert (
+        f"default/{LONG_ID}, turn 0, response resp_1: openai/gpt-realtime-9, stored unknown, computed 0.0005\n" in told
+    )
+
+
+def test_a_stored_call_without_usage_is_counted_apart(home: Path, capsys: Captured) -> None:
+    stored(home, None, has_usage=False)
+    code, told = answer(capsys)
+    assert (code, told["calls"], told["calls_without_usage"]) == (0, 0, 1)
+    with pytest.raises(SystemExit) as ended:
+        run(["prices", "check"])
+    assert ended.value.code == 0
+    assert "1 stored calls are without usage" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("text", "code"), [("version: a\nmodel: 1\n", 1), ("version: a\nmodels: [{minute: .nan}]", 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -52,7 +53,14 @@ def given(folder: Path, **environ: str) -> dict[str, str]:
         ("LANGFUSE_TRACING_ENVIRONMENT", "langfuse-x", "must not begin with langfuse"),
         ("APPLICATIONINSIGHTS_CONNECTION_STRING", "abc", "must be parts such as InstrumentationKey"),
         ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=canary", "must hold InstrumentationKey="),
-        ("APPLICATIONINSIGHTS_CONNECTION_STRING", AZURE.replace("https:", "x:"), "its IngestionEndpoint must be a URL"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", AZURE.replace("https:", "x:"), "must be a URL with a host"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", AZURE.replace("https:", "x:"), ": IngestionEndpoint must be a URL"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "content-length=5", "must not hold content-length"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=b,Host=canary", "must not hold Host, which Patchbay sets itself"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "transfer-encoding=chunked", "must not hold transfer-encoding"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Connection=close", "must not hold Connection"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "content-type=text/plain", "must not hold content-type"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "content-encoding=br", "must not hold content-encoding"),
         ("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "Authorization=AAD", "needs APPLICATIONINSIGHTS_CONN"),
     ],
 )
@@ -66,10 +74,48 @@ def test_a_bad_value_is_refused_with_its_name_and_what_to_do(
     assert "canary" not in told
 
 
-def test_keys_of_langfuse_that_have_changed_places_are_refused(tmp_path: Path) -> None:
-    told = refused(tmp_path, LANGFUSE_PUBLIC_KEY="sk-lf-canary", LANGFUSE_SECRET_KEY="pk-lf-1")
-    assert told.startswith("LANGFUSE_PUBLIC_KEY: has changed places with LANGFUSE_SECRET_KEY")
-    assert "canary" not in told
+@pytest.mark.parametrize("text", ["foo", "Authorization=Basic"])
+def test_azures_authentication_says_what_it_takes(tmp_path: Path, text: str) -> None:
+    names = {"APPLICATIONINSIGHTS_CONNECTION_STRING": AZURE, "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": text}
+    told = refused(tmp_path, **names)
+    assert told.startswith("APPLICATIONINSIGHTS_AUTHENTICATION_STRING: must be Authorization=AAD, or Authorization=AAD")
+    assert "InstrumentationKey" not in told
+
+
+def test_certificates_are_read_from_plain_files_only(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    told = refused(tmp_path, **{OTLP: "https://collector", "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca.pem")})
+    assert told.startswith(
+        "OTEL_EXPORTER_OTLP_CERTIFICATE: must be the path of a file with PEM certificates, but it is"
+    )
+    assert "but it is a named pipe; put a plain file there" in told
+
+
+def test_swapped_keys_of_langfuse_are_refused(tmp_path: Path) -> None:
+    told = refused(tmp_path, LANGFUSE_PUBLIC_KEY="sk-lf-canary", LANGFUSE_SECRET_KEY="pk-lf-canary").splitlines()
+    assert told == [
+        "LANGFUSE_PUBLIC_KEY: begins with sk-lf-, as a secret key does; set each key to its own name",
+        "LANGFUSE_SECRET_KEY: begins with pk-lf-, as a public key does; set each key to its own name",
+    ]
+
+
+def test_two_addresses_of_langfuse_must_be_the_same(tmp_path: Path) -> None:
+    keys = {"LANGFUSE_PUBLIC_KEY": "pk", "LANGFUSE_SECRET_KEY": "sk", "LANGFUSE_BASE_URL": "https://a.example/"}
+    assert given(tmp_path, **keys, LANGFUSE_HOST="https://a.example")
+    told = refused(tmp_path, **keys, LANGFUSE_HOST="https://b.example")
+    assert told == "LANGFUSE_HOST: is another address than LANGFUSE_BASE_URL; set only one of the two"
+
+
+def test_numbers_and_booleans_of_a_file_are_the_text_that_is_written(tmp_path: Path) -> None:
+    lines = ("otel_metric_export_interval: 2000", "otel_sdk_disabled: true", "otel_service_name: 1.50")
+    (tmp_path / "patchbay.yaml").write_text("\n  ".join(("destinations:", *lines)) + "\n")
+    assert given(tmp_path) == {
+        "otel_metric_export_interval": "2000",
+        "otel_sdk_disabled": "true",
+        "otel_service_name": "1.50",
+    }
+    (tmp_path / "patchbay.yaml").write_text("destinations:\n  otel_sdk_disabled: False\n")
+    assert given(tmp_path) == {"otel_sdk_disabled": "false"}
 
 
 def test_the_place_of_a_bad_value_in_a_file_is_told(tmp_path: Path) -> None:

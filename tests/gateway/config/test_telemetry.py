@@ -79,3 +79,9 @@ def test_a_bad_pattern_is_refused_with_its_place_its_number_and_what_to_do(tmp_p
     many = "\n".join(f"a{at}" for at in range(51))
     (line,) = refused(tmp_path, "", {"PATCHBAY_TELEMETRY__REDACT": many})
     assert line.startswith("PATCHBAY_TELEMETRY__REDACT: ")
+
+
+@pytest.mark.parametrize("user", ["u:pw", "u", ":pw"])
+def test_a_link_to_a_trace_holds_no_user_name(tmp_path: Path, user: str) -> None:
+    (told,) = refused(tmp_path, "", {"PATCHBAY_TRACE_URL": f"https://{user}@x.example/{{trace_id}}"})
+    assert told == "PATCHBAY_TRACE_URL: must hold no user name or password; the API shows this link"

@@ -64,6 +64,13 @@ def test_figures_are_read_exactly(tmp_path: Path) -> None:
     assert file.deployments == {"voice": Deployment("gpt-realtime-1.5", Kind.DATAZONE)}
 
 
+@pytest.mark.parametrize("pattern", ["gpt-[45]*", "[!]a]", "[]]", "[[]", "a[1]b[2]"])
+def test_whole_brackets_are_a_pattern(tmp_path: Path, pattern: str) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(GOOD.replace("model: gpt-realtime-9", f'model: "{pattern}"'))
+    assert read_price_file(path).models[0].patterns == (pattern,)
+
+
 def test_the_gateways_own_list_can_be_read_and_names_a_page_for_each_price() -> None:
     file = read_price_file(OWN_FILE)
     assert {entry.provider for entry in file.models} == {"openai", "azure", "local", "scripted"}
@@ -114,6 +121,10 @@ def test_the_gateways_own_list_can_be_read_and_names_a_page_for_each_price() -> 
             "must be a day such as 2026-12-01",
         ),
         ('[whisper-1, "whisper-2*"]', "[]", "13 transcription[0].model", "is an empty list"),
+        ("model: gpt-realtime-9", 'model: "[abc"', "4 models[0].model", "holds a square bracket without its partner"),
+        ("model: gpt-realtime-9", "model: gpt-4]", "4 models[0].model", "holds a square bracket without its partner"),
+        ("model: gpt-realtime-9", 'model: "[]"', "4 models[0].model", "holds a square bracket without its partner"),
+        ('"whisper-2*"', '"[!a"', "13 transcription[0].model[1]", "holds a square bracket without its partner"),
         ("version: mine-1\n", "", "1 version", "is missing; name this list"),
         ("version: mine-1", "version: a b", "1 version", "must be letters, digits"),
         ("kind: datazone", "kind: zone", "19 deployments.voice.kind", "must be one of global, datazone, regional"),

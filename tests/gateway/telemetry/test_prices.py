@@ -10,7 +10,15 @@ from gateway.agents.files import read_agent
 from gateway.config.settings import load_settings
 from gateway.config.yaml_lines import read_yaml
 from gateway.telemetry.price_file import PriceFileError
-from gateway.telemetry.prices import NO_DEPLOYMENT, NOT_LISTED, PriceBook, load_prices, transcription_model
+from gateway.telemetry.prices import (
+    NO_DEPLOYMENT,
+    NOT_IN_PROCESS,
+    NOT_LISTED,
+    NOT_OPENAI,
+    PriceBook,
+    load_prices,
+    transcription_model,
+)
 from sessions.agent import Agent
 from sessions.costs import TranscriptionPrice
 
@@ -74,12 +82,15 @@ def test_what_runs_here_costs_nothing(tmp_path: Path) -> None:
 def test_a_local_model_with_an_endpoint_has_no_known_price(tmp_path: Path) -> None:
     prices = book(tmp_path, PATCHBAY_LOCAL__CHAT__BASE_URL="http://127.0.0.1:1/v1", PATCHBAY_LOCAL__CHAT__MODEL="small")
     assert prices.price_of("local/offline") is None
+    assert prices.unknown("local/offline") == NOT_IN_PROCESS
 
 
 def test_another_service_in_the_place_of_openai_has_no_known_price(tmp_path: Path) -> None:
     prices = book(tmp_path, OPENAI_BASE_URL="wss://models.example/v1")
     assert prices.price_of("openai/gpt-realtime-1.5") is None
+    assert prices.unknown("openai/gpt-realtime-1.5") == NOT_OPENAI
     assert prices.transcription_of("openai/gpt-realtime-1.5", "whisper-1") is None
+    assert prices.unknown_transcription("openai/gpt-realtime-1.5", "whisper-1") == NOT_OPENAI
     over = book(tmp_path, OVER, OPENAI_BASE_URL="wss://models.example/v1")
     assert audio_input(over, "openai/gpt-realtime-1.5") == 24_000_000_000
 

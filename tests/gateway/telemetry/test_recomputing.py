@@ -111,6 +111,13 @@ def test_live_calls_earlier_calls_and_calls_of_an_older_patchbay_are_left_out() 
     assert shown(found([session(dials=())], [("s1", old)])) == []
 
 
+def test_calls_without_usage_are_counted_apart() -> None:
+    new, old = Turn(0, 0, 900, []), Turn(0, 0, 900, [])
+    new.responses, old.responses = [response(1, 10), response(2, None, tokens=None)], [response(1, None, tokens=None)]
+    looked = found([session("s1"), session("s2"), session("s3")], [("s1", new), ("s2", old)])
+    assert (looked.calls, looked.without_usage, shown(looked)) == (1, 2, [])
+
+
 def test_a_response_that_runs_has_no_cost_yet() -> None:
     turn = Turn(0, 0, 900, [])
     turn.responses = [replace(response(1, None), end_ms=None)]
