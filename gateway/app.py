@@ -348,10 +348,7 @@ class Gateway:
     def _admission_parts(self) -> AdmissionParts:
         return AdmissionParts(
             agents=self.agents,
-            unavailable=self._registry.unavailable,
-            connector=self._registry.connector,
-            target=self._registry.target,
-            formats=self._registry.formats,
+            models=self._registry,
             mcp=self.mcp,
             tools_tried=self.mcp.tried,
             functions=self._functions,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Protocol
 
 from audio.format_choice import model_format
 from audio.formats import AudioFormat
@@ -100,15 +101,32 @@ class CallQuotas:
         )
 
 
+class Models(Protocol):
+    """The models of the agents."""
+
+    def unavailable(self, agent: Agent) -> str | None:
+        """Why an agent cannot be called, in words that anybody may see; None if it can be called."""
+        ...
+
+    def connector(self, agent: Agent) -> ModelConnector:
+        """A connector for one call."""
+        ...
+
+    def target(self, agent: Agent) -> ModelTarget:
+        """The model that an agent's calls are dialled to."""
+        ...
+
+    def formats(self, agent: Agent) -> tuple[AudioFormat, ...]:
+        """The formats of sound that an agent's model takes, and gives."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdmissionParts:
     """What calls are made of."""
 
     agents: AgentBook
-    unavailable: Callable[[Agent], str | None]  # why an agent cannot be called; None if it can
-    connector: Callable[[Agent], ModelConnector]
-    target: Callable[[Agent], ModelTarget]
-    formats: Callable[[Agent], tuple[AudioFormat, ...]]  # those that an agent's model takes and gives
+    models: Models
     mcp: McpTools
     tools_tried: Callable[[Iterable[str]], Awaitable[None]]  # waits, within a bound, for tool servers of the first call
     functions: Mapping[str, FunctionTool]
@@ -187,7 +205,7 @@ class Admission:
         call_facts = self._call_facts(ticket, plan)
         rules = self._rules(ticket, facts, plan)
         recording = self._recording(call_facts, agent, plan)
-        connector = parts.connector(agent)
+        connector = parts.models.connector(agent)
         running = RunningCall(
             Call(rules, plan.setup, parts.ids, call_facts.started_ms),
             connector if plan.far_end is None else _converting(connector),
@@ -214,7 +232,7 @@ class Admission:
 
     def format_for(self, agent: Agent, far_end: AudioFormat) -> AudioFormat:
         """The format in which a call whose far end sends `far_end` talks to this agent's model, both ways."""
-        return model_format(far_end, self._parts.formats(agent))
+        return model_format(far_end, self._parts.models.formats(agent))
 
     def toolbox_for(self, agent: Agent, *, keys: bool = False) -> Toolbox:
         """An agent's tools as they stand now, for a caller with or without `keys` to press."""
@@ -235,7 +253,7 @@ class Admission:
             redial_limit_ms=parts.quotas.redial_limit_ms,
             caller=facts,
             phone=ticket.phone,
-            target=parts.target(agent),
+            target=parts.models.target(agent),
             pricing=parts.pricing,
             cost_nano=agent.limits.cost_nano,
             budget_goodbye=agent.budget_goodbye,
@@ -252,7 +270,7 @@ class Admission:
         agent = self._parts.agents.get(name or "")
         if agent is None:
             return NO_AGENT
-        reason = self._parts.unavailable(agent)
+        reason = self._parts.models.unavailable(agent)
         if reason is not None:
             return Refusal(503, UNAVAILABLE, f"The agent cannot be called: {reason}.")
         return None
