@@ -10,7 +10,7 @@ import orjson
 from support.virtual import run
 
 from gateway.telemetry.link.child import SILENT_MAX_S
-from gateway.telemetry.link.link import LinkParts, TelemetryLink
+from gateway.telemetry.link.link import LIVED_S, LinkParts, TelemetryLink
 from gateway.telemetry.link.wire import Report
 from sessions.stores.contract import Document
 
@@ -191,6 +191,58 @@ def test_a_courier_that_hangs_is_ended() -> None:
         assert len(world.couriers) == 2
 
     tried(main)
+
+
+async def hung(world: World, couriers: int) -> None:
+    """Wait until so many couriers have hung, and the next one runs."""
+    while len(world.couriers) <= couriers:
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(0.1)
+
+
+def test_an_item_with_which_two_couriers_hang_is_dropped_and_the_rest_goes_on() -> None:
+    async def main(world: World) -> None:
+        world.couriers[0].report(up={"otlp": True, "langfuse": True})
+        for index in range(3):
+            world.link.document(turn("s", index))
+        await hung(world, 1)
+        assert world.counts.up == {"otlp": False, "langfuse": False}
+        assert not world.counts.dropped
+        await hung(world, 2)
+        assert world.counts.dropped == {("traces", "hangs"): 1}
+        world.couriers[2].report(done=world.couriers[2].numbers(), up={"otlp": True})
+        await asyncio.sleep(0.1)
+        assert world.link.waiting_bytes == 0
+
+    world = tried(main, destinations=["otlp", "langfuse"])
+    ids = [[one["id"] for one in courier.got("doc")] for courier in world.couriers]
+    assert ids == [["turn_0", "turn_1", "turn_2"]] * 2 + [["turn_1", "turn_2"]]
+    assert world.counts.up == {"otlp": True, "langfuse": False}
+
+
+def test_couriers_that_die_after_a_long_life_or_with_other_items_cost_nothing() -> None:
+    async def main(world: World) -> None:
+        world.link.document(turn("s", 0))
+        world.link.document(turn("s", 1))
+        for courier in range(3):
+            for _ in range(4):
+                await asyncio.sleep(LIVED_S / 3)
+                world.couriers[courier].report()
+            world.couriers[courier].die()
+            await hung(world, courier + 1)
+        world.couriers[3].report(done=world.couriers[3].numbers()[:1])
+        await asyncio.sleep(0.1)
+        world.couriers[3].die()
+        await hung(world, 4)
+        assert not world.counts.dropped
+        assert [one["id"] for one in world.couriers[4].got("doc")] == ["turn_1"]
+        world.couriers[4].die()
+        await hung(world, 5)
+        assert world.couriers[5].got("doc") == []
+
+    world = tried(main, destinations=["otlp"])
+    assert world.counts.dropped == {("traces", "hangs"): 1}
+    assert not world.counts.up
 
 
 def test_a_courier_that_does_not_read_costs_what_does_not_fit_into_the_buffer() -> None:
