@@ -111,6 +111,7 @@ class ChildRun:
         self._wake = asyncio.Event()
         self._closing = False
         self._reported = asyncio.Event()
+        self.hung = False  # whether it was ended because it did not report any more
 
     def wake(self) -> None:
         """There is something new in the outbox; it is written in the loop's next turn, with all that comes before."""
@@ -164,6 +165,7 @@ class ChildRun:
                     await self._reported.wait()
             except TimeoutError:
                 log.error("the courier of telemetry hangs and is ended")
+                self.hung = True
                 self._child.kill()
                 return
 

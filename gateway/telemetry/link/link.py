@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.guard import Boundary, cause_of, supervised
 from gateway.telemetry.link.child import ChildRun, Starter
 from gateway.telemetry.link.outbox import OUTBOX_MAX_BYTES, Outbox
+from gateway.telemetry.link.suspect import Suspect
 from gateway.telemetry.link.wire import (
     DOCUMENT,
     FIGURES,
@@ -38,6 +39,7 @@ MAX_SESSIONS = 20_000  # whose level of content is remembered
 MAX_FORGOTTEN = 1_000
 NO_CONTENT = "none"
 NO_ROOM = "buffer_full"
+HANGS = "hangs"
 
 log = logging.getLogger("patchbay.telemetry")
 
@@ -46,7 +48,8 @@ log = logging.getLogger("patchbay.telemetry")
 class LinkParts:
     """What the link is made of.
 
-    `hello` is the courier's configuration. `content_of` gives the level of content for an agent. `without_words`
+    `hello` is the courier's configuration, and `destinations` the names in it.
+    `content_of` gives the level of content for an agent. `without_words`
     returns a document of which nothing is left that was spoken or that tools were given. `figures_text` gives the
     process's own figures as Prometheus reads them; None where they are sent nowhere.
     """
@@ -58,6 +61,7 @@ class LinkParts:
     counts: TelemetryFigures
     figures_text: Callable[[], Awaitable[bytes]] | None = None
     figures_every_s: float = 60.0
+    destinations: Sequence[str] = ()
     max_bytes: int = OUTBOX_MAX_BYTES
 
 
@@ -70,6 +74,7 @@ class TelemetryLink:
         self._levels: dict[tuple[str, str], str] = {}  # of content, by tenant and session
         self._forgotten: dict[tuple[str, str], None] = {}  # deleted sessions, whose calls may still be ending
         self._run: ChildRun | None = None
+        self._suspect = Suspect()
         self._closing = asyncio.Event()
         self._over = asyncio.Event()
         self._acknowledged = asyncio.Event()  # something may have been
@@ -159,16 +164,39 @@ class TelemetryLink:
             begun_s = loop.time()
             with Boundary(_log_courier):
                 await self._run_courier()
-            self._run = None
+            ended, self._run = self._run, None
             if self._closing.is_set():
                 return
-            pause_s = RESTART_S if loop.time() - begun_s >= LIVED_S else pause_s
+            lived = loop.time() - begun_s >= LIVED_S
+            pause_s = RESTART_S if lived else pause_s
+            if ended is not None:
+                with Boundary(_log_courier):
+                    self._ended(ended, lived=lived)
             log.error("the courier of telemetry has ended; it is started again", extra={"wait_ms": int(pause_s * 1000)})
             try:
                 async with asyncio.timeout(pause_s):
                     await self._closing.wait()
             except TimeoutError:
                 pause_s = min(2 * pause_s, RESTART_MAX_S)
+
+    def _ended(self, run: ChildRun, *, lived: bool) -> None:
+        """If a courier has hung, note that nothing is sent, and drop what hangs each. A killed one shows nothing."""
+        if not run.hung:
+            self._suspect.clear()
+            return
+        for destination in self._parts.destinations:
+            self._parts.counts.telemetry_up(destination, False)
+        oldest = self._outbox.oldest_in_hand
+        if not self._suspect.ended(oldest, lived=lived) or oldest is None:
+            return
+        key = self._outbox.give_up(oldest)
+        signal = _signal_of(key)
+        self._acknowledged.set()
+        self._parts.counts.telemetry_dropped(signal, HANGS, 1)
+        what = {"session_id": key[1], "document": key[-1]} if isinstance(key, tuple) else {}
+        log.error(
+            "couriers of telemetry hang with the same item in hand; it is dropped", extra={"signal": signal, **what}
+        )
 
     async def _run_courier(self) -> None:
         child = await self._parts.start()

@@ -245,4 +245,5 @@ def _link_parts(
         counts=setup.counts,
         figures_text=setup.figures_text if METRICS in signals else None,
         figures_every_s=interval_s(setup.given),
+        destinations=[one.name for one in destinations],
     )

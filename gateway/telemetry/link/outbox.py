@@ -58,6 +58,18 @@ class Outbox:
                 size += len(kept[1])
         return b"".join(taken)
 
+    @property
+    def oldest_in_hand(self) -> int | None:
+        """The number of the oldest line, if the present courier has been sent it; None if it has not."""
+        oldest = next(iter(self._lines), None)
+        return None if oldest is None or (self._unsent and self._unsent[0] <= oldest) else oldest
+
+    def give_up(self, number: int) -> Hashable | None:
+        """Drop a line that is here, and return its key."""
+        key, _ = self._lines[number]
+        self._drop(number)
+        return key
+
     def acknowledged(self, numbers: Iterable[int]) -> None:
         """Drop these lines; numbers of lines that were replaced are ignored."""
         for number in numbers:

@@ -193,6 +193,49 @@ def test_a_courier_that_hangs_is_ended() -> None:
     tried(main)
 
 
+async def hung(world: World, couriers: int) -> None:
+    """Wait until so many couriers have hung, and the next one runs."""
+    while len(world.couriers) <= couriers:
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(0.1)
+
+
+def test_an_item_with_which_two_couriers_hang_is_dropped_and_the_rest_goes_on() -> None:
+    async def main(world: World) -> None:
+        world.couriers[0].report(up={"otlp": True, "langfuse": True})
+        for index in range(3):
+            world.link.document(turn("s", index))
+        await hung(world, 1)
+        assert world.counts.up == {"otlp": False, "langfuse": False}
+        assert not world.counts.dropped
+        await hung(world, 2)
+        assert world.counts.dropped == {("traces", "hangs"): 1}
+        world.couriers[2].report(done=world.couriers[2].numbers(), up={"otlp": True})
+        await asyncio.sleep(0.1)
+        assert world.link.waiting_bytes == 0
+
+    world = tried(main, destinations=["otlp", "langfuse"])
+    ids = [[one["id"] for one in courier.got("doc")] for courier in world.couriers]
+    assert ids == [["turn_0", "turn_1", "turn_2"]] * 2 + [["turn_1", "turn_2"]]
+    assert world.counts.up == {"otlp": True, "langfuse": False}
+
+
+def test_couriers_that_are_killed_cost_nothing_however_soon() -> None:
+    async def main(world: World) -> None:
+        world.link.document(turn("s", 0))
+        for courier in range(4):
+            await asyncio.sleep(0.1)
+            world.couriers[courier].die()
+            await hung(world, courier + 1)
+        assert [one["id"] for one in world.couriers[4].got("doc")] == ["turn_0"]
+        world.couriers[4].report(done=world.couriers[4].numbers())
+        await asyncio.sleep(0.1)
+
+    world = tried(main, destinations=["otlp"])
+    assert not world.counts.dropped
+    assert not world.counts.up
+
+
 def test_a_courier_that_does_not_read_costs_what_does_not_fit_into_the_buffer() -> None:
     async def main(world: World) -> None:
         world.couriers[0].report()

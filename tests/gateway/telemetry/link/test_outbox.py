@@ -60,6 +60,23 @@ def test_past_its_size_it_takes_nothing_until_something_is_acknowledged() -> Non
     assert outbox.add(outbox.next_number(), "c", b"x")
 
 
+def test_the_oldest_line_is_in_hand_once_it_was_taken() -> None:
+    outbox = Outbox()
+    assert outbox.oldest_in_hand is None
+    first, second = filled(outbox, ("a", b"one"), ("b", b"two"))
+    assert outbox.oldest_in_hand is None
+    outbox.take(1)
+    assert outbox.oldest_in_hand == first
+    outbox.acknowledged([first])
+    assert outbox.oldest_in_hand is None
+    outbox.take(1)
+    assert outbox.oldest_in_hand == second
+    outbox.restart()
+    assert outbox.oldest_in_hand is None
+    assert outbox.give_up(second) == "b"
+    assert (len(outbox), outbox.waiting_bytes, outbox.take(10)) == (0, 0, b"")
+
+
 def test_a_forgotten_session_is_not_sent() -> None:
     outbox = Outbox()
     for key in (("t", "s1", "turn_1"), ("t", "s2", "turn_1"), ("t", "s1", "session")):
