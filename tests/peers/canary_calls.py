@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from peers.canaries import in_url
+from peers.canaries import in_url, spelled
 from peers.canary_house import (
     ACCOUNT,
     CALLS,
@@ -23,6 +23,7 @@ from peers.canary_house import (
     PHONES,
     PRESSED,
     PUBLIC,
+    SCORE,
     TOKEN,
     TYPED,
     URL,
@@ -79,9 +80,14 @@ async def _web_call(server: Server, call: int) -> None:
         if call % 3 == 0:
             await caller.say(f"break {FAULT.words(call)}")
             assert await caller.close_code() == 1011
-    comment = {"name": "booked", "value": "yes", "comment": COMMENT.words(call)}
-    path = f"/api/v1/sessions/{caller.session_id}/scores"
-    status, answer = await asyncio.to_thread(server.ask, path, method="POST", body=comment)
+    value = f"{SCORE.canary('email', call)} {spelled('card', SCORE.canary('card', call), call)}"
+    await _score(server, caller.session_id, name="booked", value="yes", comment=COMMENT.words(call))
+    await _score(server, caller.session_id, name="about", value=value)
+
+
+async def _score(server: Server, session: str, **score: str) -> None:
+    path = f"/api/v1/sessions/{session}/scores"
+    status, answer = await asyncio.to_thread(server.ask, path, method="POST", body=score)
     assert status in (200, 201), answer
 
 
@@ -206,9 +212,13 @@ async def _post(server: Server, headers: dict[str, str], body: bytes) -> bytes:
 
 
 def sessions_of(server: Server) -> list[Any]:
-    """All sessions in the store, with their turns."""
+    """All sessions in the store, with their turns and scores."""
     _, page = server.ask("/api/v1/sessions?limit=100")
-    return [{**one, "turns": server.turns(one["session_id"])} for one in page["sessions"]]
+    found = []
+    for one in page["sessions"]:
+        scores = server.ask(f"/api/v1/sessions/{one['session_id']}/scores")[1]
+        found.append({**one, "turns": server.turns(one["session_id"]), "scores": scores})
+    return found
 
 
 def is_over(sessions: list[Any]) -> bool:

@@ -33,7 +33,9 @@ FAULT = Place("server's fault")
 MODEL_ERROR, MODEL_FAIL = Place("model's error"), Place("model's failure")
 INVENTED = Place("invented tool")
 CLIENTS = Place("client's words")  # instructions, system messages, metadata, ids: everything a client may send beside
-URL, HEADER, COMMENT = Place("URL"), Place("header"), Place("comment")
+URL, HEADER = Place("URL"), Place("header")
+COMMENT = Place("comment", sent=True)  # of a score, to Langfuse
+SCORE = Place("score's value")  # a word is sent as a value, so there is no name in it
 NUMBER, CARRIER = Place("caller's number"), Place("carrier's fields")
 PRESSED, COLLECTED = Place("pressed"), Place("collected")
 
