@@ -179,7 +179,6 @@ class Gateway:
             self._server.stop()
 
     async def _open(self) -> None:
-        self._prices.tell()
         for agent in self._missing_agents():
             log.warning("numbers lead to an agent that does not exist; these calls are refused", extra={"agent": agent})
         try:
@@ -202,6 +201,7 @@ class Gateway:
             await self.telephony.open()
         except OSError as error:
             raise StartFailed(str(error)) from error
+        self._prices.tell()
 
     async def _join_store(self) -> None:
         """Tell the other users of the store that this instance lives; then its sessions may be written."""

@@ -11,10 +11,15 @@ from peers.server_callers import calling
 from peers.server_process import Server
 
 HEARD_S = 1.0  # until the last answer has been heard
-IDS = {"id", "session_id", "item_id", "call_id", "response_id", "boot", "process"}
+IDS = {"id", "session_id", "item_id", "call_id", "response_id", "model_session", "trace_id", "boot", "process"}
 # Times, and what depends on them: the length of a recording and the bytes of its file.
 TIMES = {
+    "admission_ms",
     "begin_ms",
+    "ready_ms",
+    "lost_ms",
+    "asked_ms",
+    "first_sound_ms",
     "end_ms",
     "latency_ms",
     "duration_ms",
