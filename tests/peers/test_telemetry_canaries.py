@@ -24,7 +24,7 @@ from peers.server_callers import run
 from peers.server_process import Server, environment
 from peers.telemetry_receivers import Receiver, receiving
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.timed]
 
 AZURE_KEY = "00000000-0000-0000-0000-000000000001"
 
