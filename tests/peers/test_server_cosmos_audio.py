@@ -67,9 +67,9 @@ def faults_at_steps(url: str) -> Iterator[str]:
 
 def measured(stand: Bench) -> list[tuple[str, float, int, int]]:
     """Each step: its name, the 99th percentile of the round trips in ms, the frames that were sent, and those lost."""
-    assert stand.store is not None
+    assert stand.beside is not None
     steps = ["calm", *(name for fault in FAULTS for name in (fault, f"after {fault}"))]
-    with faults_at_steps(f"http://127.0.0.1:{stand.store.port}/") as page:
+    with faults_at_steps(f"http://127.0.0.1:{stand.beside.port}/") as page:
         timing = ["--seconds", str(STEP_S), "--warm", str(WARM_S), "--counters", page]
         calls = ",".join([str(CALLS)] * len(steps))
         printed = stand.load("--calls", calls, *timing, timeout_s=60 + len(steps) * (STEP_S + WARM_S + 3))
