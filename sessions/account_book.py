@@ -123,21 +123,18 @@ class AccountBook:
         if running is not None and running[1].first_sound_ms is None:
             running[1].first_sound_ms = self._book.since_start_ms(at_ms)
 
-    def ended(
-        self, response_id: str, outcome: str, reason: str | None, usage: TokenUsage | None, now_ms: int
-    ) -> ResponseUse | None:
-        """A response is over. Returns its account; None for one beside the conversation, or an unknown one."""
+    def ended(self, response_id: str, outcome: str, reason: str | None, usage: TokenUsage | None, now_ms: int) -> None:
+        """A response is over; one that is not known to run was beside the conversation."""
         running = self._running.pop(response_id, None)
         if running is None:
             if usage is not None:
                 self.outside = add_usage(self.outside, usage)
             self.costs.add(self._cost(usage, self._newest_dial))
-            return None
+            return
         turn, use = running
         use.end_ms, use.outcome, use.reason, use.usage = self._book.since_start_ms(now_ms), outcome, reason, usage
         use.cost_nano = self._cost(usage, self.dials[use.leg] if self.dials else None)
         self._spend(turn, use.cost_nano)
-        return use
 
     def close(self, beside: int) -> None:
         """The call is over: nobody says any more what the responses used that still run, `beside` of them beside it."""

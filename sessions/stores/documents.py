@@ -127,7 +127,8 @@ def _or_none(text: str | None) -> str | None:
     return None if text is None else well_formed(text)
 
 
-def _base(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int | None) -> dict[str, str | int]:
+def base_fields(tenant: str, session_id: str, document_id: str, kind: str, ttl_s: int | None) -> dict[str, str | int]:
+    """The fields that every document has; `ttl_s` None keeps it for ever."""
     base: dict[str, str | int] = {
         "id": document_id,
         "tenant": tenant,
@@ -144,7 +145,7 @@ def session_document(record: SessionRecord, *, ttl_s: int | None) -> Document:
     """The document of a call in its present state."""
     summary, recording = record.summary, record.recording
     return {
-        **_base(record.tenant, record.session_id, SESSION_ID, SESSION, ttl_s),
+        **base_fields(record.tenant, record.session_id, SESSION_ID, SESSION, ttl_s),
         "agent": record.agent,
         "agent_version": record.agent_version,
         "model": record.model,
@@ -237,7 +238,7 @@ def session_from_document(document: Document) -> SessionRecord:
 def turn_document(tenant: str, session_id: str, turn: Turn, *, ttl_s: int | None) -> Document:
     """The document of one turn in its present state."""
     return {
-        **_base(tenant, session_id, f"turn_{turn.index:05}", TURN, ttl_s),
+        **base_fields(tenant, session_id, f"turn_{turn.index:05}", TURN, ttl_s),
         "index": turn.index,
         "begin_ms": turn.begin_ms,
         "end_ms": turn.end_ms,

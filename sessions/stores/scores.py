@@ -9,10 +9,11 @@ from typing import Final, TypeAlias
 
 from sessions.ports import Json, JsonObject
 from sessions.stores.contract import Document
+from sessions.stores.documents import base_fields
+from sessions.stores.fields import Fields
 from sessions.text import well_formed
 
 SCORE: Final = "score"
-SCHEMA = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_COMMENT_CHARACTERS = 2_000
 MAX_WORD_CHARACTERS = 100
@@ -50,16 +51,13 @@ def _value(value: Json) -> Value:
 
 
 def score_document(session: Document, score: Score) -> Document:
-    """The document of a score of this session, whose document gives its partition and its ttl."""
-    document: dict[str, Json] = {
-        "id": f"{SCORE}_{score.name}",
-        "tenant": session["tenant"],
-        "session_id": session["session_id"],
-        "type": SCORE,
-        "schema": SCHEMA,
+    """The document of a score of this session, whose document gives its partition and its ttl. Raises BadDocument."""
+    found = Fields(session)
+    key, ttl_s = (found.text("tenant"), found.text("session_id")), found.whole_or_none("ttl")
+    return {
+        **base_fields(*key, f"{SCORE}_{score.name}", SCORE, ttl_s),
         "name": score.name,
         "value": score.value,
         "comment": score.comment,
         "scored_at": score.scored_at,
     }
-    return document if session.get("ttl") is None else {**document, "ttl": session["ttl"]}
